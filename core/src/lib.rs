@@ -1,0 +1,1 @@
+//! The pure part of outlier: bytes and `now` in, values out.

@@ -1,0 +1,1 @@
+//! outlier: real-time anomaly detection for logs.

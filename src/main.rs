@@ -1,0 +1,2 @@
+//! The `outlier` binary.
+fn main() {}
