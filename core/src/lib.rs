@@ -1,1 +1,9 @@
 //! The pure part of outlier: bytes and `now` in, values out.
+//!
+//! Nothing here reaches a clock, socket, file, thread or random source; the crate's dependencies prove it.
+//! The modules follow the path of a record: `pipeline` says what is wanted, `record` reads a log and
+//! splices the flags in, `window` counts, `score` decides what is normal.
+
+pub mod field;
+pub mod measure;
+pub mod pipeline;
