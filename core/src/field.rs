@@ -13,9 +13,7 @@ pub struct FieldPath(Vec<String>);
 
 /// Why a text is not a [`FieldPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a field path is one or more names joined by dots, such as httpRequest.country; {0:?} has an empty name"
-)]
+#[error("a field path is one or more names joined by dots, such as httpRequest.country; {0:?} has an empty name")]
 pub struct EmptySegment(pub String);
 
 impl FieldPath {

@@ -7,3 +7,4 @@
 pub mod field;
 pub mod measure;
 pub mod pipeline;
+pub mod window;

@@ -84,11 +84,7 @@ pub struct Cell {
 impl Cell {
     /// One record whose operand is `sum` fixed-point units.
     pub fn one(sum: i128) -> Self {
-        Self {
-            count: 1,
-            sum,
-            overflow: false,
-        }
+        Self { count: 1, sum, overflow: false }
     }
 
     /// Adds another cell; an overflow of the sum is remembered in [`Cell::overflow`].
@@ -123,11 +119,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn cell() -> impl Strategy<Value = Cell> {
-        (0u64..1 << 40, any::<i128>(), any::<bool>()).prop_map(|(count, sum, overflow)| Cell {
-            count,
-            sum,
-            overflow,
-        })
+        (0u64..1 << 40, any::<i128>(), any::<bool>()).prop_map(|(count, sum, overflow)| Cell { count, sum, overflow })
     }
 
     fn merged(cells: &[Cell]) -> Cell {

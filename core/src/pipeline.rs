@@ -34,9 +34,7 @@ impl Pipeline {
     /// Every flag's name in the order they are written: each group's good flag, then its bad flag.
     /// Positions in this list are the indices of [`crate::measure::Operand::Flag`].
     pub fn flag_names(&self) -> impl Iterator<Item = &str> {
-        self.flags
-            .iter()
-            .flat_map(|group| [group.good.name.as_str(), group.bad.name.as_str()])
+        self.flags.iter().flat_map(|group| [group.good.name.as_str(), group.bad.name.as_str()])
     }
 }
 
