@@ -6,4 +6,5 @@
 
 pub mod field;
 pub mod measure;
+pub mod model;
 pub mod pipeline;
