@@ -30,6 +30,8 @@ const SLOT_STEP: f32 = 0.04;
 const SLOT_SPREAD: f32 = 0.25;
 /// Variances do not fall below this, so that nothing is ever learned for good.
 const FLOOR: f64 = 1e-8;
+/// Bound of a level and of an offset, whatever the values.
+pub(super) const REACH: f64 = 1e35;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Slot {
@@ -145,12 +147,12 @@ impl Baseline {
             (part * step, left.max(FLOOR) as f32)
         };
         let (move_by, left) = resolve(self.variance, 1.0);
-        self.level = (f64::from(self.level) + move_by) as f32;
+        self.level = (f64::from(self.level) + move_by).clamp(-REACH, REACH) as f32;
         self.variance = left;
         for (i, weight) in place.0 {
             let slot = &mut self.slots[i];
             let (move_by, left) = resolve(slot.variance, weight);
-            slot.offset = (f64::from(slot.offset) + move_by) as f32;
+            slot.offset = (f64::from(slot.offset) + move_by).clamp(-REACH, REACH) as f32;
             slot.variance = left;
         }
     }

@@ -1,17 +1,17 @@
 //! A model as bytes: one self-contained record of the state topic, [`LENGTH`] bytes.
 //!
 //! Version 1, little endian: version, kind, windows learned (u32), newest window (i64), level, its variance,
-//! dispersion, weight, scale, kurtosis, suspicion (f32 each), then each slot's offset and variance (f32).
+//! dispersion (of amounts: below, and above), weight, scale, kurtosis, suspicion (f32 each), then each slot's offset and variance (f32).
 //! Invariant: `decode(encode(m))` is `m` to the bit, and no bytes make `decode` panic.
 
 use super::Model;
-use super::baseline::{Baseline, SLOTS, Slot, UNSEEN};
+use super::baseline::{Baseline, REACH, SLOTS, Slot, UNSEEN};
 use super::spread::{MEMORY, Spread};
 use crate::measure::Kind;
 
 const VERSION: u8 = 1;
 /// Bytes of an encoded model, version 1.
-const LENGTH: usize = 2 + 4 + 8 + 7 * 4 + SLOTS * 8;
+const LENGTH: usize = 2 + 4 + 8 + 8 * 4 + SLOTS * 8;
 
 /// Why bytes are no model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +41,7 @@ impl Model {
             self.baseline.level,
             self.baseline.variance,
             spread.dispersion,
+            spread.above,
             spread.weight,
             spread.scale,
             spread.kurtosis,
@@ -83,12 +84,13 @@ fn read(mut bytes: &[u8]) -> Option<Model> {
         // A comparison with NaN is false.
         (value >= low && value <= high).then_some(value)
     };
-    let reach = super::LARGEST as f32;
-    let (level, variance) = (next(-2.0 * reach, 2.0 * reach)?, next(0.0, 2.0)?);
+    let reach = REACH as f32;
+    let (level, variance) = (next(-reach, reach)?, next(0.0, 2.0)?);
     let spread = Spread {
-        dispersion: next(1e-4, 1e36)?,
+        dispersion: next(9e-13, 1e36)?,
+        above: next(9e-13, 1e36)?,
         weight: next(0.0, MEMORY as f32)?,
-        scale: next(1e-7, 2.0 * reach)?,
+        scale: next(1e-7, reach)?,
         kurtosis: next(1.0, 1e6)?,
     };
     let suspicion = next(0.0, 1e9)?;
@@ -98,7 +100,7 @@ fn read(mut bytes: &[u8]) -> Option<Model> {
     };
     let mut slots = [unseen; SLOTS];
     for slot in &mut slots {
-        slot.offset = next(-4.0 * reach, 4.0 * reach)?;
+        slot.offset = next(-reach, reach)?;
         slot.variance = next(UNSEEN, 1.0)?;
         if slot.variance < 0.0 && *slot != unseen {
             return None;

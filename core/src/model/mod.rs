@@ -125,6 +125,13 @@ struct Prediction {
     slope: f64,
 }
 
+impl Prediction {
+    /// Variance of the mean, in units of the value (shares: of the successes).
+    fn ignorance(&self) -> f64 {
+        self.unsure * self.slope * self.slope
+    }
+}
+
 impl Model {
     /// A model that knows nothing.
     pub fn new(kind: Kind) -> Model {
@@ -209,12 +216,12 @@ impl Model {
             }
             Kind::Amount => {
                 let slope = f64::from(self.spread.scale);
-                let scatter = self.spread.amount_variance(link);
-                let variance = scatter + unsure * slope * slope;
+                let own = self.spread.amount_variance(link);
+                let variance = own.map(|v| v + unsure * slope * slope);
                 Prediction {
                     tail: Tail::amount(link, variance, self.spread.freedom()),
-                    pure: scatter,
-                    scatter,
+                    pure: 0.5 * (own[0] + own[1]),
+                    scatter: 0.5 * (own[0] + own[1]),
                     unsure,
                     slope,
                 }
@@ -224,7 +231,7 @@ impl Model {
 
     fn verdict(&self, prediction: &Prediction, (lower, upper): (f64, f64), ln_p: f64) -> Verdict {
         let learning = self.seen < LEARNING;
-        let ignorance = prediction.unsure * prediction.slope * prediction.slope;
+        let ignorance = prediction.ignorance();
         let seen = f64::from(self.seen);
         Verdict {
             expected: prediction.tail.mean,
@@ -297,20 +304,36 @@ impl Model {
             self.learn_level(place, clipped, n, prediction);
         }
         if !outlier || learning || isolated {
-            let ignorance = prediction.unsure * prediction.slope * prediction.slope;
-            let residual = clipped - prediction.tail.mean;
-            match self.kind {
-                Kind::Count => self
-                    .spread
-                    .learn(residual * residual, prediction.pure, ignorance),
-                Kind::Share => {
-                    let square = residual * n * (residual * n);
-                    self.spread.learn(square, prediction.pure, ignorance);
-                }
-                Kind::Amount => {
-                    let mean = prediction.tail.mean;
-                    self.spread.learn_amount(clipped, residual, mean, ignorance);
-                }
+            self.learn_spread(window, value, clipped, n, prediction, band);
+        }
+    }
+
+    fn learn_spread(
+        &mut self,
+        window: Millis,
+        value: f64,
+        clipped: f64,
+        n: f64,
+        prediction: &Prediction,
+        band: (f64, f64),
+    ) {
+        let Prediction { tail, pure, .. } = prediction;
+        let ignorance = prediction.ignorance();
+        let residual = clipped - tail.mean;
+        match self.kind {
+            Kind::Count => self
+                .spread
+                .learn(residual * residual, *pure, ignorance, window),
+            Kind::Share => {
+                let square = residual * n * (residual * n);
+                self.spread.learn(square, *pure, ignorance, window);
+            }
+            Kind::Amount => {
+                // Twice the band: what lies just outside says how heavy the tail is.
+                let (low, high) = (2.0 * band.0 - tail.mean, 2.0 * band.1 - tail.mean);
+                let amount = value.clamp(low, high);
+                self.spread
+                    .learn_amount(amount, amount - tail.mean, ignorance, window);
             }
         }
     }
@@ -321,10 +344,9 @@ impl Model {
             tail,
             scatter,
             unsure,
-            slope,
             ..
         } = prediction;
-        let ignorance = unsure * slope * slope;
+        let ignorance = prediction.ignorance();
         let gain = ignorance / (ignorance + scatter);
         let mean = tail.mean;
         let factor = self.spread.factor();

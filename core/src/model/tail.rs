@@ -29,7 +29,8 @@ enum Shape {
         flipped: bool,
     },
     Amount {
-        scale: f64,
+        /// Below and above the mean.
+        scale: [f64; 2],
         freedom: f64,
     },
 }
@@ -38,7 +39,7 @@ impl Tail {
     /// Counts of this mean with `dispersion` times its variance, known to a relative variance of `unsure`.
     pub(super) fn count(mean: f64, dispersion: f64, unsure: f64) -> Self {
         let mean = mean.max(FEWEST);
-        let variance = mean * (dispersion + unsure * mean);
+        let variance = mean * (dispersion + unsure * mean).max(1.0);
         Self {
             mean,
             shape: Shape::Count(Discrete::count(mean, variance)),
@@ -51,7 +52,7 @@ impl Tail {
         let least = (FEWEST / n).max(1e-12);
         let p = p.clamp(least, 1.0 - least);
         let pure = n * p * (1.0 - p);
-        let factor = dispersion + unsure * pure;
+        let factor = (dispersion + unsure * pure).max(1.0);
         let rare = Discrete::needs_rare_form(n, p, factor);
         let flipped = rare && p > 0.5;
         let successes = if rare {
@@ -70,9 +71,9 @@ impl Tail {
         }
     }
 
-    /// An amount with this mean, variance and degrees of freedom (above 2).
-    pub(super) fn amount(mean: f64, variance: f64, freedom: f64) -> Self {
-        let scale = sqrt(variance * (freedom - 2.0) / freedom);
+    /// An amount with this mean, variance below and above it, and degrees of freedom (above 2).
+    pub(super) fn amount(mean: f64, variance: [f64; 2], freedom: f64) -> Self {
+        let scale = variance.map(|v| sqrt(v * (freedom - 2.0) / freedom));
         Self {
             mean,
             shape: Shape::Amount { scale, freedom },
@@ -92,7 +93,9 @@ impl Tail {
                 successes.ln_p(if *flipped { n - y } else { y })
             }
             Shape::Amount { scale, freedom } => {
-                let z = fabs(student_z((value - self.mean) / scale, *freedom));
+                let distance = value - self.mean;
+                let scale = scale[usize::from(distance > 0.0)];
+                let z = fabs(student_z(distance / scale, *freedom));
                 (ln_normal_tail(z) + std::f64::consts::LN_2).min(0.0)
             }
         }
@@ -116,8 +119,8 @@ impl Tail {
                 ((low / n).clamp(0.0, 1.0), (high / n).clamp(0.0, 1.0))
             }
             Shape::Amount { scale, freedom } => {
-                let reach = scale * student_t(SIDE_Z, *freedom);
-                (self.mean - reach, self.mean + reach)
+                let [below, above] = scale.map(|s| s * student_t(SIDE_Z, *freedom));
+                (self.mean - below, self.mean + above)
             }
         };
         (lower.min(self.mean), upper.max(self.mean))

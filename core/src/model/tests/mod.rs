@@ -1,1 +1,4 @@
+//! The model against seeded traffic, hostile input and its own laws.
 
+mod calibration;
+mod support;
