@@ -22,16 +22,20 @@ const OPEN: f32 = 1.0;
 const IDLE_CAP: f64 = 0.5;
 /// Growth of the level's variance: 10 % an hour.
 const LEVEL_DRIFT: f64 = 0.01;
+/// On the first day, the level drifts by this part of it: what changes then is the rhythm.
+const FIRST_DAY: f64 = 0.05;
 /// Growth of a slot's variance: 5 % a day.
 const SLOT_DRIFT: f64 = 0.0025;
-/// How much the next, still unknown slot may differ from its neighbour: 20 %.
-const SLOT_STEP: f32 = 0.04;
+/// How much the next, still unknown slot may differ from its neighbour: 30 %.
+const SLOT_STEP: f32 = 0.1;
 /// How much a slot may differ from all others: 50 %.
 const SLOT_SPREAD: f32 = 0.25;
 /// Variances do not fall below this, so that nothing is ever learned for good.
 const FLOOR: f64 = 1e-8;
-/// Bound of a level and of an offset, whatever the values.
+/// Bound of an amount's level and offsets, whatever the values.
 pub(super) const REACH: f64 = 1e35;
+/// The same on a logarithmic scale.
+pub(super) const LOG_REACH: f64 = 200.0;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Slot {
@@ -83,7 +87,13 @@ impl Baseline {
     pub(super) fn advance(&mut self, place: &Place, elapsed: Millis, window: Millis) {
         let hours = (elapsed as f64 / HOUR).clamp(0.0, 1.0);
         let cap = IDLE_CAP.max(f64::from(self.variance));
-        self.variance = (f64::from(self.variance) + LEVEL_DRIFT * hours).min(cap) as f32;
+        let known = self.slots.iter().all(|s| s.variance != UNSEEN);
+        let drift = if known {
+            LEVEL_DRIFT
+        } else {
+            LEVEL_DRIFT * FIRST_DAY
+        };
+        self.variance = (f64::from(self.variance) + drift * hours).min(cap) as f32;
         let [(first, _), (second, _)] = place.0;
         for (this, other) in [(first, second), (second, first)] {
             if self.slots[this].variance == UNSEEN {
@@ -138,6 +148,11 @@ impl Baseline {
     /// Moves the prediction at `place` by `step`; `gain` (0 to 1) is how much of its variance is resolved.
     /// The mean stays within `limit`.
     pub(super) fn learn(&mut self, place: &Place, step: f64, gain: f64, limit: (f64, f64)) {
+        let reach = if limit.1 > LOG_REACH {
+            REACH
+        } else {
+            LOG_REACH
+        };
         let (mean, total) = self.at(place);
         let step = (mean + step).clamp(limit.0, limit.1) - mean;
         let resolve = |variance: f32, weight: f64| {
@@ -147,12 +162,12 @@ impl Baseline {
             (part * step, left.max(FLOOR) as f32)
         };
         let (move_by, left) = resolve(self.variance, 1.0);
-        self.level = (f64::from(self.level) + move_by).clamp(-REACH, REACH) as f32;
+        self.level = (f64::from(self.level) + move_by).clamp(-reach, reach) as f32;
         self.variance = left;
         for (i, weight) in place.0 {
             let slot = &mut self.slots[i];
             let (move_by, left) = resolve(slot.variance, weight);
-            slot.offset = (f64::from(slot.offset) + move_by).clamp(-REACH, REACH) as f32;
+            slot.offset = (f64::from(slot.offset) + move_by).clamp(-reach, reach) as f32;
             slot.variance = left;
         }
     }

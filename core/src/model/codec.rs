@@ -5,7 +5,7 @@
 //! Invariant: `decode(encode(m))` is `m` to the bit, and no bytes make `decode` panic.
 
 use super::Model;
-use super::baseline::{Baseline, REACH, SLOTS, Slot, UNSEEN};
+use super::baseline::{Baseline, LOG_REACH, REACH, SLOTS, Slot, UNSEEN};
 use super::spread::{MEMORY, Spread};
 use crate::measure::Kind;
 
@@ -84,13 +84,16 @@ fn read(mut bytes: &[u8]) -> Option<Model> {
         // A comparison with NaN is false.
         (value >= low && value <= high).then_some(value)
     };
-    let reach = REACH as f32;
+    let reach = match kind {
+        Kind::Amount => REACH,
+        Kind::Count | Kind::Share => LOG_REACH,
+    } as f32;
     let (level, variance) = (next(-reach, reach)?, next(0.0, 2.0)?);
     let spread = Spread {
         dispersion: next(9e-13, 1e36)?,
         above: next(9e-13, 1e36)?,
         weight: next(0.0, MEMORY as f32)?,
-        scale: next(1e-7, reach)?,
+        scale: next(1e-7, REACH as f32)?,
         kurtosis: next(1.0, 1e6)?,
     };
     let suspicion = next(0.0, 1e9)?;

@@ -64,6 +64,8 @@ const SCORE: f64 = 15.0 * std::f64::consts::LOG10_E;
 const LARGEST: f64 = 1e30;
 /// The largest count.
 const MOST: f64 = 1e15;
+/// Bound of a logarithm or log-odds before it is used.
+const MOST_LOG: f64 = 60.0;
 /// Longest window: a day.
 const LONGEST: Millis = 86_400_000;
 
@@ -191,6 +193,10 @@ impl Model {
     fn predict(&self, place: &Place, n: f64) -> Prediction {
         let (link, unsure) = self.baseline.at(place);
         let factor = self.spread.factor();
+        let link = match self.kind {
+            Kind::Amount => link,
+            Kind::Count | Kind::Share => link.clamp(-MOST_LOG, MOST_LOG),
+        };
         match self.kind {
             Kind::Count => {
                 let tail = Tail::count(exp(link), factor, unsure);
@@ -303,7 +309,9 @@ impl Model {
         if !outlier || learning {
             self.learn_level(place, clipped, n, prediction);
         }
-        if !outlier || learning || isolated {
+        // A run of outliers is an incident, but one that lasts says that the series scatters like this.
+        let lasting = self.suspicion >= 0.5 * patience;
+        if !outlier || learning || isolated || lasting {
             self.learn_spread(window, value, clipped, n, prediction, band);
         }
     }

@@ -35,7 +35,7 @@ fn deviance(x: f64, m: f64) -> f64 {
 /// r* from the signed root `w` and the Wald root `u`; `x` is the standardised distance from the mean and
 /// `skew` the skewness, whose sixth is the limit of the correction at the mean.
 fn r_star(x: f64, half_deviance: f64, u: f64, skew: f64) -> f64 {
-    if fabs(x) < 0.1 {
+    if fabs(x) < 0.01 {
         return x - skew * (x * x - 1.0) / 6.0;
     }
     let w = sqrt(2.0 * half_deviance.max(1e-300)) * if x < 0.0 { -1.0 } else { 1.0 };
@@ -70,7 +70,7 @@ pub(super) fn binomial_z(y: f64, n: f64, p: f64) -> f64 {
     let sd = sqrt(n * p * q);
     let share = y / n;
     let dev = deviance(y, n * p) + deviance(n - y, n * q);
-    let slope = log(share / p) - log((1.0 - share) / q);
+    let slope = log1p((share - p) / (p * (1.0 - share)));
     r_star(
         (y - n * p) / sd,
         dev,
