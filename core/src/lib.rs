@@ -6,5 +6,6 @@
 
 pub mod field;
 pub mod measure;
+pub mod model;
 pub mod pipeline;
 pub mod window;

@@ -1,0 +1,331 @@
+//! Distributions of whole numbers: exact tails by summation outwards, large spreads by saddlepoint.
+//!
+//! Used by `tail`. Invariant: which of the two is used depends on the distribution alone, never on the value,
+//! so that surprise is monotone in the value; every sum has at most [`MAX_TERMS`] terms.
+
+use super::special::{binomial_z, ln_normal_tail, negative_binomial_z};
+use libm::{ceil, exp, fabs, floor, lgamma, log, log1p, sqrt};
+
+/// Up to this variance tails are summed exactly.
+const EXACT_VARIANCE: f64 = 256.0;
+/// Bound of a sum; what is beyond is closed by a geometric series.
+const MAX_TERMS: usize = 400;
+/// One side of the central 99.9 % band.
+const SIDE: f64 = 5e-4;
+/// Normal quantile of [`SIDE`].
+pub(super) const SIDE_Z: f64 = 3.290_526_731_491_926;
+/// Below this excess of variance over the pure distribution's there is no overdispersion.
+const PURE: f64 = 1e-7;
+/// More trials than this with few expected are judged as a negative binomial.
+const MANY_TRIALS: f64 = 1e6;
+
+/// A (beta-)binomial or negative-binomial/Poisson distribution.
+pub(super) struct Discrete {
+    mean: f64,
+    sd: f64,
+    skew: f64,
+    family: Family,
+}
+
+enum Family {
+    /// Constants: `ln mean` and nothing else.
+    Poisson { ln_mean: f64 },
+    /// `size`, success probability `mean / (mean + size)`, its logarithm, and the constant of `ln pmf`.
+    NegativeBinomial {
+        size: f64,
+        q: f64,
+        ln_q: f64,
+        constant: f64,
+    },
+    /// Trials, odds' logarithm, constant of `ln pmf`.
+    Binomial {
+        n: f64,
+        p: f64,
+        ln_odds: f64,
+        constant: f64,
+    },
+    /// Trials, both pseudo-counts, constant of `ln pmf`, variance factor over the binomial's.
+    BetaBinomial {
+        n: f64,
+        a: f64,
+        b: f64,
+        constant: f64,
+        factor: f64,
+    },
+}
+
+impl Discrete {
+    /// Counts of this mean (above zero) and variance; a variance up to the mean is Poisson's.
+    pub(super) fn count(mean: f64, variance: f64) -> Self {
+        let excess = variance / mean - 1.0;
+        if excess < PURE {
+            let (sd, family) = (sqrt(mean), Family::Poisson { ln_mean: log(mean) });
+            return Self {
+                mean,
+                sd,
+                skew: 1.0 / sd,
+                family,
+            };
+        }
+        let (size, sd) = (mean / excess, sqrt(variance));
+        let q = mean / (mean + size);
+        let constant = if variance <= EXACT_VARIANCE {
+            -size * log1p(mean / size) - lgamma(size)
+        } else {
+            0.0
+        };
+        Self {
+            mean,
+            sd,
+            skew: (2.0 * excess + 1.0) / sd,
+            family: Family::NegativeBinomial {
+                size,
+                q,
+                ln_q: log(q),
+                constant,
+            },
+        }
+    }
+
+    /// Successes of `n` trials (1 or more) of probability `p` (inside 0 to 1), with `factor` times the
+    /// binomial variance.
+    pub(super) fn share(n: f64, p: f64, factor: f64) -> Self {
+        let pure = n * p * (1.0 - p);
+        let rho = if n > 1.0 {
+            ((factor - 1.0) / (n - 1.0)).clamp(0.0, 0.9)
+        } else {
+            0.0
+        };
+        let factor = 1.0 + rho * (n - 1.0);
+        let (mean, sd) = (n * p, sqrt(pure * factor));
+        let exact = sd * sd <= EXACT_VARIANCE;
+        let (skew, family) = if factor - 1.0 < PURE {
+            let constant = if exact {
+                lgamma(n + 1.0) + n * log1p(-p)
+            } else {
+                0.0
+            };
+            let ln_odds = log(p) - log1p(-p);
+            (
+                (1.0 - 2.0 * p) / sd,
+                Family::Binomial {
+                    n,
+                    p,
+                    ln_odds,
+                    constant,
+                },
+            )
+        } else {
+            let total = 1.0 / rho - 1.0;
+            let (a, b) = (p * total, (1.0 - p) * total);
+            let constant = if exact {
+                lgamma(n + 1.0) + lgamma(total) - lgamma(a) - lgamma(b) - lgamma(n + total)
+            } else {
+                0.0
+            };
+            (
+                (1.0 - 2.0 * p) * (2.0 * factor - 1.0) / sd,
+                Family::BetaBinomial {
+                    n,
+                    a,
+                    b,
+                    constant,
+                    factor,
+                },
+            )
+        };
+        Self {
+            mean,
+            sd,
+            skew,
+            family,
+        }
+    }
+
+    /// True when the sums of `share` are exact but its terms would lose their digits.
+    pub(super) fn needs_rare_form(n: f64, p: f64, factor: f64) -> bool {
+        n > MANY_TRIALS && n * p * (1.0 - p) * factor <= EXACT_VARIANCE
+    }
+
+    /// Natural logarithm of the two-sided mid-p of `y`: twice the tail on its side of the mean, at most 0.
+    pub(super) fn ln_p(&self, y: f64) -> f64 {
+        let tail = if self.exact() {
+            let (sum, up) = if y > self.mean {
+                (self.beyond(y, 1.0), true)
+            } else {
+                (self.beyond(y, -1.0), false)
+            };
+            debug_assert!(sum >= 0.0 || !up);
+            self.ln_pmf(y) + log(0.5 + sum)
+        } else {
+            ln_normal_tail(fabs(self.z(y)))
+        };
+        (tail + std::f64::consts::LN_2).min(0.0)
+    }
+
+    /// The central 99.9 % band: the smallest and largest values that are not in a tail of 0.05 %.
+    pub(super) fn band(&self) -> (f64, f64) {
+        let bend = self.skew * (SIDE_Z * SIDE_Z - 1.0) / 6.0;
+        let guess = |z: f64| self.mean + self.sd * (z + bend);
+        if self.exact() {
+            let low = floor(guess(-SIDE_Z)).clamp(0.0, self.most());
+            let high = ceil(guess(SIDE_Z)).clamp(0.0, self.most());
+            (self.quantile(low, -1.0), self.quantile(high, 1.0))
+        } else {
+            (
+                self.solve(guess(-SIDE_Z), -SIDE_Z),
+                self.solve(guess(SIDE_Z), SIDE_Z),
+            )
+        }
+    }
+
+    fn exact(&self) -> bool {
+        self.sd * self.sd <= EXACT_VARIANCE
+    }
+
+    fn most(&self) -> f64 {
+        match self.family {
+            Family::Poisson { .. } | Family::NegativeBinomial { .. } => f64::MAX,
+            Family::Binomial { n, .. } | Family::BetaBinomial { n, .. } => n,
+        }
+    }
+
+    fn ln_pmf(&self, y: f64) -> f64 {
+        match self.family {
+            Family::Poisson { ln_mean } => y * ln_mean - self.mean - lgamma(y + 1.0),
+            Family::NegativeBinomial {
+                size,
+                ln_q,
+                constant,
+                ..
+            } => constant + lgamma(y + size) - lgamma(y + 1.0) + y * ln_q,
+            Family::Binomial {
+                n,
+                ln_odds,
+                constant,
+                ..
+            } => constant + y * ln_odds - lgamma(y + 1.0) - lgamma(n - y + 1.0),
+            Family::BetaBinomial {
+                n, a, b, constant, ..
+            } => {
+                constant + lgamma(y + a) + lgamma(n - y + b) - lgamma(y + 1.0) - lgamma(n - y + 1.0)
+            }
+        }
+    }
+
+    /// `pmf(k + 1) / pmf(k)`.
+    fn up(&self, k: f64) -> f64 {
+        match self.family {
+            Family::Poisson { .. } => self.mean / (k + 1.0),
+            Family::NegativeBinomial { size, q, .. } => (k + size) * q / (k + 1.0),
+            Family::Binomial { n, p, .. } => (n - k) * p / ((k + 1.0) * (1.0 - p)),
+            Family::BetaBinomial { n, a, b, .. } => {
+                (n - k) * (k + a) / ((k + 1.0) * (n - k - 1.0 + b))
+            }
+        }
+    }
+
+    /// Probability beyond `y` in this direction (1 or -1), in units of `pmf(y)`.
+    fn beyond(&self, y: f64, direction: f64) -> f64 {
+        let (mut k, mut term, mut sum) = (y, 1.0, 0.0);
+        let last = if direction > 0.0 { self.most() } else { 0.0 };
+        for _ in 0..MAX_TERMS {
+            if k == last {
+                return sum;
+            }
+            let ratio = if direction > 0.0 {
+                self.up(k)
+            } else {
+                1.0 / self.up(k - 1.0)
+            };
+            k += direction;
+            term *= ratio;
+            sum += term;
+            // What is left is below a geometric series, for the ratios fall on the way out.
+            if ratio < 1.0 && term < 1e-9 * sum * (1.0 - ratio) {
+                return sum;
+            }
+        }
+        let ratio = if direction > 0.0 {
+            self.up(k)
+        } else {
+            1.0 / self.up(k - 1.0)
+        };
+        sum + term * ratio / (1.0 - ratio.min(0.999))
+    }
+
+    /// The outermost value in this direction beyond which there is at most [`SIDE`], from a guess.
+    fn quantile(&self, guess: f64, direction: f64) -> f64 {
+        let (mut k, mut pmf) = (guess, exp(self.ln_pmf(guess)));
+        let mut outside = pmf * self.beyond(guess, direction);
+        let (first, last) = if direction > 0.0 {
+            (0.0, self.most())
+        } else {
+            (self.most(), 0.0)
+        };
+        for _ in 0..MAX_TERMS {
+            if outside > SIDE && k != last {
+                let ratio = if direction > 0.0 {
+                    self.up(k)
+                } else {
+                    1.0 / self.up(k - 1.0)
+                };
+                k += direction;
+                pmf *= ratio;
+                outside -= pmf;
+            } else if outside + pmf <= SIDE && k != first {
+                let ratio = if direction > 0.0 {
+                    1.0 / self.up(k - 1.0)
+                } else {
+                    self.up(k)
+                };
+                outside += pmf;
+                k -= direction;
+                pmf *= ratio;
+            } else {
+                break;
+            }
+        }
+        k
+    }
+
+    /// Normal score of `y` where the spread is large; zero at about the median.
+    fn z(&self, y: f64) -> f64 {
+        match self.family {
+            Family::Poisson { .. } => {
+                negative_binomial_z(y, self.mean, f64::INFINITY, self.sd, self.skew)
+            }
+            Family::NegativeBinomial { size, .. } => {
+                negative_binomial_z(y, self.mean, size, self.sd, self.skew)
+            }
+            Family::Binomial { n, p, .. } => binomial_z(y.clamp(0.25, n - 0.25), n, p),
+            Family::BetaBinomial {
+                n, a, b, factor, ..
+            } => {
+                // Between the binomial of n/factor trials and the beta that is left for a large factor,
+                // whose tail is a binomial's with the parts of value and parameter exchanged.
+                let (y, trials, p) = (y.clamp(0.25, n - 0.25), n / factor, a / (a + b));
+                let binomial = binomial_z(y / factor, trials, p);
+                let successes = (trials * p - 0.5).max(0.25);
+                let failures = (trials * (1.0 - p) - 0.5).max(0.25);
+                let beta = -binomial_z(successes, successes + failures, y / n);
+                (binomial + (factor - 1.0) * beta) / factor
+            }
+        }
+    }
+
+    /// The value of a normal score, by Newton steps from a guess.
+    fn solve(&self, guess: f64, z: f64) -> f64 {
+        let mut y = guess.clamp(0.0, self.most());
+        for _ in 0..4 {
+            let miss = self.z(y) - z;
+            if fabs(miss) < 0.02 {
+                break;
+            }
+            // The local spread grows with the value.
+            let sd = self.sd * sqrt((y / self.mean).clamp(0.05, 20.0));
+            y = (y - miss * sd).clamp(0.0, self.most());
+        }
+        y
+    }
+}

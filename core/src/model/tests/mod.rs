@@ -1,0 +1,6 @@
+//! The model against seeded traffic, hostile input and its own laws.
+
+mod calibration;
+mod detection;
+mod laws;
+mod support;
