@@ -8,4 +8,5 @@ pub mod field;
 pub mod measure;
 pub mod model;
 pub mod pipeline;
+pub mod record;
 pub mod window;
