@@ -175,7 +175,7 @@ mod tests {
             &[Range(400.0, 499.0), Range(-1.5, f64::INFINITY)],
             false,
             &["400", "499", "450.5", "4.5e2", "-1.5", "1e300"],
-            &["-1.6", "inf", "NaN", "1e999", "", "four", "400 "],
+            &["-1.6", "inf", "NaN", "1e999", "", "four", "400 ", "400.", "+400"],
         );
         check(&[Range(400.0, 499.0)], false, &["400", "499.0"], &["499.1", "399"]);
         check(&[Prefix("Rate".into())], false, &["Rate", "RateLimit"], &["Rat", "rateLimit", "xRate"]);

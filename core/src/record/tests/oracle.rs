@@ -48,7 +48,7 @@ fn plain(pipeline: &Pipeline, record: &[u8]) -> Plain {
     let Some(time) = scalar(members.get("timestamp")) else {
         return Plain::Rejected(&["no-timestamp"]);
     };
-    let Some(event_time) = time.parse().ok().and_then(plain_time) else {
+    let Some(event_time) = plain_number(&time).and_then(plain_time) else {
         return Plain::Rejected(&["bad-timestamp"]);
     };
     if event_time > KAFKA + pipeline.timestamp.max_skew {
@@ -76,6 +76,12 @@ fn scalar(value: Option<&Value>) -> Option<String> {
     }
 }
 
+/// A text is a number when it is one in JSON: not `30.`, nor `+30`, nor ` 30`.
+fn plain_number(text: &str) -> Option<f64> {
+    let bare = text.trim() == text;
+    serde_json::from_str(text).ok().filter(|_| bare)
+}
+
 fn plain_time(number: f64) -> Option<i64> {
     let plausible = 946_684_800_000.0..4_102_444_800_000.0;
     let ms = [number.round(), (number * 1000.0).round()];
@@ -87,7 +93,7 @@ fn plain_flags(group: &FlagGroup, text: Option<&str>) -> (bool, bool) {
         matchers.iter().any(|matcher| match matcher {
             Matcher::Literal(literal) => literal == text,
             Matcher::Class(class) => text.len() == 3 && text.parse::<u16>().is_ok_and(|n| n / 100 == u16::from(*class)),
-            Matcher::Range(low, high) => text.parse::<f64>().is_ok_and(|n| *low <= n && n <= *high),
+            Matcher::Range(low, high) => plain_number(text).is_some_and(|n| *low <= n && n <= *high),
             Matcher::Prefix(prefix) => text.starts_with(prefix),
         })
     };
