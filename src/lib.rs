@@ -1,3 +1,9 @@
 //! outlier: real-time anomaly detection for logs.
+//!
+//! The folders follow the path of a record: `produce` → `process` → `sink` → `serve`; `kafka` and `telemetry` are
+//! what they share, `outlier_core` holds everything pure.
 
 pub mod config;
+pub mod kafka;
+pub mod process;
+pub mod telemetry;
