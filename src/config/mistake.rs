@@ -15,6 +15,22 @@ pub(super) enum At {
     Variable(Arc<str>),
 }
 
+impl At {
+    /// Whether the other place is further on in the same file.
+    fn precedes(&self, other: &At) -> bool {
+        match (self, other) {
+            (
+                At::File { source, offset },
+                At::File {
+                    source: other_source,
+                    offset: other_offset,
+                },
+            ) => source == other_source && offset < other_offset,
+            _ => false,
+        }
+    }
+}
+
 /// The texts that were read, to turn offsets into lines.
 #[derive(Debug, Default)]
 pub(super) struct Sources(Vec<(String, String)>);
@@ -167,7 +183,7 @@ impl Found {
                 return last.replace(here.clone()) != Some(here);
             }
             let seems = broken_lines.contains(&here)
-                || broken.as_ref().is_some_and(|(from, ..)| at > from)
+                || broken.as_ref().is_some_and(|(from, ..)| from.precedes(at))
                 || (*kind == Kind::Missing && !broken_lines.is_empty());
             !seems
         });

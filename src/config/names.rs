@@ -72,11 +72,12 @@ impl Unique {
         }
     }
 
-    /// Notes a mistake when the name was there before. Case and the difference of `.` and `_` do not
+    /// Whether the name is new; notes a mistake when it was there before. Case and the difference of `.` and `_` do not
     /// count: indices are lower case, and Kafka takes `a.b` and `a_b` for a collision.
-    pub(super) fn add(&mut self, reader: &Reader<'_>, at: At, name: &str) {
+    pub(super) fn add(&mut self, reader: &Reader<'_>, at: At, name: &str) -> bool {
         let plain = name.to_lowercase().replace('.', "_");
-        if !name.is_empty() && !self.seen.insert(plain) {
+        let fresh = name.is_empty() || self.seen.insert(plain);
+        if !fresh {
             let text = format!(
                 "two {} have the name {} (case, and . for _, make no difference): rename one",
                 self.what,
@@ -84,5 +85,6 @@ impl Unique {
             );
             reader.mistake(at, text);
         }
+        fresh
     }
 }

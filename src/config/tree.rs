@@ -93,6 +93,9 @@ fn explain(message: &str) -> (Kind, String) {
             let text = "nested too deep: nothing here needs more than five levels";
             return (Kind::Broken, text.to_owned());
         }
+        m if m.starts_with("unexpected key or value") => {
+            "a line must be one `key = value`: remove what is too much".to_owned()
+        }
         m if m.starts_with("invalid ") => format!("{m}: correct this value"),
         m => return (Kind::Broken, format!("this is no TOML: {m}")),
     };

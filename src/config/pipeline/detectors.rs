@@ -45,7 +45,7 @@ impl Defaults {
 /// Windows are aligned to the epoch and merged from panes of a minute.
 fn divides(window: Duration) -> bool {
     let (window, minute) = (window.as_millis(), MINUTE.as_millis());
-    DAY.as_millis() % window == 0 && (window <= minute || window % minute == 0)
+    DAY.as_millis().is_multiple_of(window) && (window <= minute || window.is_multiple_of(minute))
 }
 
 /// Reads the detectors of a pipeline whose flags are read.

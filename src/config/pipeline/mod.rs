@@ -58,9 +58,10 @@ pub(super) fn read_all(top: &mut Reader<'_>, prefix: &str) -> Vec<Pipeline> {
 
 fn read(mut r: Reader<'_>, prefix: &str, unique: &mut Unique, topics: &mut Unique) -> Pipeline {
     let name = r.name("\"web\"", names::check_name);
-    unique.add(&r, r.at("name"), &name);
+    // Pipelines of one name are reported as such, not once for each of their topics.
+    let fresh = unique.add(&r, r.at("name"), &name) && !name.is_empty();
     r.choice("format", (), FORMATS);
-    let topics = read_topics(&mut r, prefix, &name, topics);
+    let topics = read_topics(&mut r, &format!("{prefix}{name}"), fresh, topics);
     let timestamp = read_timestamp(r.table("timestamp", "[pipeline.timestamp]"));
     let max_record_bytes = r.size("max_record_bytes", 1024 * KIB, KIB..=16 * 1024 * KIB);
     let max_depth = r.int("max_depth", 128, 1..=1_000);
@@ -95,7 +96,13 @@ fn stages(topics: &mut Topics) -> [(&'static str, &mut String); 7] {
     ]
 }
 
-fn read_topics(pipeline: &mut Reader<'_>, prefix: &str, name: &str, unique: &mut Unique) -> Topics {
+/// Topics that are not named are `default` and the stage; those count only when the pipeline's name does.
+fn read_topics(
+    pipeline: &mut Reader<'_>,
+    default: &str,
+    named: bool,
+    unique: &mut Unique,
+) -> Topics {
     let mut r = pipeline.table("topics", "[pipeline.topics]");
     let none = String::new;
     let mut topics = Topics {
@@ -108,11 +115,9 @@ fn read_topics(pipeline: &mut Reader<'_>, prefix: &str, name: &str, unique: &mut
         rejected: none(),
     };
     for (stage, topic) in stages(&mut topics) {
-        let default = format!("{prefix}{name}.{stage}");
+        let default = format!("{default}.{stage}");
         *topic = r.checked(stage, &default, names::check_topic);
-        // Pipelines of one name are reported as such, not once for each of their topics.
-        let named = r.has(stage) || !name.is_empty();
-        if named {
+        if named || r.has(stage) {
             let at = if r.has(stage) {
                 r.at(stage)
             } else {
