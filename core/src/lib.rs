@@ -7,3 +7,6 @@
 pub mod field;
 pub mod measure;
 pub mod pipeline;
+pub mod record;
+#[doc(hidden)]
+pub mod testing;

@@ -1,0 +1,26 @@
+//! Reads a log and splices the flags in: the transform of the data path's first stage.
+//!
+//! ```text
+//! raw bytes ─► scan (validate, find the configured values) ─► time, flags, number ─► transform (splice)
+//!                └ string, trie                                                        └ anomalies
+//! ```
+//!
+//! Invariants: one pass over the bytes validates everything; what is read is decided by the pipeline alone;
+//! a record that cannot be enriched is a [`Reject`], never a panic and never silence.
+
+mod anomalies;
+mod flags;
+mod number;
+mod reject;
+mod scan;
+mod string;
+mod time;
+mod transform;
+mod trie;
+
+pub use anomalies::Anomalies;
+pub use reject::Reject;
+pub use transform::{Enriched, Scratch, Transform};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! The transform: a raw record in, the enriched record, its flags and its numbers out.
+//!
+//! The whole of the first stage's work on one record; what it returns is written to the enriched topic and
+//! counted in windows. Invariants: the original members stay byte for byte; the same record gives the same
+//! flags, numbers and event time whenever and wherever it is read; nothing is allocated once the scratch
+//! has grown to the largest record.
+
+use super::anomalies::Anomalies;
+use super::flags::{Group, Outcome};
+use super::reject::Reject;
+use super::scan::{Fault, Found, Scanned, scan};
+use super::trie::{NodeId, Trie};
+use super::{number, string, time};
+use crate::field::FieldPath;
+use crate::measure::{Measure, Operand, to_units};
+use crate::pipeline::{Millis, Pipeline, Timestamp};
+use std::io::Write;
+
+/// The member that holds what is not a flag.
+const METADATA: &str = "outlier";
+
+/// A pipeline's transform, compiled once and shared by all workers.
+#[derive(Debug)]
+pub struct Transform {
+    trie: Trie,
+    groups: Vec<Group>,
+    timestamp: Timestamp,
+    /// The number of the timestamp's field in the trie.
+    timestamp_field: usize,
+    /// The fields that are summed, and their numbers in the trie.
+    numbers: Vec<(FieldPath, usize)>,
+    /// `,"outlier":{"pipeline":"waf","event_time":`
+    metadata: Vec<u8>,
+    max_record_bytes: usize,
+    max_depth: usize,
+}
+
+/// A worker's buffers, kept from record to record.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    found: Found,
+    /// The text inside a record that is a JSON string.
+    inner: Vec<u8>,
+    /// An unescaped value.
+    text: Vec<u8>,
+    out: Vec<u8>,
+    flags: Vec<bool>,
+    numbers: Vec<Option<i128>>,
+}
+
+/// What became of a good record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enriched<'s> {
+    /// The record's own time.
+    pub event_time: Millis,
+    /// The enriched record: the original up to its closing brace, the flags, the object `outlier`, a brace.
+    pub bytes: &'s [u8],
+    /// The flags in the order of [`Pipeline::flag_names`].
+    pub flags: &'s [bool],
+    /// The summed fields in the order of [`Transform::number_fields`], in [`crate::measure::UNIT`]s; `None`
+    /// where there is no finite number. A string that holds a number is one.
+    pub numbers: &'s [Option<i128>],
+}
+
+/// An object found in a record: where it closes, whether it has no member, and a reserved name it uses.
+struct Object {
+    close: usize,
+    empty: bool,
+    conflict: Option<NodeId>,
+}
+
+impl Transform {
+    /// Compiles a pipeline.
+    pub fn new(pipeline: &Pipeline) -> Self {
+        let mut summed: Vec<&FieldPath> = Vec::new();
+        for measure in pipeline.detectors.iter().flat_map(|d| &d.measures) {
+            if let Measure::Sum(Operand::Field(path)) | Measure::Ratio(Operand::Field(path)) =
+                measure
+                && !summed.contains(&path)
+            {
+                summed.push(path);
+            }
+        }
+        let flagged = pipeline.flags.iter().map(|group| &group.field);
+        let fields = flagged
+            .chain(summed.iter().copied())
+            .chain([&pipeline.timestamp.field]);
+        let trie = Trie::new(fields, pipeline.flag_names().chain([METADATA]));
+        // Every field asked for is in the trie; one that were not would be missing from every record.
+        let number = |path: &FieldPath| trie.number(path).unwrap_or(usize::MAX);
+        let name = serde_json::Value::from(pipeline.name.as_str());
+        Self {
+            groups: (pipeline.flags.iter())
+                .map(|group| Group::new(group, number(&group.field)))
+                .collect(),
+            timestamp: pipeline.timestamp.clone(),
+            timestamp_field: number(&pipeline.timestamp.field),
+            numbers: (summed.into_iter())
+                .map(|path| (path.clone(), number(path)))
+                .collect(),
+            metadata: format!(r#","{METADATA}":{{"pipeline":{name},"event_time":"#).into_bytes(),
+            max_record_bytes: pipeline.max_record_bytes,
+            max_depth: pipeline.max_depth,
+            trie,
+        }
+    }
+
+    /// The fields that detectors sum, each once, in the order in which the pipeline's detectors and their
+    /// measures first name them: the order of [`Enriched::numbers`].
+    pub fn number_fields(&self) -> impl Iterator<Item = &FieldPath> {
+        self.numbers.iter().map(|(path, _)| path)
+    }
+
+    /// A field's position in [`Enriched::numbers`], if a detector sums it.
+    pub fn number_index(&self, field: &FieldPath) -> Option<usize> {
+        self.number_fields().position(|path| path == field)
+    }
+
+    /// Enriches one record, or says why not.
+    ///
+    /// `kafka_ms` is the record's own Kafka timestamp; below zero (none), the skew is not checked.
+    pub fn apply<'s>(
+        &self,
+        record: Option<&[u8]>,
+        kafka_ms: Millis,
+        anomalies: &Anomalies,
+        scratch: &'s mut Scratch,
+    ) -> Result<Enriched<'s>, Reject> {
+        let record = record.ok_or(Reject::Tombstone)?;
+        let Scratch {
+            found,
+            inner,
+            text,
+            out,
+            flags,
+            numbers,
+        } = scratch;
+        let (source, object) = self.object(record, inner, found)?;
+        if let Some(node) = object.conflict {
+            return Err(Reject::NameConflict(self.trie.name(node)));
+        }
+        let event_time = self.event_time(source, kafka_ms, found, text)?;
+
+        numbers.clear();
+        numbers.extend(self.numbers.iter().map(|(_, field)| {
+            let literal = found.slot(*field).text(source, text)?;
+            to_units(number::float(literal)?)
+        }));
+
+        out.clear();
+        out.extend_from_slice(&source[..object.close]);
+        let added = out.len();
+        flags.clear();
+        for group in &self.groups {
+            let outcome = group.outcome(found.slot(group.field).text(source, text));
+            flags.extend([outcome == Outcome::Good, outcome == Outcome::Bad]);
+            out.extend_from_slice(group.members(outcome));
+        }
+        out.extend_from_slice(&self.metadata);
+        // Writing to a vector cannot fail.
+        let _ = write!(out, "{event_time}");
+        out.extend_from_slice(anomalies.members());
+        out.extend_from_slice(b"}}");
+        if object.empty {
+            out.remove(added);
+        }
+        Ok(Enriched {
+            event_time,
+            bytes: out,
+            flags,
+            numbers,
+        })
+    }
+
+    /// Validates the record and finds its object: the record itself, or what is inside its JSON string,
+    /// which is put into `inner`.
+    fn object<'a>(
+        &self,
+        record: &'a [u8],
+        inner: &'a mut Vec<u8>,
+        found: &mut Found,
+    ) -> Result<(&'a [u8], Object), Reject> {
+        if record.len() > self.max_record_bytes {
+            return Err(Reject::TooLarge {
+                bytes: record.len(),
+                limit: self.max_record_bytes,
+            });
+        }
+        if !record.is_ascii()
+            && let Err(error) = std::str::from_utf8(record)
+        {
+            return Err(Reject::InvalidUtf8 {
+                at: error.valid_up_to(),
+            });
+        }
+        let (source, scanned) = match self.scan(record, false, found)? {
+            Scanned::Text(start, end) => {
+                string::unescape(&record[start..end], inner);
+                if inner.trim_ascii_start().first() != Some(&b'{') {
+                    return Err(Reject::NotAnObject);
+                }
+                (inner.as_slice(), self.scan(inner, true, found)?)
+            }
+            scanned => (record, scanned),
+        };
+        match scanned {
+            Scanned::Object {
+                close,
+                empty,
+                conflict,
+            } => Ok((
+                source,
+                Object {
+                    close,
+                    empty,
+                    conflict,
+                },
+            )),
+            Scanned::Text(..) | Scanned::Other => Err(Reject::NotAnObject),
+        }
+    }
+
+    fn scan(&self, bytes: &[u8], in_string: bool, found: &mut Found) -> Result<Scanned, Reject> {
+        scan(bytes, &self.trie, self.max_depth, found).map_err(|fault| match fault {
+            Fault::Syntax(at) => Reject::Syntax { at, in_string },
+            Fault::Depth => Reject::TooDeep {
+                limit: self.max_depth,
+            },
+        })
+    }
+
+    /// The record's own time, if it has one that can be believed.
+    fn event_time(
+        &self,
+        source: &[u8],
+        kafka_ms: Millis,
+        found: &Found,
+        text: &mut Vec<u8>,
+    ) -> Result<Millis, Reject> {
+        let literal = found
+            .slot(self.timestamp_field)
+            .text(source, text)
+            .ok_or(Reject::NoTimestamp)?;
+        let event_time = time::event_time(literal, self.timestamp.format)
+            .ok_or_else(|| Reject::BadTimestamp(excerpt(literal)))?;
+        let limit = self.timestamp.max_skew;
+        let ahead = event_time.saturating_sub(kafka_ms);
+        if kafka_ms >= 0 && ahead > limit {
+            return Err(Reject::Skewed { ahead, limit });
+        }
+        Ok(event_time)
+    }
+}
+
+/// Enough of a text to recognise it by.
+fn excerpt(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().take(40).collect()
+}
