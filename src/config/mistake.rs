@@ -19,13 +19,9 @@ impl At {
     /// Whether the other place is further on in the same file.
     fn precedes(&self, other: &At) -> bool {
         match (self, other) {
-            (
-                At::File { source, offset },
-                At::File {
-                    source: other_source,
-                    offset: other_offset,
-                },
-            ) => source == other_source && offset < other_offset,
+            (At::File { source, offset }, At::File { source: other_source, offset: other_offset }) => {
+                source == other_source && offset < other_offset
+            }
             _ => false,
         }
     }
@@ -118,10 +114,7 @@ impl Mistakes {
 
     /// One mistake about a whole file.
     pub(super) fn whole(file: impl Into<String>, text: impl Into<String>) -> Self {
-        Self(vec![Mistake {
-            place: Place::Whole(file.into()),
-            text: text.into(),
-        }])
+        Self(vec![Mistake { place: Place::Whole(file.into()), text: text.into() }])
     }
 
     /// One mistake at a position that is already known.
@@ -187,14 +180,8 @@ impl Found {
                 || (*kind == Kind::Missing && !broken_lines.is_empty());
             !seems
         });
-        let list: Vec<Mistake> = self
-            .0
-            .into_iter()
-            .map(|(at, _, text)| Mistake {
-                place: sources.place(&at),
-                text,
-            })
-            .collect();
+        let list: Vec<Mistake> =
+            self.0.into_iter().map(|(at, _, text)| Mistake { place: sources.place(&at), text }).collect();
         (!list.is_empty()).then_some(Mistakes(list))
     }
 }
@@ -208,10 +195,7 @@ fn line(sources: &Sources, at: &At) -> (String, usize) {
 }
 
 /// The candidate that a misspelt word probably means.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let most = (word.chars().count() / 3).clamp(1, 4);
     candidates

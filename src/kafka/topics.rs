@@ -10,7 +10,10 @@ use std::time::Duration;
 ///
 /// # Errors
 /// No broker answers, or the topic does not exist.
-pub fn partition_count<C: ClientContext + ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> anyhow::Result<i32> {
+pub fn partition_count<C: ClientContext + ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+) -> anyhow::Result<i32> {
     let metadata = consumer
         .fetch_metadata(Some(topic), Duration::from_secs(10))
         .map_err(|error| anyhow::anyhow!(super::explain::explain(&error)))

@@ -71,7 +71,9 @@ impl AnomalyTail {
     }
 
     fn assign(&self) -> bool {
-        let Ok(metadata) = self.consumer.fetch_metadata(Some(&self.topic), Duration::from_secs(1)) else { return false };
+        let Ok(metadata) = self.consumer.fetch_metadata(Some(&self.topic), Duration::from_secs(1)) else {
+            return false;
+        };
         let mut list = TopicPartitionList::new();
         for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
             if list.add_partition_offset(&self.topic, partition.id(), Offset::Beginning).is_err() {

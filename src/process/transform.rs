@@ -149,15 +149,25 @@ impl Stage for TransformStage {
         for Assigned { partition, committed } in partitions {
             let (offset, time) = match committed {
                 Some((offset, metadata)) if !metadata.is_empty() => {
-                    let time = metadata.parse().map_err(|e: outlier_core::window::BadSourceTime| super::Misfit(e.to_string()))?;
+                    let time = metadata
+                        .parse()
+                        .map_err(|e: outlier_core::window::BadSourceTime| super::Misfit(e.to_string()))?;
                     (offset, time)
                 }
                 // An offset that an operator set by hand has no stream time: the next record gives one.
                 Some((offset, _)) => (offset, SourceTime::default()),
                 None => {
                     let topic = &self.pipeline.topics.raw;
-                    let watermarks = rdkafka::consumer::Consumer::fetch_watermarks(&consumer, topic, partition, Duration::from_secs(30));
-                    (watermarks.with_context(|| format!("cannot look up the start of {topic}/{partition}"))?.0, SourceTime::default())
+                    let watermarks = rdkafka::consumer::Consumer::fetch_watermarks(
+                        &consumer,
+                        topic,
+                        partition,
+                        Duration::from_secs(30),
+                    );
+                    (
+                        watermarks.with_context(|| format!("cannot look up the start of {topic}/{partition}"))?.0,
+                        SourceTime::default(),
+                    )
                 }
             };
             self.counter.assign(partition, time, now);
@@ -189,7 +199,9 @@ impl Stage for TransformStage {
                 output.send(with_key_and_time(record, message))?;
                 let numbers = enriched.numbers;
                 let number = |operand: &Operand| match operand {
-                    Operand::Field(path) => self.transform.number_index(path).and_then(|i| numbers.get(i).copied().flatten()),
+                    Operand::Field(path) => {
+                        self.transform.number_index(path).and_then(|i| numbers.get(i).copied().flatten())
+                    }
                     Operand::Flag(..) => None,
                 };
                 self.counter.add(partition, enriched.event_time, enriched.flags, number);

@@ -112,7 +112,12 @@ pub struct Setup {
 ///
 /// # Errors
 /// The broker, the group or the stage failed in a way that needs a new start.
-pub fn run(setup: &Setup, stage: &mut dyn Stage, telemetry: &Telemetry, stop: &CancellationToken) -> anyhow::Result<()> {
+pub fn run(
+    setup: &Setup,
+    stage: &mut dyn Stage,
+    telemetry: &Telemetry,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let id = (setup.process.guarantee == Guarantee::ExactlyOnce).then_some(setup.transactional_id.as_str());
     let output = Output::connect(setup.producer.clone(), id)?;
     let group = Group::join(&setup.consumer, stage.topic())?;
@@ -323,7 +328,9 @@ fn committed(group: &Group, topic: &str, partitions: &[i32]) -> anyhow::Result<V
     }
     let list = group.consumer.committed_offsets(list, PATIENCE).context("cannot read the committed offsets")?;
     let read = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
-        element.error().with_context(|| format!("cannot read the committed offset of {topic}/{}", element.partition()))?;
+        element
+            .error()
+            .with_context(|| format!("cannot read the committed offset of {topic}/{}", element.partition()))?;
         let committed = match element.offset() {
             Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
             _ => None,

@@ -8,14 +8,8 @@ use proptest::prelude::*;
 fn not_a_text_file() {
     let path = std::env::temp_dir().join(format!("outlier-hostile-{}.toml", std::process::id()));
     for (bytes, want) in [
-        (
-            &b"[kafka]\nx = \"\xff\""[..],
-            ":2:6: this is not UTF-8: save the file as UTF-8",
-        ),
-        (
-            &vec![b'#'; (1 << 20) + 1],
-            ": the file has more than 1048576 bytes",
-        ),
+        (&b"[kafka]\nx = \"\xff\""[..], ":2:6: this is not UTF-8: save the file as UTF-8"),
+        (&vec![b'#'; (1 << 20) + 1], ": the file has more than 1048576 bytes"),
         (b"\0\0\0", ":1:1: "),
     ] {
         std::fs::write(&path, bytes).unwrap();
@@ -24,9 +18,7 @@ fn not_a_text_file() {
         assert!(got.starts_with(&want), "{got}\n{want}");
     }
     std::fs::remove_file(&path).unwrap();
-    let got = Config::load(Some(&std::env::temp_dir()))
-        .unwrap_err()
-        .to_string();
+    let got = Config::load(Some(&std::env::temp_dir())).unwrap_err().to_string();
     assert!(got.contains("the file cannot be read"), "{got}");
 }
 
@@ -50,21 +42,13 @@ fn huge_numbers() {
             "12:21 `max_batch_records` must be",
         ],
     );
-    assert!(
-        mistakes(&text, &[])
-            .iter()
-            .all(|mistake| mistake.len() < 700)
-    );
+    assert!(mistakes(&text, &[]).iter().all(|mistake| mistake.len() < 700));
 }
 
 #[test]
 fn deep_nesting() {
     let n = 100_000;
-    let nested = format!(
-        "{}x={}",
-        "a.".repeat(79),
-        "{a.a.a.a.a.a.a.a.a.a.a.a=[".repeat(70)
-    );
+    let nested = format!("{}x={}", "a.".repeat(79), "{a.a.a.a.a.a.a.a.a.a.a.a=[".repeat(70));
     for text in [
         format!("x = {}", "[".repeat(n)),
         format!("x = {}{}", "[".repeat(n), "]".repeat(n)),
@@ -81,35 +65,17 @@ fn deep_nesting() {
         assert!(!mistakes(MINIMAL, &env).is_empty());
     }
     let name = format!("OUTLIER__{}", "A__".repeat(n));
-    check(
-        MINIMAL,
-        &[(&format!("{name}B"), "x")],
-        &["environment variable OUTLIER__…no path to a key"],
-    );
+    check(MINIMAL, &[(&format!("{name}B"), "x")], &["environment variable OUTLIER__…no path to a key"]);
 }
 
 #[test]
 fn many_of_everything() {
-    let pipelines: String = (0..65)
-        .map(|i| format!("[[pipeline]]\nname = \"p{i}\"\n"))
-        .collect();
-    check(
-        &pipelines,
-        &[],
-        &["1:1 there must be 1 to 64 pipelines, not 65"],
-    );
+    let pipelines: String = (0..65).map(|i| format!("[[pipeline]]\nname = \"p{i}\"\n")).collect();
+    check(&pipelines, &[], &["1:1 there must be 1 to 64 pipelines, not 65"]);
     let detectors = "[[pipeline.detectors]]\n".repeat(257);
-    check(
-        &format!("{MINIMAL}{detectors}"),
-        &[],
-        &["3:1 there are 257 detectors, at most 256"],
-    );
+    check(&format!("{MINIMAL}{detectors}"), &[], &["3:1 there are 257 detectors, at most 256"]);
     let flags = "[[pipeline.flags]]\n".repeat(65);
-    check(
-        &format!("{MINIMAL}{flags}"),
-        &[],
-        &["3:1 there are 65 flag groups, at most 64"],
-    );
+    check(&format!("{MINIMAL}{flags}"), &[], &["3:1 there are 65 flag groups, at most 64"]);
     let unknown: String = (0..2_000).map(|i| format!("k{i} = {i}\n")).collect();
     assert_eq!(mistakes(&format!("{unknown}{MINIMAL}"), &[]).len(), 2_000);
 }

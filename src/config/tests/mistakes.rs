@@ -6,22 +6,13 @@ use super::{MINIMAL, check};
 fn sections() {
     let after = |text: &str| format!("{MINIMAL}{text}");
     for (text, want) in [
-        (
-            "[kafk]\nx = 1",
-            &["3:2 unknown key `kafk` in the top level; did you mean `kafka`?"][..],
-        ),
+        ("[kafk]\nx = 1", &["3:2 unknown key `kafk` in the top level; did you mean `kafka`?"][..]),
         (
             "[kafka]\nbootstrap_server = \"a:1\"",
             &["4:1 unknown key `bootstrap_server` in [kafka]; did you mean `bootstrap_servers`?"],
         ),
-        (
-            "[kafka]\nzzz = 1",
-            &["4:1 unknown key `zzz` in [kafka]; it is one of bootstrap_servers, topic_prefix"],
-        ),
-        (
-            "[kafka]\nbootstrap_servers = \"a:b\"",
-            &["4:21 `bootstrap_servers` must be host:port"],
-        ),
+        ("[kafka]\nzzz = 1", &["4:1 unknown key `zzz` in [kafka]; it is one of bootstrap_servers, topic_prefix"]),
+        ("[kafka]\nbootstrap_servers = \"a:b\"", &["4:21 `bootstrap_servers` must be host:port"]),
         (
             "[kafka]\nraw_partitions = \"4\"\ntopic_prefix = 4\nreplication_factor = 0",
             &[
@@ -54,15 +45,9 @@ fn sections() {
         ),
         (
             "[process]\ncommit_interval = \"1m\"\ndata_dir = \"\"",
-            &[
-                "4:19 `commit_interval` must be from 10ms to 5s, not \"1m\"",
-                "5:12 `data_dir` must be a path",
-            ],
+            &["4:19 `commit_interval` must be from 10ms to 5s, not \"1m\"", "5:12 `data_dir` must be a path"],
         ),
-        (
-            "[process]\nproducer_queue_bytes = \"1MiB\"",
-            &["4:24 `producer_queue_bytes` must be at least 2176KiB"],
-        ),
+        ("[process]\nproducer_queue_bytes = \"1MiB\"", &["4:24 `producer_queue_bytes` must be at least 2176KiB"]),
         (
             "[sink]\nindex = \"elastic\"\nwhat = []\nbulk_bytes = \"much\"",
             &[
@@ -73,10 +58,7 @@ fn sections() {
         ),
         (
             "[sink]\nwhat = [\"raw\", \"raw\", \"score\"]",
-            &[
-                "4:16 `what` names this twice",
-                "4:23 `what` cannot be \"score\"; did you mean `scores`?",
-            ],
+            &["4:16 `what` names this twice", "4:23 `what` cannot be \"score\"; did you mean `scores`?"],
         ),
         (
             "[opensearch]\nurls = [\"localhost:9200\", \"http://u:hunter2@h:1\"]\nusername = \"u\"\nindex_prefix = \"A\"",
@@ -87,14 +69,8 @@ fn sections() {
                 "6:16 `index_prefix` must be lower case",
             ],
         ),
-        (
-            "[alerting]\nchannel = \"slack\"",
-            &["4:11 `channel` must be \"none\" or a table"],
-        ),
-        (
-            "[alerting.channel]\nname = \"x\"",
-            &["3:1 [alerting.channel] lacks `webhook_url`"],
-        ),
+        ("[alerting]\nchannel = \"slack\"", &["4:11 `channel` must be \"none\" or a table"]),
+        ("[alerting.channel]\nname = \"x\"", &["3:1 [alerting.channel] lacks `webhook_url`"]),
         (
             "[alerting.channel]\nwebhook_url = \"ftp://secret\"",
             &["4:15 `webhook_url` must begin with http:// or https://"],
@@ -114,10 +90,7 @@ fn sections() {
                 "5:25 `allow_unauthenticated` must be true or false, not a text: write it without quotes",
             ],
         ),
-        (
-            "[serve]\nlisten = \"127.0.0.1:9600\"",
-            &["4:10 [serve] and [telemetry] both listen on port 9600"],
-        ),
+        ("[serve]\nlisten = \"127.0.0.1:9600\"", &["4:10 [serve] and [telemetry] both listen on port 9600"]),
         (
             "[sqlite]\nmax_rows = 1.5\npath = false",
             &[
@@ -131,61 +104,28 @@ fn sections() {
     check(
         "kafka = 1\nprocess = []\n[[pipeline]]\npreset = \"waf\"",
         &[],
-        &[
-            "1:9 `kafka` must be a table, not a whole number",
-            "2:11 `process` must be a table, not a list",
-        ],
+        &["1:9 `kafka` must be a table, not a whole number", "2:11 `process` must be a table, not a list"],
     );
 }
 
 #[test]
 fn pipelines() {
     for (text, want) in [
-        (
-            "",
-            &["1:1 there is no pipeline: add [[pipeline]] with `preset…one of waf, aws-waf"][..],
-        ),
-        (
-            "pipeline = []",
-            &["1:12 there must be 1 to 64 pipelines, not 0"],
-        ),
-        (
-            "pipeline = [1]",
-            &[
-                "1:12 there must be 1 to 64 pipelines, not 0",
-                "1:13 each of `pipeline` must be a table",
-            ],
-        ),
+        ("", &["1:1 there is no pipeline: add [[pipeline]] with `preset…one of waf, aws-waf"][..]),
+        ("pipeline = []", &["1:12 there must be 1 to 64 pipelines, not 0"]),
+        ("pipeline = [1]", &["1:12 there must be 1 to 64 pipelines, not 0", "1:13 each of `pipeline` must be a table"]),
         (
             "[pipeline]\nname = \"p\"",
-            &[
-                "1:1 `pipeline` must be a list of tables: write [[pipeline]]",
-                "1:1 there must be",
-            ],
+            &["1:1 `pipeline` must be a list of tables: write [[pipeline]]", "1:1 there must be"],
         ),
-        (
-            "[[pipeline]]",
-            &["1:1 [[pipeline]] lacks `name`: add it, such as `name = \"web\"`"],
-        ),
-        (
-            "[[pipeline]]\npreset = \"wav\"\nname = \"x\"",
-            &["2:10 there is no preset \"wav\"; did you mean `waf`?"],
-        ),
-        (
-            "[[pipeline]]\npreset = 1\nname = \"x\"",
-            &["2:10 `preset` must be a text"],
-        ),
+        ("[[pipeline]]", &["1:1 [[pipeline]] lacks `name`: add it, such as `name = \"web\"`"]),
+        ("[[pipeline]]\npreset = \"wav\"\nname = \"x\"", &["2:10 there is no preset \"wav\"; did you mean `waf`?"]),
+        ("[[pipeline]]\npreset = 1\nname = \"x\"", &["2:10 `preset` must be a text"]),
         (
             "[[pipeline]]\nname = \"a/b\"\nformat = \"xml\"",
-            &[
-                "2:8 `name` must be 1 to 100 of",
-                "3:10 `format` cannot be \"xml\"; it is one of json",
-            ],
+            &["2:8 `name` must be 1 to 100 of", "3:10 `format` cannot be \"xml\"; it is one of json"],
         ),
-        (
-            "[[pipeline]]\nname = \"a\"\n[[pipeline]]\nname = \"A\"",
-            &["4:8 two pipelines have the name \"A\""],
-        ),
+        ("[[pipeline]]\nname = \"a\"\n[[pipeline]]\nname = \"A\"", &["4:8 two pipelines have the name \"A\""]),
         (
             "[[pipeline]]\nname = \"a\"\n[pipeline.topics]\nraw = \"a_enriched\"\nscores = \"ä\"\nstat = \"x\"",
             &[
@@ -211,48 +151,20 @@ fn pipelines() {
 
 #[test]
 fn flags() {
-    let group =
-        |rest: &str| format!("{MINIMAL}[[pipeline.flags]]\nname = \"g\"\nfield = \"f\"\n{rest}");
+    let group = |rest: &str| format!("{MINIMAL}[[pipeline.flags]]\nname = \"g\"\nfield = \"f\"\n{rest}");
     let good = "good = { name = \"G\", match = [\"2xx\"] }\n";
     for (text, want) in [
-        (
-            "",
-            &[
-                "3:1 [[pipeline.flags]] lacks `bad`",
-                "3:1 [[pipeline.flags]] lacks `good`",
-            ][..],
-        ),
-        (
-            &format!("{good}bad = {{ name = \"G\", match = [\"4xx\"] }}"),
-            &["7:16 two flags have the name \"G\""],
-        ),
-        (
-            &format!("{good}bad = {{ name = \"outlier\", match = [\"4xx\"] }}"),
-            &["7:16 `name` cannot be \"outlier\""],
-        ),
-        (
-            &format!("{good}bad = {{ name = \"f\", match = [\"4xx\"] }}"),
-            &["3:1 the flag `f` has the name of a member"],
-        ),
+        ("", &["3:1 [[pipeline.flags]] lacks `bad`", "3:1 [[pipeline.flags]] lacks `good`"][..]),
+        (&format!("{good}bad = {{ name = \"G\", match = [\"4xx\"] }}"), &["7:16 two flags have the name \"G\""]),
+        (&format!("{good}bad = {{ name = \"outlier\", match = [\"4xx\"] }}"), &["7:16 `name` cannot be \"outlier\""]),
+        (&format!("{good}bad = {{ name = \"f\", match = [\"4xx\"] }}"), &["3:1 the flag `f` has the name of a member"]),
         (
             &format!("{good}bad = {{ name = \"B\", match = [\"4xx\", 404, 204, true, 404] }}"),
-            &[
-                "7:7 \"204\" would be good by \"2xx\" and bad by \"204\"",
-                "7:53 `match` has \"404\" twice",
-            ],
+            &["7:7 \"204\" would be good by \"2xx\" and bad by \"204\"", "7:53 `match` has \"404\" twice"],
         ),
-        (
-            &format!("{good}bad = {{ name = \"B\", match = [] }}"),
-            &["7:7 `match` has no values"],
-        ),
-        (
-            &format!("{good}bad = {{ name = \"B\" }}"),
-            &["7:7 `match` has no values"],
-        ),
-        (
-            &format!("{good}bad = {{ name = \"B\" }}\nother = \"bad\""),
-            &[],
-        ),
+        (&format!("{good}bad = {{ name = \"B\", match = [] }}"), &["7:7 `match` has no values"]),
+        (&format!("{good}bad = {{ name = \"B\" }}"), &["7:7 `match` has no values"]),
+        (&format!("{good}bad = {{ name = \"B\" }}\nother = \"bad\""), &[]),
         (
             &format!("{good}bad = {{ nam = \"B\", match = \"4xx\" }}\nignore-case = true"),
             &[
@@ -298,10 +210,7 @@ fn detectors() {
     for (text, want) in [
         ("", &["8:1 a detector needs measures"][..]),
         ("measures = []", &["8:1 a detector needs measures"]),
-        (
-            "measures = [\"count\", \"sum(B_action)\", \"ratio(K_action)\", \"sum(a.b)\", 'sum(\\B_actoin)']",
-            &[],
-        ),
+        ("measures = [\"count\", \"sum(B_action)\", \"ratio(K_action)\", \"sum(a.b)\", 'sum(\\B_actoin)']", &[]),
         (
             "measures = [\"counts\", \"sum(B_actoin)\", \"ratio(b_action)\", \"ratio(bytes)\", \"mean(x)\", \"sum()\", \"count\", \"count\", 1]",
             &[
@@ -325,10 +234,7 @@ fn detectors() {
         ),
         (
             "measures = [\"count\"]\nwindow = \"90s\"\nthreshold = nan",
-            &[
-                "11:10 `window` must divide a day, and be whole minutes",
-                "12:13 `threshold` must be a number",
-            ],
+            &["11:10 `window` must divide a day, and be whole minutes", "12:13 `threshold` must be a number"],
         ),
         (
             "measures = [\"count\"]\nwindow = \"0s\"\nthresold = 1",
@@ -361,10 +267,7 @@ fn syntax() {
         ),
         (
             "[kafka]\nraw_partitions = 0\n[sink\nindex = \"x\"\n[serve]\nx = 1",
-            &[
-                "4:18 `raw_partitions` must be",
-                "5:6 this is no TOML: unclosed table",
-            ],
+            &["4:18 `raw_partitions` must be", "5:6 this is no TOML: unclosed table"],
         ),
         (
             "[kafka]\ntopic_prefix = \"ab\nraw_partitions = 0",
@@ -383,9 +286,5 @@ fn syntax() {
             "5:5 this is no TOML: key with no value",
         ],
     );
-    check(
-        "[[pipeline]]\nname = waf\n",
-        &[],
-        &["2:8 a value is missing or not quoted"],
-    );
+    check("[[pipeline]]\nname = waf\n", &[], &["2:8 a value is missing or not quoted"]);
 }

@@ -50,10 +50,5 @@ fn check(text: &str, env: &[(&str, &str)], want: &[&str]) {
             }
             rest.is_some()
         });
-    assert!(
-        matches,
-        "{text}\n-- got\n{}\n-- want\n{}",
-        got.join("\n"),
-        want.join("\n")
-    );
+    assert!(matches, "{text}\n-- got\n{}\n-- want\n{}", got.join("\n"), want.join("\n"));
 }

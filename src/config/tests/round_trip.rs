@@ -92,19 +92,14 @@ name = "q"
 
 #[test]
 fn everything_survives() {
-    let text = EVERYTHING
-        .replace("\"${\"", "\"$${\"")
-        .replace("G1", "G1abc");
+    let text = EVERYTHING.replace("\"${\"", "\"$${\"").replace("G1", "G1abc");
     let config = valid(&text, &[]);
     let shown = effective(&config);
     assert_eq!(valid(&shown, &[]), config, "{shown}");
     let defaults = effective(&valid("[[pipeline]]\nname = \"q\"", &[]));
     for line in defaults.lines().take_while(|line| *line != "[[pipeline]]") {
         let same = line.contains('=') && shown.contains(&format!("\n{line}\n"));
-        assert!(
-            !same || line == "allow_unauthenticated = false",
-            "has its default: {line}"
-        );
+        assert!(!same || line == "allow_unauthenticated = false", "has its default: {line}");
     }
 }
 

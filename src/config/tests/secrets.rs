@@ -23,14 +23,8 @@ token = "${TOKEN}"
 #[test]
 fn secrets_are_never_shown() {
     let config = valid(&format!("{MINIMAL}{TEXT}"), &[("TOKEN", "hunter2-g")]);
-    assert_eq!(
-        config.telemetry.listen.token.as_ref().map(|s| s.expose()),
-        Some("hunter2-g")
-    );
-    assert_eq!(
-        config.kafka.properties["sasl.password"].expose(),
-        "hunter2-a"
-    );
+    assert_eq!(config.telemetry.listen.token.as_ref().map(|s| s.expose()), Some("hunter2-g"));
+    assert_eq!(config.kafka.properties["sasl.password"].expose(), "hunter2-a");
     let shown = effective(&config);
     for text in [shown.clone(), format!("{config:?}"), format!("{config:#?}")] {
         assert!(!text.contains("hunter2"), "{text}");
@@ -44,15 +38,9 @@ fn mistakes_show_no_secret() {
     let text = format!(
         "{MINIMAL}[opensearch]\nurls = [\"http://u:hunter2@\"]\npasword = \"hunter2\"\npassword = \"hunter2\" x\n[alerting.channel]\nwebhook_url = \"hunter2 \"\n[serve]\ntoken = [\"hunter2\"]\nlisten = \"0.0.0.0:1\""
     );
-    let env = [
-        ("OUTLIER__TELEMETRY__TOKN", "hunter2"),
-        ("OUTLIER__KAFKA__PROPERTIES__GROUP_ID", "hunter2"),
-    ];
+    let env = [("OUTLIER__TELEMETRY__TOKN", "hunter2"), ("OUTLIER__KAFKA__PROPERTIES__GROUP_ID", "hunter2")];
     let got = mistakes(&text, &env).join("\n");
-    assert!(
-        got.lines().count() == 7 && !got.contains("hunter2"),
-        "{got}"
-    );
+    assert!(got.lines().count() == 7 && !got.contains("hunter2"), "{got}");
 }
 
 #[test]
@@ -67,31 +55,13 @@ fn secrets_come_from_files() {
     );
     std::fs::write(dir.join("hook"), "https://h/x").unwrap();
     let config = valid(&text, &env);
-    assert_eq!(
-        config
-            .serve
-            .listen
-            .token
-            .map(|s| s.expose().to_owned())
-            .as_deref(),
-        Some("abc")
-    );
-    assert!(
-        matches!(config.alerting.channel, Channel::Webhook { url, .. } if url.expose() == "https://h/x")
-    );
+    assert_eq!(config.serve.listen.token.map(|s| s.expose().to_owned()).as_deref(), Some("abc"));
+    assert!(matches!(config.alerting.channel, Channel::Webhook { url, .. } if url.expose() == "https://h/x"));
     std::fs::write(&file, "\n").unwrap();
     check(&text, &env, &["4:9 `token` is empty"]);
     std::fs::remove_file(&file).unwrap();
-    check(
-        &text,
-        &env,
-        &["4:9 `token`: the file …cannot be used: No such file"],
-    );
+    check(&text, &env, &["4:9 `token`: the file …cannot be used: No such file"]);
     std::fs::create_dir(&file).unwrap();
-    check(
-        &text,
-        &env,
-        &["4:9 `token`: the file …cannot be used: it must be a file"],
-    );
+    check(&text, &env, &["4:9 `token`: the file …cannot be used: it must be a file"]);
     std::fs::remove_dir_all(&dir).unwrap();
 }
