@@ -3,7 +3,9 @@
 //! The folders follow the path of a record: `produce` → `process` → `sink` → `serve`; `kafka` and `telemetry` are
 //! what they share, `outlier_core` holds everything pure.
 
+pub mod cli;
 pub mod config;
 pub mod kafka;
 pub mod process;
+pub mod shutdown;
 pub mod telemetry;

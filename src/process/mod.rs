@@ -78,8 +78,7 @@ fn make_stage(
     stage: &str,
     telemetry: &Telemetry,
 ) -> anyhow::Result<Box<dyn Stage>> {
-    let mut connection = client::consumer(&config.kafka, "");
-    connection.remove("group.id");
+    let connection = client::reader(&config.kafka);
     if stage == "transform" {
         let idle = config.process.idle_timeout;
         return Ok(Box::new(TransformStage::new(pipeline.clone(), connection, idle, telemetry)?));

@@ -134,6 +134,7 @@ pub fn run(
         owned: BTreeSet::new(),
         opened: None,
         records: 0,
+        troubled: false,
     };
     while !stop.is_cancelled() {
         worker.turn(&group)?;
@@ -153,6 +154,8 @@ struct Worker<'a> {
     /// When the first record of the transaction under way came.
     opened: Option<Instant>,
     records: usize,
+    /// The client reported an error and nothing came since.
+    troubled: bool,
     committed: Counter,
     aborted: Counter,
 }
@@ -174,8 +177,14 @@ impl Worker<'_> {
         }
         match polled {
             None => {}
-            Some(Ok(message)) => self.message(group, &message)?,
-            Some(Err(KafkaError::PartitionEOF(partition))) => self.stage.at_end(partition, now()),
+            Some(Ok(message)) => {
+                self.recovered();
+                self.message(group, &message)?;
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.recovered();
+                self.stage.at_end(partition, now());
+            }
             Some(Err(error)) => self.client_error(&error)?,
         }
         self.output.poll();
@@ -309,12 +318,19 @@ impl Worker<'_> {
         self.stage.assign(assigned, now())
     }
 
-    fn client_error(&self, error: &KafkaError) -> anyhow::Result<()> {
+    fn recovered(&mut self) {
+        if std::mem::take(&mut self.troubled) {
+            self.telemetry.health.set(&self.setup.name, State::Ready);
+        }
+    }
+
+    fn client_error(&mut self, error: &KafkaError) -> anyhow::Result<()> {
         let fatal = matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal));
         if fatal {
             anyhow::bail!("the consumer failed for good: {error}");
         }
         // The client tries again by itself.
+        self.troubled = true;
         self.telemetry.health.set(&self.setup.name, State::Waiting { reason: explain(error) });
         Ok(())
     }
