@@ -84,10 +84,11 @@ fn a_batch_sent_twice_is_appended_once() {
         let topic = server.topic("twice", 1, &[]);
         let mut raw = Raw::connect(&server.bootstrap);
         let init = InitProducerIdRequest::default()
+            .with_transactional_id(None)
             .with_transaction_timeout_ms(10_000)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);
-        let producer = raw.call(&init, 4);
+        let producer = raw.initialise(&init);
         assert_eq!((producer.error_code, producer.producer_epoch), (0, 0));
         let id = producer.producer_id.0;
         let steps = [

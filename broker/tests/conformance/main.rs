@@ -8,3 +8,4 @@ mod hostile;
 mod raw;
 mod support;
 mod transactions;
+mod versions;

@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     ApiKey, ProduceRequest, RequestHeader, ResponseHeader, TopicName, TransactionalId,
 };
+use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
     Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
@@ -80,6 +82,21 @@ impl Raw {
         let response = R::Response::decode(&mut body, version).unwrap();
         assert!(body.is_empty(), "the answer has bytes left over");
         response
+    }
+
+    /// Gets a producer id, coming again as long as Kafka asks for it (its coordinator loads, or aborts).
+    pub fn initialise(&mut self, request: &InitProducerIdRequest) -> InitProducerIdResponse {
+        const COME_AGAIN: [i16; 4] = [14, 15, 16, 51];
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.call(request, 4);
+            if COME_AGAIN.contains(&answer.error_code) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+            assert_eq!(answer.error_code, 0);
+            return answer;
+        }
     }
 
     /// Sends one batch of one record to partition 0; returns its offset or the error's code.

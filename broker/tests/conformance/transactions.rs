@@ -172,21 +172,7 @@ fn nothing_of_a_zombie_is_acknowledged() {
         let code = |response: kafka_protocol::messages::AddPartitionsToTxnResponse| {
             response.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
         };
-        let initialise = |raw: &mut Raw| {
-            let until = Instant::now() + PATIENCE;
-            loop {
-                let answer = raw.call(&init, 4);
-                match answer.error_code {
-                    0 => return answer,
-                    // Kafka asks to come again while it finds its coordinator or aborts.
-                    15 | 16 | 51 | 14 if Instant::now() < until => {
-                        std::thread::sleep(Duration::from_millis(50))
-                    }
-                    other => panic!("error {other}"),
-                }
-            }
-        };
-        let first = initialise(&mut raw);
+        let first = raw.initialise(&init);
         let producer_id = first.producer_id.0;
         // Not announced, so not accepted.
         let unannounced = raw.produce(&topic, Some(&id), batch(producer_id, 0, 0, true));
@@ -199,7 +185,7 @@ fn nothing_of_a_zombie_is_acknowledged() {
             raw.produce(&topic, Some(&id), batch(producer_id, 0, 0, true)),
             Ok(0)
         );
-        let second = initialise(&mut raw);
+        let second = raw.initialise(&init);
         assert!(second.producer_epoch > first.producer_epoch);
         let late = raw.produce(&topic, Some(&id), batch(producer_id, 0, 1, true));
         assert_eq!(late, Err(RDKafkaErrorCode::InvalidProducerEpoch as i16));
