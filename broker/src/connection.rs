@@ -38,12 +38,8 @@ pub(crate) struct Peer {
 /// # Errors
 /// Why the broker had to end it.
 pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, node: Arc<Node>) -> Result<()> {
-    stream
-        .set_nodelay(true)
-        .context("could not set TCP_NODELAY")?;
-    let local = stream
-        .local_addr()
-        .context("the connection has no local address")?;
+    stream.set_nodelay(true).context("could not set TCP_NODELAY")?;
+    let local = stream.local_addr().context("the connection has no local address")?;
     let context = Peer { node, peer, local };
     loop {
         let limit = context.node.config.max_request_bytes;
@@ -56,15 +52,9 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, node: Arc<Nod
         let name = || format!("request with API key {key}, version {version}");
         match api::answer(&context, call).await.with_context(name)? {
             Reply::Nothing => {}
-            Reply::Frame(mut frame) => stream
-                .write_all_buf(&mut frame)
-                .await
-                .context("could not answer")?,
+            Reply::Frame(mut frame) => stream.write_all_buf(&mut frame).await.context("could not answer")?,
             Reply::Last(mut frame) => {
-                stream
-                    .write_all_buf(&mut frame)
-                    .await
-                    .context("could not answer")?;
+                stream.write_all_buf(&mut frame).await.context("could not answer")?;
                 stream.shutdown().await.context("could not close")?;
                 bail!("{} is not supported", name());
             }
@@ -79,25 +69,13 @@ async fn read_frame(stream: &mut TcpStream, limit: usize) -> Result<Option<Bytes
     if begun == 0 {
         return Ok(None);
     }
-    stream
-        .read_exact(&mut head[begun..])
-        .await
-        .context("ended within a request")?;
+    stream.read_exact(&mut head[begun..]).await.context("ended within a request")?;
     let [a, b, c, d, key @ ..] = head;
     let length = i32::from_be_bytes([a, b, c, d]);
-    let limit = if i16::from_be_bytes(key) == PRODUCE {
-        limit
-    } else {
-        limit.min(MAX_PLAIN_REQUEST)
-    };
-    let length = usize::try_from(length)
-        .ok()
-        .filter(|length| (8..=limit).contains(length));
+    let limit = if i16::from_be_bytes(key) == PRODUCE { limit } else { limit.min(MAX_PLAIN_REQUEST) };
+    let length = usize::try_from(length).ok().filter(|length| (8..=limit).contains(length));
     let Some(length) = length else {
-        bail!(
-            "a request of {} bytes is out of bounds",
-            i32::from_be_bytes([a, b, c, d])
-        )
+        bail!("a request of {} bytes is out of bounds", i32::from_be_bytes([a, b, c, d]))
     };
     let mut frame = BytesMut::with_capacity(length.min(FIRST_ROOM));
     frame.extend_from_slice(&key);
@@ -106,10 +84,7 @@ async fn read_frame(stream: &mut TcpStream, limit: usize) -> Result<Option<Bytes
         if frame.capacity() == frame.len() {
             frame.reserve(missing.min(frame.len()));
         }
-        let read = (&mut *stream)
-            .take(missing as u64)
-            .read_buf(&mut frame)
-            .await?;
+        let read = (&mut *stream).take(missing as u64).read_buf(&mut frame).await?;
         ensure!(read > 0, "ended within a request");
     }
     Ok(Some(frame.freeze()))

@@ -76,9 +76,7 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address is taken, not this machine's, or not allowed.
-    #[error(
-        "the broker cannot listen on {address}: {source}; choose another address or port, or stop what uses it"
-    )]
+    #[error("the broker cannot listen on {address}: {source}; choose another address or port, or stop what uses it")]
     Listen {
         /// The address that was asked for.
         address: SocketAddr,
@@ -102,19 +100,12 @@ impl Broker {
     /// # Errors
     /// [`Error::Listen`] when the address cannot be used.
     pub async fn start(config: Config) -> Result<Self, Error> {
-        let failed = |source| Error::Listen {
-            address: config.listen,
-            source,
-        };
+        let failed = |source| Error::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server::run(listener, Node::new(config), stopped));
-        Ok(Self {
-            address,
-            stop,
-            task,
-        })
+        Ok(Self { address, stop, task })
     }
 
     /// The address it listens on, with the port the system chose.

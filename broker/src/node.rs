@@ -55,13 +55,7 @@ impl Node {
         let mut state = State::default();
         let cluster_id = format!("outlier-{}", state.random_id().simple());
         let clock = Clock::start();
-        Arc::new(Self {
-            config,
-            clock,
-            cluster_id,
-            state: Mutex::new(state),
-            timer: Notify::new(),
-        })
+        Arc::new(Self { config, clock, cluster_id, state: Mutex::new(state), timer: Notify::new() })
     }
 
     /// Runs one step on the state. A step that panicked before left the state as it was between two statements; the
@@ -105,10 +99,7 @@ impl State {
             self.random.hash_one(self.random_draws)
         };
         let (high, low) = (draw(), draw());
-        Uuid::from_u64_pair(
-            (high & !0xf000) | 0x4000,
-            (low & !(0b11 << 62)) | (0b10 << 62),
-        )
+        Uuid::from_u64_pair((high & !0xf000) | 0x4000, (low & !(0b11 << 62)) | (0b10 << 62))
     }
 
     /// Makes sure that the timer wakes by `deadline`.
@@ -136,10 +127,7 @@ impl State {
             }
             self.groups.insert(name.to_owned(), Group::default());
         }
-        let group = self
-            .groups
-            .get_mut(name)
-            .ok_or(ResponseError::CoordinatorNotAvailable)?;
+        let group = self.groups.get_mut(name).ok_or(ResponseError::CoordinatorNotAvailable)?;
         let mut answers = Answers::new();
         let result = step(group, &mut answers);
         let deadline = group.next_deadline();
@@ -170,17 +158,8 @@ impl State {
 
     /// Ends a transaction: a marker in every partition, and the groups' offsets.
     pub(crate) fn finish(&mut self, completion: Completion, now: Millis) {
-        let Completion {
-            producer,
-            commit,
-            partitions,
-            groups,
-        } = completion;
-        let marker = Marker {
-            producer_id: producer.producer_id,
-            epoch: producer.epoch,
-            commit,
-        };
+        let Completion { producer, commit, partitions, groups } = completion;
+        let marker = Marker { producer_id: producer.producer_id, epoch: producer.epoch, commit };
         for partition in partitions {
             // A topic deleted meanwhile has nothing to end.
             if let Ok(topic) = self.topics.get_mut(&partition.topic)
@@ -198,31 +177,17 @@ impl State {
 
     /// Forgets a topic's offsets in all groups.
     pub(crate) fn forget_topic_offsets(&mut self, topic: &str) {
-        self.groups
-            .values_mut()
-            .for_each(|group| group.offsets.forget_topic(topic));
+        self.groups.values_mut().for_each(|group| group.offsets.forget_topic(topic));
     }
 
     /// Does what is due; returns when the next thing is.
     fn expire(&mut self, now: Millis) -> Option<Millis> {
         for completion in self.transactions.expire(now) {
-            tracing::debug!(
-                producer = completion.producer.producer_id,
-                "transaction timed out and is aborted"
-            );
+            tracing::debug!(producer = completion.producer.producer_id, "transaction timed out and is aborted");
             self.finish(completion, now);
         }
-        let due = |group: &Group| {
-            group
-                .next_deadline()
-                .is_some_and(|deadline| deadline <= now)
-        };
-        let names: Vec<String> = self
-            .groups
-            .iter()
-            .filter(|(_, g)| due(g))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let due = |group: &Group| group.next_deadline().is_some_and(|deadline| deadline <= now);
+        let names: Vec<String> = self.groups.iter().filter(|(_, g)| due(g)).map(|(name, _)| name.clone()).collect();
         for name in names {
             // The group exists, so that no room is needed.
             let _ = self.with_group(&name, |group, answers| group.expire(now, answers));

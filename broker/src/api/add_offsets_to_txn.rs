@@ -8,22 +8,13 @@ use kafka_protocol::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 use super::support::{code, fenced_for, producer};
 use crate::connection::Peer;
 
-pub(super) fn handle(
-    peer: &Peer,
-    request: AddOffsetsToTxnRequest,
-    version: i16,
-) -> AddOffsetsToTxnResponse {
+pub(super) fn handle(peer: &Peer, request: AddOffsetsToTxnRequest, version: i16) -> AddOffsetsToTxnResponse {
     let owner = producer(request.producer_id.0, request.producer_epoch);
     let result = if request.group_id.is_empty() {
         Err(ResponseError::InvalidGroupId)
     } else {
         peer.node.step(|state, now| {
-            let added = state.transactions.add_group(
-                &request.transactional_id,
-                owner,
-                &request.group_id,
-                now,
-            );
+            let added = state.transactions.add_group(&request.transactional_id, owner, &request.group_id, now);
             added.map(|deadline| state.arm(deadline))
         })
     };

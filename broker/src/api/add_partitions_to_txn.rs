@@ -12,22 +12,11 @@ use super::support::{fenced_for, producer};
 use crate::connection::Peer;
 use crate::topic::TopicPartition;
 
-pub(super) fn handle(
-    peer: &Peer,
-    request: AddPartitionsToTxnRequest,
-    version: i16,
-) -> AddPartitionsToTxnResponse {
+pub(super) fn handle(peer: &Peer, request: AddPartitionsToTxnRequest, version: i16) -> AddPartitionsToTxnResponse {
     let topics = request.v3_and_below_topics;
-    let named = topics.iter().flat_map(|t| {
-        t.partitions
-            .iter()
-            .map(|p| TopicPartition::new(&t.name, *p))
-    });
+    let named = topics.iter().flat_map(|t| t.partitions.iter().map(|p| TopicPartition::new(&t.name, *p)));
     let all: Vec<TopicPartition> = named.collect();
-    let owner = producer(
-        request.v3_and_below_producer_id.0,
-        request.v3_and_below_producer_epoch,
-    );
+    let owner = producer(request.v3_and_below_producer_id.0, request.v3_and_below_producer_epoch);
     let (result, known) = peer.node.step(|state, now| {
         let exists = |p: &TopicPartition| state.topics.partition(&p.topic, p.partition).is_ok();
         let known: Vec<bool> = all.iter().map(exists).collect();
@@ -35,9 +24,7 @@ pub(super) fn handle(
             return (Err(ResponseError::OperationNotAttempted), known);
         }
         let id = request.v3_and_below_transactional_id.as_str();
-        let added = state
-            .transactions
-            .add_partitions(id, owner, all.iter().cloned(), now);
+        let added = state.transactions.add_partitions(id, owner, all.iter().cloned(), now);
         (added.map(|deadline| state.arm(deadline)), known)
     });
     let mut known = known.into_iter();
@@ -52,9 +39,7 @@ pub(super) fn handle(
                 .with_partition_error_code(error.map_or(0, |error| error.code()))
         });
         let partitions = partitions.collect();
-        AddPartitionsToTxnTopicResult::default()
-            .with_name(topic.name)
-            .with_results_by_partition(partitions)
+        AddPartitionsToTxnTopicResult::default().with_name(topic.name).with_results_by_partition(partitions)
     });
     AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(results.collect())
 }

@@ -17,21 +17,12 @@ use crate::topic::config::TopicConfig;
 pub(super) fn handle(peer: &Peer, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let validate_only = request.validate_only;
     let responses = request.resources.into_iter().map(|resource| {
-        let set = resource
-            .configs
-            .iter()
-            .filter_map(|c| Some((c.name.to_string(), c.value.as_ref()?.to_string())));
+        let set = resource.configs.iter().filter_map(|c| Some((c.name.to_string(), c.value.as_ref()?.to_string())));
         let overrides: BTreeMap<_, _> = set.collect();
         let replace = |_: &TopicConfig| TopicConfig::new(overrides);
-        let result = peer.node.step(|state, _| {
-            alter(
-                state,
-                resource.resource_type,
-                &resource.resource_name,
-                validate_only,
-                replace,
-            )
-        });
+        let result = peer
+            .node
+            .step(|state, _| alter(state, resource.resource_type, &resource.resource_name, validate_only, replace));
         let (code, message) = explained(&result);
         AlterConfigsResourceResponse::default()
             .with_error_code(code)

@@ -13,10 +13,7 @@ pub(super) fn handle(_request: ApiVersionsRequest) -> ApiVersionsResponse {
 
 pub(super) fn listing() -> ApiVersionsResponse {
     let listed = APIS.iter().map(|api| {
-        ApiVersion::default()
-            .with_api_key(api.key as i16)
-            .with_min_version(api.min)
-            .with_max_version(api.max)
+        ApiVersion::default().with_api_key(api.key as i16).with_min_version(api.min).with_max_version(api.max)
     });
     ApiVersionsResponse::default().with_api_keys(listed.collect())
 }

@@ -3,9 +3,7 @@
 //! Invariant: never beyond the last stable offset.
 
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::delete_records_response::{
-    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
-};
+use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
 use crate::connection::Peer;
@@ -20,19 +18,14 @@ pub(super) fn handle(peer: &Peer, request: DeleteRecordsRequest) -> DeleteRecord
                 }
                 found.delete_before(wanted.partition_index, wanted.offset)
             });
-            let response = DeleteRecordsPartitionResult::default()
-                .with_partition_index(wanted.partition_index);
+            let response = DeleteRecordsPartitionResult::default().with_partition_index(wanted.partition_index);
             match result {
                 Ok(start) => response.with_low_watermark(start),
-                Err(error) => response
-                    .with_low_watermark(-1)
-                    .with_error_code(error.code()),
+                Err(error) => response.with_low_watermark(-1).with_error_code(error.code()),
             }
         });
         let partitions = partitions.collect();
-        DeleteRecordsTopicResult::default()
-            .with_name(topic.name.clone())
-            .with_partitions(partitions)
+        DeleteRecordsTopicResult::default().with_name(topic.name.clone()).with_partitions(partitions)
     });
     DeleteRecordsResponse::default().with_topics(topics.collect())
 }

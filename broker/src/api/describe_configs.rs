@@ -35,33 +35,21 @@ struct Setting {
     read_only: bool,
 }
 
-pub(super) fn handle(
-    peer: &Peer,
-    request: DescribeConfigsRequest,
-    version: i16,
-) -> DescribeConfigsResponse {
+pub(super) fn handle(peer: &Peer, request: DescribeConfigsRequest, version: i16) -> DescribeConfigsResponse {
     let synonyms = request.include_synonyms;
     let results = request.resources.into_iter().map(|resource| {
         let settings = match resource.resource_type {
             TOPIC => topic_settings(peer, &resource),
             BROKER_RESOURCE => broker_settings(&peer.node.config, &resource),
-            other => Err((
-                ResponseError::InvalidRequest,
-                format!("Resource type {other} has no settings here."),
-            )),
+            other => Err((ResponseError::InvalidRequest, format!("Resource type {other} has no settings here."))),
         };
         let (code, message) = explained(&settings);
         let wanted = |name: &str| match &resource.configuration_keys {
             Some(keys) => keys.iter().any(|key| key.as_str() == name),
             None => true,
         };
-        let shown = settings
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|setting| wanted(&setting.name));
-        let configs = shown
-            .map(|setting| describe(setting, synonyms, version))
-            .collect();
+        let shown = settings.unwrap_or_default().into_iter().filter(|setting| wanted(&setting.name));
+        let configs = shown.map(|setting| describe(setting, synonyms, version)).collect();
         DescribeConfigsResult::default()
             .with_error_code(code)
             .with_error_message(message)
@@ -72,18 +60,10 @@ pub(super) fn handle(
     DescribeConfigsResponse::default().with_results(results.collect())
 }
 
-fn topic_settings(
-    peer: &Peer,
-    resource: &DescribeConfigsResource,
-) -> Result<Vec<Setting>, (ResponseError, String)> {
+fn topic_settings(peer: &Peer, resource: &DescribeConfigsResource) -> Result<Vec<Setting>, (ResponseError, String)> {
     peer.node.step(|state, _| {
         let topic = state.topics.get(&resource.resource_name);
-        let topic = topic.map_err(|error| {
-            (
-                error,
-                format!("No topic {}", resource.resource_name.as_str()),
-            )
-        })?;
+        let topic = topic.map_err(|error| (error, format!("No topic {}", resource.resource_name.as_str())))?;
         let settings = topic.config.settings().map(|(known, value, set)| Setting {
             name: known.name.to_owned(),
             value: value.to_owned(),
@@ -101,40 +81,21 @@ fn broker_settings(
 ) -> Result<Vec<Setting>, (ResponseError, String)> {
     let name = resource.resource_name.as_str();
     if !name.is_empty() && name != BROKER.0.to_string() {
-        let text = format!(
-            "Unexpected broker id {name}: the embedded broker is {}.",
-            BROKER.0
-        );
+        let text = format!("Unexpected broker id {name}: the embedded broker is {}.", BROKER.0);
         return Err((ResponseError::InvalidRequest, text));
     }
     const BOOL: i8 = 1;
     const INT: i8 = 3;
     const LONG: i8 = 5;
     let settings = [
-        (
-            "auto.create.topics.enable",
-            config.auto_create_topics.to_string(),
-            BOOL,
-        ),
+        ("auto.create.topics.enable", config.auto_create_topics.to_string(), BOOL),
         ("broker.id", BROKER.0.to_string(), INT),
         ("default.replication.factor", "1".to_owned(), INT),
-        (
-            "group.min.session.timeout.ms",
-            config.min_session_timeout.as_millis().to_string(),
-            INT,
-        ),
-        (
-            "log.retention.bytes",
-            config.retention_bytes.to_string(),
-            LONG,
-        ),
+        ("group.min.session.timeout.ms", config.min_session_timeout.as_millis().to_string(), INT),
+        ("log.retention.bytes", config.retention_bytes.to_string(), LONG),
         ("max.connections", config.max_connections.to_string(), INT),
         ("num.partitions", config.default_partitions.to_string(), INT),
-        (
-            "socket.request.max.bytes",
-            config.max_request_bytes.to_string(),
-            INT,
-        ),
+        ("socket.request.max.bytes", config.max_request_bytes.to_string(), INT),
     ];
     let describe = |(name, value, kind): (&str, String, i8)| Setting {
         name: name.to_owned(),
@@ -157,9 +118,5 @@ fn describe(setting: Setting, synonyms: bool, version: i16) -> DescribeConfigsRe
         .with_read_only(setting.read_only)
         .with_config_source(setting.source)
         .with_synonyms(if synonyms { vec![synonym] } else { Vec::new() });
-    if version >= HAS_TYPE {
-        described.with_config_type(setting.kind)
-    } else {
-        described
-    }
+    if version >= HAS_TYPE { described.with_config_type(setting.kind) } else { described }
 }

@@ -44,12 +44,7 @@ struct Look {
     failed: bool,
 }
 
-pub(super) async fn handle(
-    peer: &Peer,
-    request: FetchRequest,
-    version: i16,
-    frame: &mut Frame,
-) -> Result<()> {
+pub(super) async fn handle(peer: &Peer, request: FetchRequest, version: i16, frame: &mut Frame) -> Result<()> {
     if request.session_epoch > 0 {
         // Sessions are never opened here, so that none can be continued.
         let mut bytes = opening(ResponseError::FetchSessionIdNotFound.code(), 0, version);
@@ -75,9 +70,7 @@ pub(super) async fn handle(
         if look.failed || look.bytes >= enough || !in_time {
             break look;
         }
-        in_time = tokio::time::timeout_at(deadline, reader.notified())
-            .await
-            .is_ok();
+        in_time = tokio::time::timeout_at(deadline, reader.notified()).await.is_ok();
     };
     encode(&request, look, version, frame)
 }
@@ -88,18 +81,11 @@ fn size(bytes: i32) -> usize {
 
 fn look(state: &State, request: &FetchRequest) -> Look {
     let isolation = Isolation::from(request.isolation_level);
-    let mut found = Look {
-        topics: Vec::with_capacity(request.topics.len()),
-        bytes: 0,
-        failed: false,
-    };
+    let mut found = Look { topics: Vec::with_capacity(request.topics.len()), bytes: 0, failed: false };
     for topic in &request.topics {
         let mut parts = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let log = state
-                .topics
-                .partition(&topic.topic, wanted.partition)
-                .map(|partition| &partition.log);
+            let log = state.topics.partition(&topic.topic, wanted.partition).map(|partition| &partition.log);
             let room = size(request.max_bytes).saturating_sub(found.bytes);
             let part = read(log, wanted, isolation, room, found.bytes == 0);
             found.bytes += part.slice.bytes;
@@ -135,24 +121,14 @@ fn read(
         .with_high_watermark(log.end())
         .with_last_stable_offset(log.last_stable())
         .with_log_start_offset(log.start());
-    match log.read(
-        wanted.fetch_offset,
-        size(wanted.partition_max_bytes).min(room),
-        isolation,
-        at_least_one,
-    ) {
+    match log.read(wanted.fetch_offset, size(wanted.partition_max_bytes).min(room), isolation, at_least_one) {
         Err(error) => failed(data, error),
         Ok(slice) => {
             let aborted = slice.aborted.iter().map(|a| {
-                AbortedTransaction::default()
-                    .with_producer_id(a.producer_id.into())
-                    .with_first_offset(a.first_offset)
+                AbortedTransaction::default().with_producer_id(a.producer_id.into()).with_first_offset(a.first_offset)
             });
             let aborted = (isolation == Isolation::ReadCommitted).then(|| aborted.collect());
-            Part {
-                data: data.with_aborted_transactions(aborted),
-                slice,
-            }
+            Part { data: data.with_aborted_transactions(aborted), slice }
         }
     }
 }
@@ -201,10 +177,7 @@ fn encode(request: &FetchRequest, look: Look, version: i16, frame: &mut Frame) -
                 bytes.put_i32(i32::try_from(part.slice.bytes)?);
             }
             frame.push(bytes.split().freeze());
-            part.slice
-                .batches
-                .into_iter()
-                .for_each(|batch| frame.push(batch));
+            part.slice.batches.into_iter().for_each(|batch| frame.push(batch));
             if version >= FLEXIBLE {
                 bytes.put_u8(0);
             }
@@ -251,84 +224,34 @@ mod tests {
     fn the_frame_is_the_protocols() {
         let mut log = PartitionLog::default();
         for sequence in 0..3 {
-            log.append(data_batch(7, 0, sequence, 1, true), 0, 0)
-                .unwrap();
+            log.append(data_batch(7, 0, sequence, 1, true), 0, 0).unwrap();
         }
-        log.append_marker(
-            Marker {
-                producer_id: 7,
-                epoch: 0,
-                commit: false,
-            },
-            0,
-            0,
-        )
-        .unwrap();
+        log.append_marker(Marker { producer_id: 7, epoch: 0, commit: false }, 0, 0).unwrap();
         let name = TopicName(StrBytes::from_static_str("topic"));
-        let request = FetchRequest::default()
-            .with_topics(vec![FetchTopic::default().with_topic(name.clone())]);
+        let request = FetchRequest::default().with_topics(vec![FetchTopic::default().with_topic(name.clone())]);
         for version in 4..=12 {
-            let wanted = |offset| {
-                FetchPartition::default()
-                    .with_fetch_offset(offset)
-                    .with_partition_max_bytes(1 << 20)
-            };
-            let part = |offset| {
-                read(
-                    Ok(&log),
-                    &wanted(offset),
-                    Isolation::ReadCommitted,
-                    1 << 20,
-                    true,
-                )
-            };
+            let wanted = |offset| FetchPartition::default().with_fetch_offset(offset).with_partition_max_bytes(1 << 20);
+            let part = |offset| read(Ok(&log), &wanted(offset), Isolation::ReadCommitted, 1 << 20, true);
             let parts = vec![part(0), part(3), part(4), part(9)];
             let mut frame = Frame::default();
-            encode(
-                &request,
-                Look {
-                    topics: vec![parts],
-                    bytes: 0,
-                    failed: false,
-                },
-                version,
-                &mut frame,
-            )
-            .unwrap();
+            encode(&request, Look { topics: vec![parts], bytes: 0, failed: false }, version, &mut frame).unwrap();
             let mut bytes = frame.copy_to_bytes(frame.remaining());
             let response = FetchResponse::decode(&mut bytes, version).unwrap();
             assert!(!bytes.has_remaining(), "version {version}");
             let topic = &response.responses[0];
             assert_eq!(topic.topic, name);
-            let sizes: Vec<_> = topic
-                .partitions
-                .iter()
-                .map(|p| p.records.as_ref().map_or(0, |r| r.len()))
-                .collect();
+            let sizes: Vec<_> = topic.partitions.iter().map(|p| p.records.as_ref().map_or(0, |r| r.len())).collect();
             let (all, marker) = (sizes[0], sizes[1]);
             assert_eq!(sizes, [all, marker, 0, 0]);
             assert!(marker > 0 && all > 3 * marker / 2);
-            let aborted = |i: usize| {
-                topic.partitions[i]
-                    .aborted_transactions
-                    .as_ref()
-                    .map_or(0, Vec::len)
-            };
+            let aborted = |i: usize| topic.partitions[i].aborted_transactions.as_ref().map_or(0, Vec::len);
             assert_eq!([aborted(0), aborted(1), aborted(2)], [1, 1, 0]);
-            assert_eq!(
-                topic.partitions[3].error_code,
-                ResponseError::OffsetOutOfRange.code()
-            );
+            assert_eq!(topic.partitions[3].error_code, ResponseError::OffsetOutOfRange.code());
             let mut opened = opening(0, 0, version);
             if version >= FLEXIBLE {
                 opened.put_u8(0);
             }
-            assert!(
-                FetchResponse::decode(&mut opened.freeze(), version)
-                    .unwrap()
-                    .responses
-                    .is_empty()
-            );
+            assert!(FetchResponse::decode(&mut opened.freeze(), version).unwrap().responses.is_empty());
         }
     }
 }

@@ -9,18 +9,10 @@ use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use super::support::{BROKER, host, port};
 use crate::connection::Peer;
 
-pub(super) fn handle(
-    peer: &Peer,
-    request: FindCoordinatorRequest,
-    version: i16,
-) -> FindCoordinatorResponse {
+pub(super) fn handle(peer: &Peer, request: FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
     // 0 asks for a group's, 1 for a transactional id's.
     let known = matches!(request.key_type, 0 | 1);
-    let error = if known {
-        0
-    } else {
-        ResponseError::InvalidRequest.code()
-    };
+    let error = if known { 0 } else { ResponseError::InvalidRequest.code() };
     if version < 4 {
         return FindCoordinatorResponse::default()
             .with_error_code(error)

@@ -11,25 +11,16 @@ use super::support::explained;
 use crate::connection::Peer;
 use crate::topic::config::{Change, TopicConfig};
 
-pub(super) fn handle(
-    peer: &Peer,
-    request: IncrementalAlterConfigsRequest,
-) -> IncrementalAlterConfigsResponse {
+pub(super) fn handle(peer: &Peer, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
     let validate_only = request.validate_only;
     let responses = request.resources.into_iter().map(|resource| {
         let change = |config: &TopicConfig| {
             let changes: Result<Vec<_>, String> = resource.configs.iter().map(change).collect();
             config.changed(changes?.into_iter())
         };
-        let result = peer.node.step(|state, _| {
-            alter(
-                state,
-                resource.resource_type,
-                &resource.resource_name,
-                validate_only,
-                change,
-            )
-        });
+        let result = peer
+            .node
+            .step(|state, _| alter(state, resource.resource_type, &resource.resource_name, validate_only, change));
         let (code, message) = explained(&result);
         AlterConfigsResourceResponse::default()
             .with_error_code(code)

@@ -13,10 +13,7 @@ pub(super) fn handle(peer: &Peer, request: InitProducerIdRequest) -> InitProduce
     let expected = (held.producer_id >= 0 && held.epoch >= 0).then_some(held);
     let result = peer.node.step(|state, now| {
         let id = request.transactional_id.as_ref().map(|id| id.as_str());
-        let (current, completion) =
-            state
-                .transactions
-                .init(id, request.transaction_timeout_ms, expected, now)?;
+        let (current, completion) = state.transactions.init(id, request.transaction_timeout_ms, expected, now)?;
         if let Some(completion) = completion {
             state.finish(completion, now);
         }
@@ -24,11 +21,7 @@ pub(super) fn handle(peer: &Peer, request: InitProducerIdRequest) -> InitProduce
     });
     let response = InitProducerIdResponse::default().with_error_code(code(&result));
     match result {
-        Ok(current) => response
-            .with_producer_id(current.producer_id.into())
-            .with_producer_epoch(current.epoch),
-        Err(_) => response
-            .with_producer_id((-1).into())
-            .with_producer_epoch(-1),
+        Ok(current) => response.with_producer_id(current.producer_id.into()).with_producer_epoch(current.epoch),
+        Err(_) => response.with_producer_id((-1).into()).with_producer_epoch(-1),
     }
 }

@@ -13,13 +13,11 @@ use crate::connection::Peer;
 const TYPE: &str = "classic";
 
 pub(super) fn handle(peer: &Peer, request: ListGroupsRequest, version: i16) -> ListGroupsResponse {
-    let passes = |filter: &[StrBytes], value: &str| {
-        filter.is_empty() || filter.iter().any(|f| f.eq_ignore_ascii_case(value))
-    };
+    let passes =
+        |filter: &[StrBytes], value: &str| filter.is_empty() || filter.iter().any(|f| f.eq_ignore_ascii_case(value));
     let groups = peer.node.step(|state, _| {
         let wanted = state.groups.iter().filter(|(_, group)| {
-            passes(&request.states_filter, group.phase.name())
-                && passes(&request.types_filter, TYPE)
+            passes(&request.states_filter, group.phase.name()) && passes(&request.types_filter, TYPE)
         });
         let listed = wanted.map(|(name, group)| {
             let mut listed = ListedGroup::default()

@@ -9,9 +9,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
-use kafka_protocol::messages::list_offsets_response::{
-    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
-};
+use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
 use super::support::{LEADER_EPOCH, check_epoch};
@@ -35,52 +33,35 @@ enum Place {
     },
 }
 
-pub(super) async fn handle(
-    peer: &Peer,
-    request: ListOffsetsRequest,
-    version: i16,
-) -> Result<ListOffsetsResponse> {
+pub(super) async fn handle(peer: &Peer, request: ListOffsetsRequest, version: i16) -> Result<ListOffsetsResponse> {
     let isolation = Isolation::from(request.isolation_level);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
             let place = peer.node.step(|state, _| {
-                let partition = state
-                    .topics
-                    .partition(&topic.name, wanted.partition_index)?;
+                let partition = state.topics.partition(&topic.name, wanted.partition_index)?;
                 check_epoch(wanted.current_leader_epoch)?;
                 Ok(locate(&partition.log, wanted, isolation))
             });
             let found = match place {
                 Ok(Place::Known(found)) => Ok(found),
                 Ok(Place::Within { batch, at, end }) => {
-                    let search = move || {
-                        search::first_at_or_after(&batch, at).filter(|found| found.offset < end)
-                    };
+                    let search = move || search::first_at_or_after(&batch, at).filter(|found| found.offset < end);
                     Ok(tokio::task::spawn_blocking(search).await?)
                 }
                 Err(error) => Err(error),
             };
             partitions.push(describe(wanted.partition_index, found, version));
         }
-        topics.push(
-            ListOffsetsTopicResponse::default()
-                .with_name(topic.name)
-                .with_partitions(partitions),
-        );
+        topics.push(ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions));
     }
     Ok(ListOffsetsResponse::default().with_topics(topics))
 }
 
 fn locate(log: &PartitionLog, wanted: &ListOffsetsPartition, isolation: Isolation) -> Place {
     let end = log.visible_end(isolation);
-    let edge = |offset| {
-        Place::Known(Some(Found {
-            timestamp: -1,
-            offset,
-        }))
-    };
+    let edge = |offset| Place::Known(Some(Found { timestamp: -1, offset }));
     let within = |batch: Option<(Millis, Bytes)>| match batch {
         Some((at, batch)) => Place::Within { batch, at, end },
         None => Place::Known(None),
@@ -93,27 +74,15 @@ fn locate(log: &PartitionLog, wanted: &ListOffsetsPartition, isolation: Isolatio
     }
 }
 
-fn describe(
-    index: i32,
-    found: Result<Option<Found>, ResponseError>,
-    version: i16,
-) -> ListOffsetsPartitionResponse {
-    let response = ListOffsetsPartitionResponse::default()
-        .with_partition_index(index)
-        .with_timestamp(-1)
-        .with_offset(-1);
+fn describe(index: i32, found: Result<Option<Found>, ResponseError>, version: i16) -> ListOffsetsPartitionResponse {
+    let response =
+        ListOffsetsPartitionResponse::default().with_partition_index(index).with_timestamp(-1).with_offset(-1);
     match found {
         Err(error) => response.with_error_code(error.code()),
         Ok(None) => response,
         Ok(Some(found)) => {
-            let response = response
-                .with_timestamp(found.timestamp)
-                .with_offset(found.offset);
-            if version >= 4 {
-                response.with_leader_epoch(LEADER_EPOCH)
-            } else {
-                response
-            }
+            let response = response.with_timestamp(found.timestamp).with_offset(found.offset);
+            if version >= 4 { response.with_leader_epoch(LEADER_EPOCH) } else { response }
         }
     }
 }

@@ -16,32 +16,15 @@ use crate::topic::Topic;
 use crate::topic::config::TopicConfig;
 
 pub(super) fn handle(peer: &Peer, request: MetadataRequest, version: i16) -> MetadataResponse {
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(BROKER)
-        .with_host(host(peer))
-        .with_port(port(peer));
-    let may_create =
-        peer.node.config.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
+    let broker = MetadataResponseBroker::default().with_node_id(BROKER).with_host(host(peer)).with_port(port(peer));
+    let may_create = peer.node.config.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
     // Before version 1, no topics meant all.
-    let wanted = request
-        .topics
-        .filter(|topics| version > 0 || !topics.is_empty());
+    let wanted = request.topics.filter(|topics| version > 0 || !topics.is_empty());
     let topics = peer.node.step(|state, _| match wanted {
-        None => state
-            .topics
-            .iter()
-            .map(|(name, topic)| describe(name, topic, version))
-            .collect(),
+        None => state.topics.iter().map(|(name, topic)| describe(name, topic, version)).collect(),
         Some(wanted) => wanted
             .into_iter()
-            .map(|wanted| {
-                find(
-                    state,
-                    wanted,
-                    may_create.then_some(peer.node.config.default_partitions),
-                    version,
-                )
-            })
+            .map(|wanted| find(state, wanted, may_create.then_some(peer.node.config.default_partitions), version))
             .collect::<Vec<_>>(),
     });
     MetadataResponse::default()
@@ -51,16 +34,9 @@ pub(super) fn handle(peer: &Peer, request: MetadataRequest, version: i16) -> Met
         .with_topics(topics)
 }
 
-fn find(
-    state: &mut State,
-    wanted: MetadataRequestTopic,
-    create: Option<i32>,
-    version: i16,
-) -> MetadataResponseTopic {
+fn find(state: &mut State, wanted: MetadataRequestTopic, create: Option<i32>, version: i16) -> MetadataResponseTopic {
     let failed = |name: Option<TopicName>, error: ResponseError| {
-        MetadataResponseTopic::default()
-            .with_name(name)
-            .with_error_code(error.code())
+        MetadataResponseTopic::default().with_name(name).with_error_code(error.code())
     };
     let Some(name) = wanted.name else {
         let id = wanted.topic_id;
@@ -83,9 +59,7 @@ fn find(
         return failed(Some(name), ResponseError::UnknownTopicOrPartition);
     }
     let id = state.random_id();
-    state
-        .topics
-        .create(&name, id, partitions, TopicConfig::default());
+    state.topics.create(&name, id, partitions, TopicConfig::default());
     match state.topics.get(&name) {
         Ok(topic) => describe(&name, topic, version),
         Err(error) => failed(Some(name), error),
@@ -99,18 +73,10 @@ fn describe(name: &str, topic: &Topic, version: i16) -> MetadataResponseTopic {
             .with_leader_id(BROKER)
             .with_replica_nodes(vec![BROKER])
             .with_isr_nodes(vec![BROKER]);
-        if version >= 7 {
-            partition.with_leader_epoch(LEADER_EPOCH)
-        } else {
-            partition
-        }
+        if version >= 7 { partition.with_leader_epoch(LEADER_EPOCH) } else { partition }
     };
     let described = MetadataResponseTopic::default()
         .with_name(Some(TopicName(text(name))))
         .with_partitions((0..topic.partition_count()).map(partition).collect());
-    if version >= 10 {
-        described.with_topic_id(topic.id)
-    } else {
-        described
-    }
+    if version >= 10 { described.with_topic_id(topic.id) } else { described }
 }

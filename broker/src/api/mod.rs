@@ -69,8 +69,7 @@ pub(crate) async fn answer(peer: &Peer, call: Call) -> Result<Reply> {
         return unsupported::answer(&call);
     };
     let flexible = api.key.request_header_version(call.version) >= 2;
-    shape::check(api.shape, &call.body, call.version, flexible)
-        .context("the request is damaged")?;
+    shape::check(api.shape, &call.body, call.version, flexible).context("the request is damaged")?;
     let version = call.version;
     match api.key {
         ApiKey::Produce => match produce::handle(peer, decode(&call)?).await? {
@@ -82,24 +81,15 @@ pub(crate) async fn answer(peer: &Peer, call: Call) -> Result<Reply> {
             fetch::handle(peer, decode(&call)?, version, &mut frame).await?;
             seal(frame)
         }
-        ApiKey::ListOffsets => respond(
-            &call,
-            &list_offsets::handle(peer, decode(&call)?, version).await?,
-        ),
+        ApiKey::ListOffsets => respond(&call, &list_offsets::handle(peer, decode(&call)?, version).await?),
         ApiKey::Metadata => sync(&call, |r| metadata::handle(peer, r, version)),
         ApiKey::OffsetCommit => sync(&call, |r| offset_commit::handle(peer, r)),
         ApiKey::OffsetFetch => sync(&call, |r| offset_fetch::handle(peer, r, version)),
         ApiKey::FindCoordinator => sync(&call, |r| find_coordinator::handle(peer, r, version)),
-        ApiKey::JoinGroup => respond(
-            &call,
-            &join_group::handle(peer, &call, decode(&call)?).await?,
-        ),
+        ApiKey::JoinGroup => respond(&call, &join_group::handle(peer, &call, decode(&call)?).await?),
         ApiKey::Heartbeat => sync(&call, |r| heartbeat::handle(peer, r)),
         ApiKey::LeaveGroup => sync(&call, |r| leave_group::handle(peer, r, version)),
-        ApiKey::SyncGroup => respond(
-            &call,
-            &sync_group::handle(peer, decode(&call)?, version).await?,
-        ),
+        ApiKey::SyncGroup => respond(&call, &sync_group::handle(peer, decode(&call)?, version).await?),
         ApiKey::DescribeGroups => sync(&call, |r| describe_groups::handle(peer, r)),
         ApiKey::ListGroups => sync(&call, |r| list_groups::handle(peer, r, version)),
         ApiKey::DeleteGroups => sync(&call, |r| delete_groups::handle(peer, r)),
@@ -109,17 +99,13 @@ pub(crate) async fn answer(peer: &Peer, call: Call) -> Result<Reply> {
         ApiKey::DeleteRecords => sync(&call, |r| delete_records::handle(peer, r)),
         ApiKey::InitProducerId => sync(&call, |r| init_producer_id::handle(peer, r)),
         ApiKey::OffsetForLeaderEpoch => sync(&call, |r| offset_for_leader_epoch::handle(peer, r)),
-        ApiKey::AddPartitionsToTxn => {
-            sync(&call, |r| add_partitions_to_txn::handle(peer, r, version))
-        }
+        ApiKey::AddPartitionsToTxn => sync(&call, |r| add_partitions_to_txn::handle(peer, r, version)),
         ApiKey::AddOffsetsToTxn => sync(&call, |r| add_offsets_to_txn::handle(peer, r, version)),
         ApiKey::EndTxn => sync(&call, |r| end_txn::handle(peer, r, version)),
         ApiKey::TxnOffsetCommit => sync(&call, |r| txn_offset_commit::handle(peer, r)),
         ApiKey::DescribeConfigs => sync(&call, |r| describe_configs::handle(peer, r, version)),
         ApiKey::AlterConfigs => sync(&call, |r| alter_configs::handle(peer, r)),
-        ApiKey::IncrementalAlterConfigs => {
-            sync(&call, |r| incremental_alter_configs::handle(peer, r))
-        }
+        ApiKey::IncrementalAlterConfigs => sync(&call, |r| incremental_alter_configs::handle(peer, r)),
         ApiKey::CreatePartitions => sync(&call, |r| create_partitions::handle(peer, r)),
         ApiKey::DescribeCluster => sync(&call, |r| describe_cluster::handle(peer, r)),
         ApiKey::OffsetDelete => sync(&call, |r| offset_delete::handle(peer, r)),
@@ -137,24 +123,19 @@ fn decode<R: Decodable>(call: &Call) -> Result<R> {
 
 fn respond<R: Encodable>(call: &Call, response: &R) -> Result<Reply> {
     let mut bytes = head(call);
-    response
-        .encode(&mut bytes, call.version)
-        .context("the answer could not be encoded")?;
+    response.encode(&mut bytes, call.version).context("the answer could not be encoded")?;
     seal(Frame::from(bytes))
 }
 
 fn seal(frame: Frame) -> Result<Reply> {
-    Ok(Reply::Frame(
-        frame.sealed().context("the answer is too large")?,
-    ))
+    Ok(Reply::Frame(frame.sealed().context("the answer is too large")?))
 }
 
 /// The response's header: the correlation id and, in flexible versions, no tagged fields.
 fn head(call: &Call) -> BytesMut {
     let mut bytes = BytesMut::new();
     bytes.put_i32(call.correlation_id);
-    let flexible =
-        ApiKey::try_from(call.key).is_ok_and(|api| api.response_header_version(call.version) >= 1);
+    let flexible = ApiKey::try_from(call.key).is_ok_and(|api| api.response_header_version(call.version) >= 1);
     if flexible {
         bytes.put_u8(0);
     }

@@ -3,9 +3,7 @@
 //! Invariant: only the group's current generation commits, or anybody when it has no members.
 
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::offset_commit_response::{
-    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
-};
+use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
 use crate::connection::Peer;
@@ -24,29 +22,17 @@ pub(super) fn handle(peer: &Peer, request: OffsetCommitRequest) -> OffsetCommitR
                 let position = Committed {
                     offset: wanted.committed_offset,
                     leader_epoch: wanted.committed_leader_epoch,
-                    metadata: wanted
-                        .committed_metadata
-                        .map(|m| m.to_string())
-                        .unwrap_or_default(),
+                    metadata: wanted.committed_metadata.map(|m| m.to_string()).unwrap_or_default(),
                 };
                 let result = checked.and_then(|()| {
                     let partition = check_position(state, &topic.name, index, &position)?;
-                    state.with_group(&request.group_id, |group, _| {
-                        group.offsets.commit(partition, position)
-                    })
+                    state.with_group(&request.group_id, |group, _| group.offsets.commit(partition, position))
                 });
                 let code = result.err().map_or(0, |error| error.code());
-                partitions.push(
-                    OffsetCommitResponsePartition::default()
-                        .with_partition_index(index)
-                        .with_error_code(code),
-                );
+                partitions
+                    .push(OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(code));
             }
-            topics.push(
-                OffsetCommitResponseTopic::default()
-                    .with_name(topic.name)
-                    .with_partitions(partitions),
-            );
+            topics.push(OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions));
         }
         OffsetCommitResponse::default().with_topics(topics)
     })
@@ -59,18 +45,9 @@ fn check(state: &mut State, request: &OffsetCommitRequest, now: i64) -> Result<(
     let generation = request.generation_id_or_member_epoch;
     let Some(group) = state.groups.get_mut(request.group_id.as_str()) else {
         // Without a group only a client that is no member may commit.
-        return if generation < 0 {
-            Ok(())
-        } else {
-            Err(ResponseError::IllegalGeneration)
-        };
+        return if generation < 0 { Ok(()) } else { Err(ResponseError::IllegalGeneration) };
     };
-    group.check_commit(
-        generation,
-        &request.member_id,
-        request.group_instance_id.as_deref(),
-        false,
-    )?;
+    group.check_commit(generation, &request.member_id, request.group_instance_id.as_deref(), false)?;
     group.seen(&request.member_id, now);
     Ok(())
 }

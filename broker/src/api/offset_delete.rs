@@ -3,9 +3,7 @@
 //! Invariant: positions of a group that has members stay.
 
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::offset_delete_response::{
-    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
-};
+use kafka_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
 use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
 use super::support::code;
@@ -31,18 +29,12 @@ pub(super) fn handle(peer: &Peer, request: OffsetDeleteRequest) -> OffsetDeleteR
                 let known = state.topics.partition(&topic.name, index).map(|_| ());
                 let result = known.and_then(|()| {
                     let partition = TopicPartition::new(&topic.name, index);
-                    state.with_group(&request.group_id, |group, _| {
-                        group.offsets.forget(&partition)
-                    })
+                    state.with_group(&request.group_id, |group, _| group.offsets.forget(&partition))
                 });
                 let response = OffsetDeleteResponsePartition::default().with_partition_index(index);
                 partitions.push(response.with_error_code(code(&result)));
             }
-            topics.push(
-                OffsetDeleteResponseTopic::default()
-                    .with_name(topic.name)
-                    .with_partitions(partitions),
-            );
+            topics.push(OffsetDeleteResponseTopic::default().with_name(topic.name).with_partitions(partitions));
         }
         OffsetDeleteResponse::default().with_topics(topics)
     })

@@ -5,8 +5,8 @@
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::offset_fetch_response::{
-    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
-    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
 };
 use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName};
 
@@ -20,64 +20,35 @@ use crate::topic::TopicPartition;
 const SEVERAL: i16 = 8;
 
 /// A topic and what each of its partitions has.
-type Found = (
-    TopicName,
-    Vec<(i32, Result<Option<Committed>, ResponseError>)>,
-);
+type Found = (TopicName, Vec<(i32, Result<Option<Committed>, ResponseError>)>);
 
-pub(super) fn handle(
-    peer: &Peer,
-    request: OffsetFetchRequest,
-    version: i16,
-) -> OffsetFetchResponse {
+pub(super) fn handle(peer: &Peer, request: OffsetFetchRequest, version: i16) -> OffsetFetchResponse {
     let stable = request.require_stable;
     peer.node.step(|state, _| {
         if version >= SEVERAL {
             let groups = request.groups.into_iter().map(|wanted| {
-                let topics = wanted.topics.map(|t| {
-                    t.into_iter()
-                        .map(|t| (t.name, t.partition_indexes))
-                        .collect()
-                });
+                let topics = wanted.topics.map(|t| t.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
                 let found = find(state.groups.get(wanted.group_id.as_str()), topics, stable);
                 let topics = found.into_iter().map(describe).collect();
-                OffsetFetchResponseGroup::default()
-                    .with_group_id(wanted.group_id)
-                    .with_topics(topics)
+                OffsetFetchResponseGroup::default().with_group_id(wanted.group_id).with_topics(topics)
             });
             return OffsetFetchResponse::default().with_groups(groups.collect());
         }
-        let topics = request.topics.map(|t| {
-            t.into_iter()
-                .map(|t| (t.name, t.partition_indexes))
-                .collect()
-        });
+        let topics = request.topics.map(|t| t.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
         let found = find(state.groups.get(request.group_id.as_str()), topics, stable);
-        let topics = found
-            .into_iter()
-            .map(|found| describe_old(found, version))
-            .collect();
+        let topics = found.into_iter().map(|found| describe_old(found, version)).collect();
         OffsetFetchResponse::default().with_topics(topics)
     })
 }
 
 /// Looks up the wanted partitions; without a wish, all that the group has.
-fn find(
-    group: Option<&Group>,
-    wanted: Option<Vec<(TopicName, Vec<i32>)>>,
-    stable: bool,
-) -> Vec<Found> {
+fn find(group: Option<&Group>, wanted: Option<Vec<(TopicName, Vec<i32>)>>, stable: bool) -> Vec<Found> {
     let wanted = wanted.unwrap_or_else(|| {
         let mut all: Vec<(TopicName, Vec<i32>)> = Vec::new();
         for partition in group.iter().flat_map(|group| group.offsets.partitions()) {
             match all.last_mut() {
-                Some((topic, indexes)) if **topic == *partition.topic => {
-                    indexes.push(partition.partition)
-                }
-                _ => all.push((
-                    TopicName(text(partition.topic.as_str())),
-                    vec![partition.partition],
-                )),
+                Some((topic, indexes)) if **topic == *partition.topic => indexes.push(partition.partition),
+                _ => all.push((TopicName(text(partition.topic.as_str())), vec![partition.partition])),
             }
         }
         all
@@ -91,21 +62,14 @@ fn find(
         Ok(group.offsets.get(&partition).cloned())
     };
     let look_all = |(topic, indexes): (TopicName, Vec<i32>)| {
-        let found = indexes
-            .into_iter()
-            .map(|index| (index, look(&topic, index)))
-            .collect();
+        let found = indexes.into_iter().map(|index| (index, look(&topic, index))).collect();
         (topic, found)
     };
     wanted.into_iter().map(look_all).collect()
 }
 
 fn position(found: Result<Option<Committed>, ResponseError>) -> (i16, Committed) {
-    let nothing = || Committed {
-        offset: -1,
-        leader_epoch: -1,
-        metadata: String::new(),
-    };
+    let nothing = || Committed { offset: -1, leader_epoch: -1, metadata: String::new() };
     match found {
         Ok(committed) => (0, committed.unwrap_or_else(nothing)),
         Err(error) => (error.code(), nothing()),
@@ -122,9 +86,7 @@ fn describe((name, partitions): Found) -> OffsetFetchResponseTopics {
             .with_metadata(Some(text(committed.metadata)))
             .with_error_code(code)
     });
-    OffsetFetchResponseTopics::default()
-        .with_name(name)
-        .with_partitions(partitions.collect())
+    OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions.collect())
 }
 
 fn describe_old((name, partitions): Found, version: i16) -> OffsetFetchResponseTopic {
@@ -135,13 +97,7 @@ fn describe_old((name, partitions): Found, version: i16) -> OffsetFetchResponseT
             .with_committed_offset(committed.offset)
             .with_metadata(Some(text(committed.metadata)))
             .with_error_code(code);
-        if version >= 5 {
-            described.with_committed_leader_epoch(committed.leader_epoch)
-        } else {
-            described
-        }
+        if version >= 5 { described.with_committed_leader_epoch(committed.leader_epoch) } else { described }
     });
-    OffsetFetchResponseTopic::default()
-        .with_name(name)
-        .with_partitions(partitions.collect())
+    OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions.collect())
 }

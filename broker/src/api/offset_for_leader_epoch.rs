@@ -2,18 +2,13 @@
 //!
 //! Invariant: there is one epoch, and it ends at the end of the log.
 
-use kafka_protocol::messages::offset_for_leader_epoch_response::{
-    EpochEndOffset, OffsetForLeaderTopicResult,
-};
+use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 
 use super::support::{LEADER_EPOCH, check_epoch};
 use crate::connection::Peer;
 
-pub(super) fn handle(
-    peer: &Peer,
-    request: OffsetForLeaderEpochRequest,
-) -> OffsetForLeaderEpochResponse {
+pub(super) fn handle(peer: &Peer, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|wanted| {
             let found = peer.node.step(|state, _| {
@@ -31,9 +26,7 @@ pub(super) fn handle(
             }
         });
         let partitions = partitions.collect();
-        OffsetForLeaderTopicResult::default()
-            .with_topic(topic.topic.clone())
-            .with_partitions(partitions)
+        OffsetForLeaderTopicResult::default().with_topic(topic.topic.clone()).with_partitions(partitions)
     });
     OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
 }

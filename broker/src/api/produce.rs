@@ -22,10 +22,7 @@ use crate::topic::TopicPartition;
 ///
 /// # Errors
 /// A failure that the client does not want to hear of: only the end of the connection can tell it.
-pub(super) async fn handle(
-    peer: &Peer,
-    request: ProduceRequest,
-) -> Result<Option<ProduceResponse>> {
+pub(super) async fn handle(peer: &Peer, request: ProduceRequest) -> Result<Option<ProduceResponse>> {
     let acks = request.acks;
     let mut failed = None;
     let mut responses = Vec::with_capacity(request.topic_data.len());
@@ -38,27 +35,16 @@ pub(super) async fn handle(
             } else {
                 Err(ResponseError::InvalidRequiredAcks)
             };
-            let response = PartitionProduceResponse::default()
-                .with_index(index)
-                .with_log_append_time_ms(-1);
+            let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
             partitions.push(match result {
-                Ok((base_offset, start)) => response
-                    .with_base_offset(base_offset)
-                    .with_log_start_offset(start),
+                Ok((base_offset, start)) => response.with_base_offset(base_offset).with_log_start_offset(start),
                 Err(error) => {
                     failed = Some(error);
-                    response
-                        .with_error_code(error.code())
-                        .with_base_offset(-1)
-                        .with_log_start_offset(-1)
+                    response.with_error_code(error.code()).with_base_offset(-1).with_log_start_offset(-1)
                 }
             });
         }
-        responses.push(
-            TopicProduceResponse::default()
-                .with_name(topic.name)
-                .with_partition_responses(partitions),
-        );
+        responses.push(TopicProduceResponse::default().with_name(topic.name).with_partition_responses(partitions));
         // A large request shares the thread with other connections.
         tokio::task::yield_now().await;
     }
@@ -69,11 +55,7 @@ pub(super) async fn handle(
     }
 }
 
-fn append(
-    peer: &Peer,
-    topic: &str,
-    data: PartitionProduceData,
-) -> Result<(i64, i64), ResponseError> {
+fn append(peer: &Peer, topic: &str, data: PartitionProduceData) -> Result<(i64, i64), ResponseError> {
     let partition = TopicPartition::new(topic, data.index);
     let bounds = peer.node.step(|state, _| -> Result<_, ResponseError> {
         let topic = state.topics.get(&partition.topic)?;
@@ -83,8 +65,7 @@ fn append(
     let records = data.records.unwrap_or_default();
     let batch = Batch::check(&records, &bounds, peer.node.clock.now())?;
     let retention_bytes = peer.node.config.retention_bytes;
-    peer.node
-        .step(|state, now| append_checked(state, &partition, batch, retention_bytes, now))
+    peer.node.step(|state, now| append_checked(state, &partition, batch, retention_bytes, now))
 }
 
 fn append_checked(
@@ -99,8 +80,5 @@ fn append_checked(
         let producer = producer(header.producer_id, header.producer_epoch);
         state.transactions.check_batch(producer, partition)?;
     }
-    state
-        .topics
-        .get_mut(&partition.topic)?
-        .append(partition.partition, batch, retention_bytes, now)
+    state.topics.get_mut(&partition.topic)?.append(partition.partition, batch, retention_bytes, now)
 }

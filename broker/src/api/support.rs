@@ -54,9 +54,7 @@ pub(super) fn check_epoch(epoch: i32) -> Result<(), ResponseError> {
 /// Old clients know no `PRODUCER_FENCED`.
 pub(super) fn fenced_for(error: ResponseError, version: i16, knows_from: i16) -> ResponseError {
     match error {
-        ResponseError::ProducerFenced if version < knows_from => {
-            ResponseError::InvalidProducerEpoch
-        }
+        ResponseError::ProducerFenced if version < knows_from => ResponseError::InvalidProducerEpoch,
         other => other,
     }
 }

@@ -24,37 +24,17 @@ impl Api {
 }
 
 const fn api(key: ApiKey, min: i16, max: i16, shape: &'static str) -> Api {
-    Api {
-        key,
-        min,
-        max,
-        shape,
-    }
+    Api { key, min, max, shape }
 }
 
 /// All APIs in the order of their keys.
 pub(crate) const APIS: &[Api] = &[
     api(ApiKey::Produce, 3, 11, "s h i [ s [ i y ] ]"),
-    api(
-        ApiKey::Fetch,
-        4,
-        12,
-        "i i i i b 7:i 7:i [ s [ i 9:i l 12:i 5:l i ] ] 7:[ s { i } ] 11:s",
-    ),
+    api(ApiKey::Fetch, 4, 12, "i i i i b 7:i 7:i [ s [ i 9:i l 12:i 5:l i ] ] 7:[ s { i } ] 11:s"),
     api(ApiKey::ListOffsets, 1, 7, "i 2:b [ s [ i 4:i l ] ]"),
     api(ApiKey::Metadata, 0, 12, "[ 10:u s ] 4:b 8-10:b 8:b"),
-    api(
-        ApiKey::OffsetCommit,
-        2,
-        9,
-        "s i s 7:s 2-4:l [ s [ i l 6:i s ] ]",
-    ),
-    api(
-        ApiKey::OffsetFetch,
-        1,
-        9,
-        "1-7:s 1-7:[ s { i } ] 8:[ s 9:s 9:i [ s { i } ] ] 7:b",
-    ),
+    api(ApiKey::OffsetCommit, 2, 9, "s i s 7:s 2-4:l [ s [ i l 6:i s ] ]"),
+    api(ApiKey::OffsetFetch, 1, 9, "1-7:s 1-7:[ s { i } ] 8:[ s 9:s 9:i [ s { i } ] ] 7:b"),
     api(ApiKey::FindCoordinator, 0, 4, "0-3:s 1:b 4:{ s }"),
     api(ApiKey::JoinGroup, 0, 9, "s i 1:i s 5:s s [ s y ] 8:s"),
     api(ApiKey::Heartbeat, 0, 4, "s i s 3:s"),
@@ -63,12 +43,7 @@ pub(crate) const APIS: &[Api] = &[
     api(ApiKey::DescribeGroups, 0, 5, "{ s } 3:b"),
     api(ApiKey::ListGroups, 0, 5, "4:{ s } 5:{ s }"),
     api(ApiKey::ApiVersions, 0, 4, "3:s 3:s"),
-    api(
-        ApiKey::CreateTopics,
-        2,
-        7,
-        "[ s i h [ i { i } ] [ s s ] ] i b",
-    ),
+    api(ApiKey::CreateTopics, 2, 7, "[ s i h [ i { i } ] [ s s ] ] i b"),
     api(ApiKey::DeleteTopics, 1, 6, "6:[ s u ] 1-5:{ s } i"),
     api(ApiKey::DeleteRecords, 0, 2, "[ s [ i l ] ] i"),
     api(ApiKey::InitProducerId, 0, 4, "s i 3:l 3:h"),
@@ -76,12 +51,7 @@ pub(crate) const APIS: &[Api] = &[
     api(ApiKey::AddPartitionsToTxn, 0, 3, "s l h [ s { i } ]"),
     api(ApiKey::AddOffsetsToTxn, 0, 3, "s l h s"),
     api(ApiKey::EndTxn, 0, 3, "s l h b"),
-    api(
-        ApiKey::TxnOffsetCommit,
-        0,
-        3,
-        "s s l h 3:i 3:s 3:s [ s [ i l 2:i s ] ]",
-    ),
+    api(ApiKey::TxnOffsetCommit, 0, 3, "s s l h 3:i 3:s 3:s [ s [ i l 2:i s ] ]"),
     api(ApiKey::DescribeConfigs, 1, 4, "[ b s { s } ] b 3:b"),
     api(ApiKey::AlterConfigs, 0, 2, "[ b s [ s s ] ] b"),
     api(ApiKey::CreatePartitions, 0, 3, "[ s i [ { i } ] ] i b"),

@@ -25,10 +25,7 @@ pub(super) fn handle(peer: &Peer, request: TxnOffsetCommitRequest) -> TxnOffsetC
                 let position = Committed {
                     offset: wanted.committed_offset,
                     leader_epoch: wanted.committed_leader_epoch,
-                    metadata: wanted
-                        .committed_metadata
-                        .map(|m| m.to_string())
-                        .unwrap_or_default(),
+                    metadata: wanted.committed_metadata.map(|m| m.to_string()).unwrap_or_default(),
                 };
                 let producer_id = request.producer_id.0;
                 let result = checked.and_then(|()| {
@@ -38,15 +35,10 @@ pub(super) fn handle(peer: &Peer, request: TxnOffsetCommitRequest) -> TxnOffsetC
                     })
                 });
                 let code = result.err().map_or(0, |error| error.code());
-                let response =
-                    TxnOffsetCommitResponsePartition::default().with_partition_index(index);
+                let response = TxnOffsetCommitResponsePartition::default().with_partition_index(index);
                 partitions.push(response.with_error_code(code));
             }
-            topics.push(
-                TxnOffsetCommitResponseTopic::default()
-                    .with_name(topic.name)
-                    .with_partitions(partitions),
-            );
+            topics.push(TxnOffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions));
         }
         TxnOffsetCommitResponse::default().with_topics(topics)
     })

@@ -18,19 +18,11 @@ pub(super) fn answer(call: &Call) -> Result<Reply> {
     match key {
         Ok(ApiKey::ApiVersions) => {
             // In version 0, which every client reads.
-            let call = Call {
-                version: 0,
-                client_id: String::new(),
-                body: call.body.clone(),
-                ..*call
-            };
+            let call = Call { version: 0, client_id: String::new(), body: call.body.clone(), ..*call };
             return respond(&call, &api_versions::listing().with_error_code(error));
         }
         Ok(api @ ApiKey::ConsumerGroupHeartbeat) if valid(api, call.version) => {
-            return respond(
-                call,
-                &ConsumerGroupHeartbeatResponse::default().with_error_code(error),
-            );
+            return respond(call, &ConsumerGroupHeartbeatResponse::default().with_error_code(error));
         }
         _ => {}
     }
@@ -38,18 +30,11 @@ pub(super) fn answer(call: &Call) -> Result<Reply> {
     let mut bytes = if key.is_ok_and(|api| valid(api, call.version)) {
         head(call)
     } else {
-        head(&Call {
-            key: -1,
-            client_id: String::new(),
-            body: call.body.clone(),
-            ..*call
-        })
+        head(&Call { key: -1, client_id: String::new(), body: call.body.clone(), ..*call })
     };
     bytes.put_i32(0);
     bytes.put_i16(error);
-    Ok(Frame::from(bytes)
-        .sealed()
-        .map_or(Reply::Nothing, Reply::Last))
+    Ok(Frame::from(bytes).sealed().map_or(Reply::Nothing, Reply::Last))
 }
 
 fn valid(api: ApiKey, version: i16) -> bool {

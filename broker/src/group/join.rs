@@ -44,30 +44,15 @@ pub(crate) struct Joined {
 
 impl Joined {
     pub(crate) fn refused(error: ResponseError, member_id: &str) -> Self {
-        Self {
-            error: Some(error),
-            generation: -1,
-            member_id: member_id.to_owned(),
-            ..Self::default()
-        }
+        Self { error: Some(error), generation: -1, member_id: member_id.to_owned(), ..Self::default() }
     }
 }
 
 impl Group {
     /// Lets a member join; the answer comes at once or through `answers` later.
-    pub(crate) fn join(
-        &mut self,
-        request: JoinRequest,
-        ticket: Ticket,
-        now: Millis,
-        answers: &mut Answers,
-    ) {
+    pub(crate) fn join(&mut self, request: JoinRequest, ticket: Ticket, now: Millis, answers: &mut Answers) {
         if let Err(error) = self.try_join(&request, ticket, now, answers) {
-            let id = if error == ResponseError::MemberIdRequired {
-                &request.fresh_id
-            } else {
-                &request.member_id
-            };
+            let id = if error == ResponseError::MemberIdRequired { &request.fresh_id } else { &request.member_id };
             answers.push((ticket, Answer::Join(Joined::refused(error, id))));
         }
     }
@@ -80,11 +65,7 @@ impl Group {
         answers: &mut Answers,
     ) -> Result<(), ResponseError> {
         self.check_protocols(request)?;
-        let known_instance = request
-            .instance
-            .as_ref()
-            .and_then(|instance| self.instances.get(instance))
-            .cloned();
+        let known_instance = request.instance.as_ref().and_then(|instance| self.instances.get(instance)).cloned();
         if request.member_id.is_empty() {
             if let Some(replaced) = known_instance {
                 return self.replace_static(request, &replaced, ticket, now, answers);
@@ -111,35 +92,20 @@ impl Group {
 
     /// A group keeps one protocol type, and there must be a protocol that all members know.
     fn check_protocols(&self, request: &JoinRequest) -> Result<(), ResponseError> {
-        let mut others = self
-            .members
-            .iter()
-            .filter(|(id, _)| **id != request.member_id)
-            .peekable();
+        let mut others = self.members.iter().filter(|(id, _)| **id != request.member_id).peekable();
         let common = others.peek().is_none()
             || request.protocols.iter().any(|(name, _)| {
-                self.members
-                    .iter()
-                    .filter(|(id, _)| **id != request.member_id)
-                    .all(|(_, m)| m.supports(name))
+                self.members.iter().filter(|(id, _)| **id != request.member_id).all(|(_, m)| m.supports(name))
             });
-        let same_type = self.members.is_empty()
-            || self.protocol_type.as_deref() == Some(request.protocol_type.as_str());
-        if request.protocol_type.is_empty() || request.protocols.is_empty() || !common || !same_type
-        {
+        let same_type =
+            self.members.is_empty() || self.protocol_type.as_deref() == Some(request.protocol_type.as_str());
+        if request.protocol_type.is_empty() || request.protocols.is_empty() || !common || !same_type {
             return Err(ResponseError::InconsistentGroupProtocol);
         }
         Ok(())
     }
 
-    fn admit(
-        &mut self,
-        request: &JoinRequest,
-        id: &str,
-        ticket: Ticket,
-        now: Millis,
-        answers: &mut Answers,
-    ) {
+    fn admit(&mut self, request: &JoinRequest, id: &str, ticket: Ticket, now: Millis, answers: &mut Answers) {
         let mut member = Member {
             instance: request.instance.clone(),
             client_id: request.client_id.clone(),
@@ -162,13 +128,7 @@ impl Group {
         self.prepare(now, answers);
     }
 
-    fn rejoin(
-        &mut self,
-        request: &JoinRequest,
-        ticket: Ticket,
-        now: Millis,
-        answers: &mut Answers,
-    ) {
+    fn rejoin(&mut self, request: &JoinRequest, ticket: Ticket, now: Millis, answers: &mut Answers) {
         let id = request.member_id.as_str();
         let is_leader = self.leader.as_deref() == Some(id);
         let Some(member) = self.members.get_mut(id) else {
@@ -191,10 +151,7 @@ impl Group {
         }
         member.protocols.clone_from(&request.protocols);
         if let Some(earlier) = member.joining.replace(ticket) {
-            answers.push((
-                earlier,
-                Answer::Join(Joined::refused(ResponseError::RebalanceInProgress, id)),
-            ));
+            answers.push((earlier, Answer::Join(Joined::refused(ResponseError::RebalanceInProgress, id))));
         }
         self.prepare(now, answers);
     }
@@ -208,22 +165,13 @@ impl Group {
         now: Millis,
         answers: &mut Answers,
     ) -> Result<(), ResponseError> {
-        let mut member = self
-            .members
-            .remove(replaced)
-            .ok_or(ResponseError::UnknownMemberId)?;
+        let mut member = self.members.remove(replaced).ok_or(ResponseError::UnknownMemberId)?;
         let id = request.fresh_id.clone();
         if let Some(ticket) = member.joining.take() {
-            answers.push((
-                ticket,
-                Answer::Join(Joined::refused(ResponseError::FencedInstanceId, replaced)),
-            ));
+            answers.push((ticket, Answer::Join(Joined::refused(ResponseError::FencedInstanceId, replaced))));
         }
         if let Some(ticket) = member.syncing.take() {
-            answers.push((
-                ticket,
-                Answer::Sync(Synced::refused(ResponseError::FencedInstanceId)),
-            ));
+            answers.push((ticket, Answer::Sync(Synced::refused(ResponseError::FencedInstanceId))));
         }
         let was_leader = self.leader.as_deref() == Some(replaced);
         if was_leader {
@@ -262,10 +210,7 @@ impl Group {
             for member in self.members.values_mut() {
                 if let Some(ticket) = member.syncing.take() {
                     member.touch(now);
-                    answers.push((
-                        ticket,
-                        Answer::Sync(Synced::refused(ResponseError::RebalanceInProgress)),
-                    ));
+                    answers.push((ticket, Answer::Sync(Synced::refused(ResponseError::RebalanceInProgress))));
                 }
             }
             self.phase = Phase::Preparing;
@@ -277,32 +222,19 @@ impl Group {
     }
 
     pub(super) fn rebalance_ms(&self) -> i64 {
-        self.members
-            .values()
-            .map(|member| i64::from(member.rebalance_ms))
-            .max()
-            .unwrap_or(0)
+        self.members.values().map(|member| i64::from(member.rebalance_ms)).max().unwrap_or(0)
     }
 
     /// Ends the wait for joins: who has not joined is out, the others get the next generation.
     pub(super) fn complete_join(&mut self, now: Millis, answers: &mut Answers) {
-        self.members
-            .retain(|_, member| member.joining.is_some() || member.instance.is_some());
+        self.members.retain(|_, member| member.joining.is_some() || member.instance.is_some());
         let members = &self.members;
         self.instances.retain(|_, id| members.contains_key(id));
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         self.protocol = self.vote();
-        let waits = |id: &String| {
-            self.members
-                .get(id)
-                .is_some_and(|member| member.joining.is_some())
-        };
+        let waits = |id: &String| self.members.get(id).is_some_and(|member| member.joining.is_some());
         if !self.leader.as_ref().is_some_and(waits) {
-            let first = self
-                .members
-                .iter()
-                .filter_map(|(id, m)| Some((m.joining?, id)))
-                .min();
+            let first = self.members.iter().filter_map(|(id, m)| Some((m.joining?, id))).min();
             self.leader = first.map(|(_, id)| id.clone());
         }
         if self.members.is_empty() {
@@ -332,29 +264,16 @@ impl Group {
         let votes: Vec<&str> = self
             .members
             .values()
-            .filter_map(|m| {
-                m.protocols
-                    .iter()
-                    .map(|(name, _)| name.as_str())
-                    .find(|name| common(name))
-            })
+            .filter_map(|m| m.protocols.iter().map(|(name, _)| name.as_str()).find(|name| common(name)))
             .collect();
         let count = |name: &str| votes.iter().filter(|vote| **vote == name).count();
-        votes
-            .iter()
-            .max_by(|a, b| count(a).cmp(&count(b)).then(b.cmp(a)))
-            .map(|name| (*name).to_owned())
+        votes.iter().max_by(|a, b| count(a).cmp(&count(b)).then(b.cmp(a))).map(|name| (*name).to_owned())
     }
 
     fn joined(&self, id: &str) -> Joined {
         let leader = self.leader.clone().unwrap_or_default();
-        let describe =
-            |(id, m): (&String, &Member)| (id.clone(), m.instance.clone(), self.metadata(m));
-        let members = if leader == id {
-            self.members.iter().map(describe).collect()
-        } else {
-            Vec::new()
-        };
+        let describe = |(id, m): (&String, &Member)| (id.clone(), m.instance.clone(), self.metadata(m));
+        let members = if leader == id { self.members.iter().map(describe).collect() } else { Vec::new() };
         Joined {
             error: None,
             generation: self.generation,

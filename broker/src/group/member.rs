@@ -28,10 +28,7 @@ pub(crate) struct Member {
 
 impl Member {
     pub(super) fn metadata(&self, protocol: &str) -> Option<Bytes> {
-        self.protocols
-            .iter()
-            .find(|(name, _)| name == protocol)
-            .map(|(_, metadata)| metadata.clone())
+        self.protocols.iter().find(|(name, _)| name == protocol).map(|(_, metadata)| metadata.clone())
     }
 
     pub(super) fn supports(&self, protocol: &str) -> bool {

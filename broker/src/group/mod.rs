@@ -124,11 +124,7 @@ impl Group {
                 Some(_) => Ok(()),
             };
         }
-        if self.members.contains_key(member_id) {
-            Ok(())
-        } else {
-            Err(ResponseError::UnknownMemberId)
-        }
+        if self.members.contains_key(member_id) { Ok(()) } else { Err(ResponseError::UnknownMemberId) }
     }
 
     /// Checks who commits offsets; `in_transaction` allows a producer that belongs to no member.
@@ -166,9 +162,6 @@ impl Group {
 
     /// A member's subscription under the chosen protocol.
     pub(crate) fn metadata(&self, member: &Member) -> Bytes {
-        self.protocol
-            .as_deref()
-            .and_then(|protocol| member.metadata(protocol))
-            .unwrap_or_default()
+        self.protocol.as_deref().and_then(|protocol| member.metadata(protocol)).unwrap_or_default()
     }
 }

@@ -37,27 +37,16 @@ impl Offsets {
     }
 
     /// Commits when the producer's transaction does.
-    pub(crate) fn commit_later(
-        &mut self,
-        producer_id: i64,
-        partition: TopicPartition,
-        position: Committed,
-    ) {
+    pub(crate) fn commit_later(&mut self, producer_id: i64, partition: TopicPartition, position: Committed) {
         self.commits += 1;
-        self.pending
-            .entry(producer_id)
-            .or_default()
-            .insert(partition, (self.commits, position));
+        self.pending.entry(producer_id).or_default().insert(partition, (self.commits, position));
     }
 
     /// Ends the producer's transaction.
     pub(crate) fn settle(&mut self, producer_id: i64, commit: bool) {
         let pending = self.pending.remove(&producer_id).unwrap_or_default();
         for (partition, (order, position)) in pending.into_iter().filter(|_| commit) {
-            let newer = self
-                .committed
-                .get(&partition)
-                .is_some_and(|(existing, _)| *existing > order);
+            let newer = self.committed.get(&partition).is_some_and(|(existing, _)| *existing > order);
             if !newer {
                 self.committed.insert(partition, (order, position));
             }
@@ -70,9 +59,7 @@ impl Offsets {
 
     /// True while an open transaction may change the partition's offset.
     pub(crate) fn is_unstable(&self, partition: &TopicPartition) -> bool {
-        self.pending
-            .values()
-            .any(|offsets| offsets.contains_key(partition))
+        self.pending.values().any(|offsets| offsets.contains_key(partition))
     }
 
     /// Every partition with a committed or pending offset, in order.
@@ -89,11 +76,8 @@ impl Offsets {
 
     /// Forgets a deleted topic.
     pub(crate) fn forget_topic(&mut self, topic: &str) {
-        self.committed
-            .retain(|partition, _| partition.topic != topic);
-        self.pending
-            .values_mut()
-            .for_each(|offsets| offsets.retain(|partition, _| partition.topic != topic));
+        self.committed.retain(|partition, _| partition.topic != topic);
+        self.pending.values_mut().for_each(|offsets| offsets.retain(|partition, _| partition.topic != topic));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -106,11 +90,7 @@ mod tests {
     use super::*;
 
     fn at(offset: i64) -> Committed {
-        Committed {
-            offset,
-            leader_epoch: -1,
-            metadata: String::new(),
-        }
+        Committed { offset, leader_epoch: -1, metadata: String::new() }
     }
 
     #[test]

@@ -55,10 +55,7 @@ impl Group {
             self.after_pending_left(now, answers);
             return Ok(());
         }
-        let by_instance = instance
-            .filter(|_| member_id.is_empty())
-            .and_then(|i| self.instances.get(i))
-            .cloned();
+        let by_instance = instance.filter(|_| member_id.is_empty()).and_then(|i| self.instances.get(i)).cloned();
         let id = by_instance.unwrap_or_else(|| member_id.to_owned());
         self.identify(&id, instance)?;
         self.remove(&id, now, answers);
@@ -79,16 +76,10 @@ impl Group {
             self.instances.remove(instance);
         }
         if let Some(ticket) = member.joining {
-            answers.push((
-                ticket,
-                Answer::Join(Joined::refused(ResponseError::UnknownMemberId, id)),
-            ));
+            answers.push((ticket, Answer::Join(Joined::refused(ResponseError::UnknownMemberId, id))));
         }
         if let Some(ticket) = member.syncing {
-            answers.push((
-                ticket,
-                Answer::Sync(Synced::refused(ResponseError::UnknownMemberId)),
-            ));
+            answers.push((ticket, Answer::Sync(Synced::refused(ResponseError::UnknownMemberId))));
         }
         if self.leader.as_deref() == Some(id) {
             self.leader = None;
@@ -103,17 +94,11 @@ impl Group {
         if self.pending.len() < announced {
             self.after_pending_left(now, answers);
         }
-        let dead = |(id, m): (&String, &super::Member)| {
-            (!m.is_waiting() && m.expires <= now).then(|| id.clone())
-        };
+        let dead = |(id, m): (&String, &super::Member)| (!m.is_waiting() && m.expires <= now).then(|| id.clone());
         let ended: Vec<String> = self.members.iter().filter_map(dead).collect();
         for id in ended {
             // An earlier removal may have ended the rebalance, and with it dropped or renewed this one.
-            if self
-                .members
-                .get(&id)
-                .is_some_and(|m| !m.is_waiting() && m.expires <= now)
-            {
+            if self.members.get(&id).is_some_and(|m| !m.is_waiting() && m.expires <= now) {
                 tracing::debug!(member = id, "session ended without a heartbeat");
                 self.remove(&id, now, answers);
             }
@@ -141,14 +126,7 @@ impl Group {
 
     /// When [`Group::expire`] next has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Millis> {
-        let sessions = self
-            .members
-            .values()
-            .filter(|m| !m.is_waiting())
-            .map(|m| m.expires);
-        sessions
-            .chain(self.pending.values().copied())
-            .chain(self.deadline)
-            .min()
+        let sessions = self.members.values().filter(|m| !m.is_waiting()).map(|m| m.expires);
+        sessions.chain(self.pending.values().copied()).chain(self.deadline).min()
     }
 }

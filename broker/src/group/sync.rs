@@ -33,22 +33,13 @@ pub(crate) struct Synced {
 
 impl Synced {
     pub(crate) fn refused(error: ResponseError) -> Self {
-        Self {
-            error: Some(error),
-            ..Self::default()
-        }
+        Self { error: Some(error), ..Self::default() }
     }
 }
 
 impl Group {
     /// Takes a member's sync; the answer comes at once or through `answers` later.
-    pub(crate) fn sync(
-        &mut self,
-        request: SyncRequest,
-        ticket: Ticket,
-        now: Millis,
-        answers: &mut Answers,
-    ) {
+    pub(crate) fn sync(&mut self, request: SyncRequest, ticket: Ticket, now: Millis, answers: &mut Answers) {
         if let Err(error) = self.check_sync(&request) {
             answers.push((ticket, Answer::Sync(Synced::refused(error))));
             return;
@@ -58,18 +49,14 @@ impl Group {
             member.synced = true;
             member.touch(now);
             if let Some(earlier) = member.syncing.replace(ticket) {
-                answers.push((
-                    earlier,
-                    Answer::Sync(Synced::refused(ResponseError::RebalanceInProgress)),
-                ));
+                answers.push((earlier, Answer::Sync(Synced::refused(ResponseError::RebalanceInProgress))));
             }
         }
         if self.phase == Phase::Completing && self.leader.as_deref() == Some(id.as_str()) {
             let mut assignments = request.assignments;
             for (id, member) in &mut self.members {
                 // Slices of the request would keep all of it alive.
-                member.assignment =
-                    Bytes::copy_from_slice(&assignments.remove(id).unwrap_or_default());
+                member.assignment = Bytes::copy_from_slice(&assignments.remove(id).unwrap_or_default());
             }
             self.phase = Phase::Stable;
         }
@@ -83,11 +70,8 @@ impl Group {
         if request.generation != self.generation {
             return Err(ResponseError::IllegalGeneration);
         }
-        let differs =
-            |asked: &Option<String>, agreed: &Option<String>| asked.is_some() && asked != agreed;
-        if differs(&request.protocol_type, &self.protocol_type)
-            || differs(&request.protocol, &self.protocol)
-        {
+        let differs = |asked: &Option<String>, agreed: &Option<String>| asked.is_some() && asked != agreed;
+        if differs(&request.protocol_type, &self.protocol_type) || differs(&request.protocol, &self.protocol) {
             return Err(ResponseError::InconsistentGroupProtocol);
         }
         match self.phase {

@@ -27,18 +27,14 @@ impl Bench {
             session_ms: SESSION,
             rebalance_ms: REBALANCE,
             protocol_type: "consumer".to_owned(),
-            protocols: vec![(
-                "sticky".to_owned(),
-                Bytes::from_static(subscription.as_bytes()),
-            )],
+            protocols: vec![("sticky".to_owned(), Bytes::from_static(subscription.as_bytes()))],
         }
     }
 
     fn send(&mut self, request: JoinRequest) -> Ticket {
         self.tickets += 1;
         let ticket = self.tickets;
-        self.group
-            .join(request, ticket, self.now, &mut self.answers);
+        self.group.join(request, ticket, self.now, &mut self.answers);
         ticket
     }
 
@@ -57,9 +53,7 @@ impl Bench {
 
     fn sync(&mut self, id: &str, assignments: &[(&str, &'static str)]) -> Ticket {
         self.tickets += 1;
-        let assignments = assignments
-            .iter()
-            .map(|(id, a)| ((*id).to_owned(), Bytes::from_static(a.as_bytes())));
+        let assignments = assignments.iter().map(|(id, a)| ((*id).to_owned(), Bytes::from_static(a.as_bytes())));
         let request = SyncRequest {
             member_id: id.to_owned(),
             instance: None,
@@ -69,8 +63,7 @@ impl Bench {
             assignments: assignments.collect(),
         };
         let ticket = self.tickets;
-        self.group
-            .sync(request, ticket, self.now, &mut self.answers);
+        self.group.sync(request, ticket, self.now, &mut self.answers);
         ticket
     }
 
@@ -104,11 +97,7 @@ impl Bench {
         let (a, ticket) = bench.newcomer();
         assert_eq!(bench.joined(ticket).unwrap().leader, a);
         let (b, second) = bench.newcomer();
-        assert_eq!(
-            bench.joined(second),
-            None,
-            "waits for the first to join again"
-        );
+        assert_eq!(bench.joined(second), None, "waits for the first to join again");
         let first = bench.join(&a);
         let joined = bench.joined(first).unwrap();
         assert_eq!((joined.generation, joined.members.len()), (2, 2));
@@ -127,23 +116,11 @@ impl Bench {
 fn two_members_share_the_work() {
     let (mut bench, a, b) = Bench::pair();
     assert_eq!(bench.group.heartbeat(&a, None, 2, bench.now), Ok(()));
-    assert_eq!(
-        bench.group.heartbeat(&b, None, 1, bench.now),
-        Err(ResponseError::IllegalGeneration)
-    );
-    assert_eq!(
-        bench.group.heartbeat("x", None, 2, bench.now),
-        Err(ResponseError::UnknownMemberId)
-    );
+    assert_eq!(bench.group.heartbeat(&b, None, 1, bench.now), Err(ResponseError::IllegalGeneration));
+    assert_eq!(bench.group.heartbeat("x", None, 2, bench.now), Err(ResponseError::UnknownMemberId));
     assert_eq!(bench.group.check_commit(2, &b, None, false), Ok(()));
-    assert_eq!(
-        bench.group.check_commit(1, &b, None, true),
-        Err(ResponseError::IllegalGeneration)
-    );
-    assert_eq!(
-        bench.group.check_commit(-1, "", None, false),
-        Err(ResponseError::UnknownMemberId)
-    );
+    assert_eq!(bench.group.check_commit(1, &b, None, true), Err(ResponseError::IllegalGeneration));
+    assert_eq!(bench.group.check_commit(-1, "", None, false), Err(ResponseError::UnknownMemberId));
     assert_eq!(bench.group.check_commit(-1, "", None, true), Ok(()));
 }
 
@@ -156,10 +133,7 @@ fn a_silent_member_expires() {
     assert_eq!(bench.group.members.len(), 2);
     bench.pass(1);
     assert!(!bench.group.members.contains_key(&b));
-    assert_eq!(
-        bench.group.heartbeat(&a, None, 2, bench.now),
-        Err(ResponseError::RebalanceInProgress)
-    );
+    assert_eq!(bench.group.heartbeat(&a, None, 2, bench.now), Err(ResponseError::RebalanceInProgress));
     let ticket = bench.join(&a);
     assert_eq!(bench.joined(ticket).unwrap().generation, 3);
 }
@@ -175,10 +149,7 @@ fn a_member_that_does_not_rejoin_is_left_behind() {
         bench.pass(1_000);
     }
     assert_eq!(bench.joined(rejoined).unwrap().members.len(), 2);
-    assert_eq!(
-        bench.group.heartbeat(&b, None, 2, bench.now),
-        Err(ResponseError::UnknownMemberId)
-    );
+    assert_eq!(bench.group.heartbeat(&b, None, 2, bench.now), Err(ResponseError::UnknownMemberId));
 }
 
 #[test]
@@ -190,31 +161,19 @@ fn a_leader_that_does_not_assign_is_removed() {
         bench.group.heartbeat(&a, None, 1, bench.now).unwrap();
         bench.pass(1_000);
     }
-    assert_eq!(
-        (bench.group.phase, bench.group.members.len()),
-        (Phase::Empty, 0)
-    );
+    assert_eq!((bench.group.phase, bench.group.members.len()), (Phase::Empty, 0));
     assert!(bench.group.is_forgettable());
 }
 
 #[test]
 fn leaving_rebalances_and_the_last_one_empties() {
     let (mut bench, a, b) = Bench::pair();
-    bench
-        .group
-        .leave(&a, None, bench.now, &mut bench.answers)
-        .unwrap();
+    bench.group.leave(&a, None, bench.now, &mut bench.answers).unwrap();
     let ticket = bench.join(&b);
     assert_eq!(bench.joined(ticket).unwrap().leader, b);
-    bench
-        .group
-        .leave(&b, None, bench.now, &mut bench.answers)
-        .unwrap();
+    bench.group.leave(&b, None, bench.now, &mut bench.answers).unwrap();
     assert_eq!(bench.group.phase, Phase::Empty);
-    assert_eq!(
-        bench.group.leave(&b, None, 0, &mut Vec::new()),
-        Err(ResponseError::UnknownMemberId)
-    );
+    assert_eq!(bench.group.leave(&b, None, 0, &mut Vec::new()), Err(ResponseError::UnknownMemberId));
     assert_eq!(bench.group.next_deadline(), None);
 }
 
@@ -241,10 +200,7 @@ fn an_announced_member_is_awaited_but_not_for_ever() {
 #[test]
 fn a_static_member_comes_back_without_a_rebalance() {
     let mut bench = Bench::default();
-    let request = |bench: &Bench| JoinRequest {
-        instance: Some("i".to_owned()),
-        ..bench.request("", "s")
-    };
+    let request = |bench: &Bench| JoinRequest { instance: Some("i".to_owned()), ..bench.request("", "s") };
     let ticket = bench.send(request(&bench));
     let first = bench.joined(ticket).unwrap();
     let sync = bench.sync(&first.member_id, &[(&first.member_id, "mine")]);
@@ -252,10 +208,7 @@ fn a_static_member_comes_back_without_a_rebalance() {
     let ticket = bench.send(request(&bench));
     let second = bench.joined(ticket).unwrap();
     assert_eq!((second.generation, second.skip_assignment), (1, true));
-    assert_eq!(
-        bench.group.heartbeat(&first.member_id, Some("i"), 1, 0),
-        Err(ResponseError::FencedInstanceId)
-    );
+    assert_eq!(bench.group.heartbeat(&first.member_id, Some("i"), 1, 0), Err(ResponseError::FencedInstanceId));
     let sync = bench.sync(&second.member_id, &[]);
     assert_eq!(bench.synced(sync).unwrap().assignment, "mine");
 }
@@ -273,9 +226,6 @@ fn protocols_must_agree() {
         let mut request = bench.request("", "s");
         change(&mut request);
         let ticket = bench.send(request);
-        assert_eq!(
-            bench.joined(ticket).unwrap().error,
-            Some(ResponseError::InconsistentGroupProtocol)
-        );
+        assert_eq!(bench.joined(ticket).unwrap().error, Some(ResponseError::InconsistentGroupProtocol));
     }
 }

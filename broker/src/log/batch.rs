@@ -109,15 +109,11 @@ impl Batch {
             _ => return Err(ResponseError::InvalidRecord),
         }
         let header = Header::parse(bytes).ok_or(ResponseError::CorruptMessage)?;
-        let size = usize::try_from(header.length)
-            .ok()
-            .and_then(|length| length.checked_add(PREFIX_BYTES));
+        let size = usize::try_from(header.length).ok().and_then(|length| length.checked_add(PREFIX_BYTES));
         if size != Some(bytes.len()) {
             // More than one batch, or a length that lies.
             return Err(match size {
-                Some(size) if (HEADER_BYTES..bytes.len()).contains(&size) => {
-                    ResponseError::InvalidRecord
-                }
+                Some(size) if (HEADER_BYTES..bytes.len()).contains(&size) => ResponseError::InvalidRecord,
                 _ => ResponseError::CorruptMessage,
             });
         }
@@ -139,15 +135,11 @@ impl Batch {
             return Err(ResponseError::InvalidRecord);
         }
         let too_late = header.max_timestamp.saturating_sub(now) > bounds.after_max_ms;
-        let too_early = header.base_timestamp >= 0
-            && now.saturating_sub(header.base_timestamp) > bounds.before_max_ms;
+        let too_early = header.base_timestamp >= 0 && now.saturating_sub(header.base_timestamp) > bounds.before_max_ms;
         if too_late || too_early {
             return Err(ResponseError::InvalidTimestamp);
         }
-        Ok(Self {
-            header,
-            bytes: BytesMut::from(bytes),
-        })
+        Ok(Self { header, bytes: BytesMut::from(bytes) })
     }
 
     /// Writes the offset the log gave and the leader's epoch (always 0) into the header; the CRC does not cover them.
@@ -162,20 +154,12 @@ mod tests {
     use super::*;
     use crate::log::marker::tests::data_batch;
 
-    const BOUNDS: Bounds = Bounds {
-        max_bytes: 1000,
-        before_max_ms: i64::MAX,
-        after_max_ms: 3_600_000,
-    };
+    const BOUNDS: Bounds = Bounds { max_bytes: 1000, before_max_ms: i64::MAX, after_max_ms: 3_600_000 };
 
     fn check(name: &str, change: impl FnOnce(&mut Vec<u8>), expected: Option<ResponseError>) {
         let mut bytes = data_batch(7, 0, 0, 3, false).bytes.to_vec();
         change(&mut bytes);
-        assert_eq!(
-            Batch::check(&bytes, &BOUNDS, 1_000).err(),
-            expected,
-            "{name}"
-        );
+        assert_eq!(Batch::check(&bytes, &BOUNDS, 1_000).err(), expected, "{name}");
     }
 
     fn seal(bytes: &mut [u8]) {
@@ -187,31 +171,11 @@ mod tests {
     fn refuses_what_kafka_refuses() {
         check("sound", |_| {}, None);
         check("empty", Vec::clear, Some(ResponseError::InvalidRecord));
-        check(
-            "cut",
-            |b| b.truncate(40),
-            Some(ResponseError::CorruptMessage),
-        );
-        check(
-            "one byte short",
-            |b| b.truncate(b.len() - 1),
-            Some(ResponseError::CorruptMessage),
-        );
-        check(
-            "two batches",
-            |b| b.extend(b.clone()),
-            Some(ResponseError::InvalidRecord),
-        );
-        check(
-            "old format",
-            |b| b[16] = 1,
-            Some(ResponseError::UnsupportedForMessageFormat),
-        );
-        check(
-            "flipped bit",
-            |b| *b.last_mut().unwrap() ^= 1,
-            Some(ResponseError::CorruptMessage),
-        );
+        check("cut", |b| b.truncate(40), Some(ResponseError::CorruptMessage));
+        check("one byte short", |b| b.truncate(b.len() - 1), Some(ResponseError::CorruptMessage));
+        check("two batches", |b| b.extend(b.clone()), Some(ResponseError::InvalidRecord));
+        check("old format", |b| b[16] = 1, Some(ResponseError::UnsupportedForMessageFormat));
+        check("flipped bit", |b| *b.last_mut().unwrap() ^= 1, Some(ResponseError::CorruptMessage));
         let control = |b: &mut Vec<u8>| {
             b[22] |= CONTROL as u8;
             seal(b);

@@ -6,9 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::records::{
-    Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
-};
+use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
 
 use crate::clock::Millis;
 
@@ -27,11 +25,7 @@ impl Marker {
     /// Only when the encoder refuses the record, which would be a defect.
     pub(crate) fn encode(&self, offset: i64, now: Millis) -> Result<BytesMut, ResponseError> {
         // Key: version 0 and the type (0 abort, 1 commit). Value: version 0 and the coordinator's epoch 0.
-        let key: &'static [u8] = if self.commit {
-            &[0, 0, 0, 1]
-        } else {
-            &[0, 0, 0, 0]
-        };
+        let key: &'static [u8] = if self.commit { &[0, 0, 0, 1] } else { &[0, 0, 0, 0] };
         let record = Record {
             transactional: true,
             control: true,
@@ -48,12 +42,8 @@ impl Marker {
             headers: Default::default(),
         };
         let mut bytes = BytesMut::new();
-        let options = RecordEncodeOptions {
-            version: 2,
-            compression: Compression::None,
-        };
-        RecordBatchEncoder::encode(&mut bytes, [&record], &options)
-            .map_err(|_| ResponseError::UnknownServerError)?;
+        let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+        RecordBatchEncoder::encode(&mut bytes, [&record], &options).map_err(|_| ResponseError::UnknownServerError)?;
         Ok(bytes)
     }
 }
@@ -65,13 +55,7 @@ pub(crate) mod tests {
     use kafka_protocol::records::RecordBatchDecoder;
 
     /// A sound batch of `records` empty records at times 1, 2, …
-    pub(crate) fn data_batch(
-        producer_id: i64,
-        epoch: i16,
-        sequence: i32,
-        records: i32,
-        transactional: bool,
-    ) -> Batch {
+    pub(crate) fn data_batch(producer_id: i64, epoch: i16, sequence: i32, records: i32, transactional: bool) -> Batch {
         timed_batch(
             producer_id,
             epoch,
@@ -109,48 +93,21 @@ pub(crate) mod tests {
             })
             .collect();
         let mut bytes = BytesMut::new();
-        RecordBatchEncoder::encode(
-            &mut bytes,
-            &records,
-            &RecordEncodeOptions {
-                version: 2,
-                compression,
-            },
-        )
-        .unwrap();
-        let bounds = Bounds {
-            max_bytes: 1 << 20,
-            before_max_ms: i64::MAX,
-            after_max_ms: i64::MAX,
-        };
+        RecordBatchEncoder::encode(&mut bytes, &records, &RecordEncodeOptions { version: 2, compression }).unwrap();
+        let bounds = Bounds { max_bytes: 1 << 20, before_max_ms: i64::MAX, after_max_ms: i64::MAX };
         Batch::check(&bytes, &bounds, 0).unwrap()
     }
 
     #[test]
     fn a_marker_is_a_control_batch() {
         for commit in [true, false] {
-            let bytes = Marker {
-                producer_id: 4,
-                epoch: 2,
-                commit,
-            }
-            .encode(9, 77)
-            .unwrap();
+            let bytes = Marker { producer_id: 4, epoch: 2, commit }.encode(9, 77).unwrap();
             let header = Header::parse(&bytes).unwrap();
-            assert_eq!(
-                (header.attributes, header.records, header.base_sequence),
-                (0b11_0000, 1, -1)
-            );
+            assert_eq!((header.attributes, header.records, header.base_sequence), (0b11_0000, 1, -1));
             let set = RecordBatchDecoder::decode(&mut bytes.freeze()).unwrap();
             let record = &set.records[0];
-            assert_eq!(
-                (record.offset, record.producer_id, record.producer_epoch),
-                (9, 4, 2)
-            );
-            assert_eq!(
-                record.key.as_deref(),
-                Some([0, 0, 0, u8::from(commit)].as_slice())
-            );
+            assert_eq!((record.offset, record.producer_id, record.producer_epoch), (9, 4, 2));
+            assert_eq!(record.key.as_deref(), Some([0, 0, 0, u8::from(commit)].as_slice()));
         }
     }
 }

@@ -25,11 +25,7 @@ pub(crate) enum Isolation {
 
 impl From<i8> for Isolation {
     fn from(level: i8) -> Self {
-        if level == 1 {
-            Self::ReadCommitted
-        } else {
-            Self::ReadUncommitted
-        }
+        if level == 1 { Self::ReadCommitted } else { Self::ReadUncommitted }
     }
 }
 
@@ -97,12 +93,7 @@ impl PartitionLog {
     ///
     /// # Errors
     /// The producer table's refusal; nothing was appended then.
-    pub(crate) fn append(
-        &mut self,
-        batch: Batch,
-        arrival: u64,
-        now: Millis,
-    ) -> Result<i64, ResponseError> {
+    pub(crate) fn append(&mut self, batch: Batch, arrival: u64, now: Millis) -> Result<i64, ResponseError> {
         let Batch { header, bytes } = batch;
         let base_offset = self.end;
         if header.producer_id >= 0 {
@@ -121,21 +112,12 @@ impl PartitionLog {
     ///
     /// # Errors
     /// Only a defect of the encoder; nothing changed then.
-    pub(crate) fn append_marker(
-        &mut self,
-        marker: Marker,
-        arrival: u64,
-        now: Millis,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn append_marker(&mut self, marker: Marker, arrival: u64, now: Millis) -> Result<(), ResponseError> {
         let offset = self.end;
         let bytes = marker.encode(offset, now)?;
         let header = Header::parse(&bytes).ok_or(ResponseError::UnknownServerError)?;
-        if let Some(first) = self
-            .producers
-            .completed(marker.producer_id, marker.epoch, now)
-        {
-            self.transactions
-                .completed(marker.producer_id, first, offset, marker.commit);
+        if let Some(first) = self.producers.completed(marker.producer_id, marker.epoch, now) {
+            self.transactions.completed(marker.producer_id, first, offset, marker.commit);
         }
         self.push(bytes, &header, arrival);
         Ok(())
@@ -196,10 +178,7 @@ impl PartitionLog {
 
     /// The first batch that holds a record at `at` or later.
     pub(crate) fn batch_at_or_after(&self, at: Millis) -> Option<Bytes> {
-        self.batches
-            .iter()
-            .find(|b| b.max_timestamp >= at)
-            .map(|b| b.bytes.clone())
+        self.batches.iter().find(|b| b.max_timestamp >= at).map(|b| b.bytes.clone())
     }
 
     /// The batch with the latest record, and that record's time.
@@ -212,8 +191,7 @@ impl PartitionLog {
     /// The arrival number of the oldest batch, when retention may remove it: it is decided, and not the only one.
     pub(crate) fn oldest_removable(&self) -> Option<u64> {
         let oldest = self.batches.front()?;
-        (self.batches.len() > 1 && oldest.last_offset < self.last_stable())
-            .then_some(oldest.arrival)
+        (self.batches.len() > 1 && oldest.last_offset < self.last_stable()).then_some(oldest.arrival)
     }
 
     /// Removes the oldest batch; the log then starts behind it.
@@ -249,19 +227,14 @@ mod tests {
     use crate::log::marker::tests::data_batch;
 
     fn offsets(slice: &Slice) -> Vec<i64> {
-        slice
-            .batches
-            .iter()
-            .map(|b| i64::from_be_bytes(b[..8].try_into().unwrap()))
-            .collect()
+        slice.batches.iter().map(|b| i64::from_be_bytes(b[..8].try_into().unwrap())).collect()
     }
 
     /// Two producers write in turn; 1 aborts and 2 commits later.
     fn interleaved() -> PartitionLog {
         let mut log = PartitionLog::default();
         for (arrival, (producer, sequence)) in (0..).zip([(1, 0), (2, 0), (1, 1), (2, 1)]) {
-            log.append(data_batch(producer, 0, sequence, 1, true), arrival, 0)
-                .unwrap();
+            log.append(data_batch(producer, 0, sequence, 1, true), arrival, 0).unwrap();
         }
         log
     }
@@ -270,43 +243,14 @@ mod tests {
     fn the_stable_offset_waits_for_the_oldest_open_transaction() {
         let mut log = interleaved();
         assert_eq!((log.last_stable(), log.end()), (0, 4));
-        log.append_marker(
-            Marker {
-                producer_id: 1,
-                epoch: 0,
-                commit: false,
-            },
-            4,
-            0,
-        )
-        .unwrap();
+        log.append_marker(Marker { producer_id: 1, epoch: 0, commit: false }, 4, 0).unwrap();
         assert_eq!((log.last_stable(), log.end()), (1, 5));
-        let seen = log
-            .read(0, usize::MAX, Isolation::ReadCommitted, true)
-            .unwrap();
+        let seen = log.read(0, usize::MAX, Isolation::ReadCommitted, true).unwrap();
         assert_eq!(offsets(&seen), [0]);
-        assert_eq!(
-            seen.aborted,
-            [Aborted {
-                producer_id: 1,
-                first_offset: 0,
-                marker_offset: 4
-            }]
-        );
-        log.append_marker(
-            Marker {
-                producer_id: 2,
-                epoch: 0,
-                commit: true,
-            },
-            5,
-            0,
-        )
-        .unwrap();
+        assert_eq!(seen.aborted, [Aborted { producer_id: 1, first_offset: 0, marker_offset: 4 }]);
+        log.append_marker(Marker { producer_id: 2, epoch: 0, commit: true }, 5, 0).unwrap();
         assert_eq!((log.last_stable(), log.end()), (6, 6));
-        let seen = log
-            .read(5, usize::MAX, Isolation::ReadCommitted, true)
-            .unwrap();
+        let seen = log.read(5, usize::MAX, Isolation::ReadCommitted, true).unwrap();
         assert_eq!((offsets(&seen), seen.aborted), (vec![5], vec![]));
     }
 
@@ -314,13 +258,11 @@ mod tests {
     fn reads_are_bounded_and_always_move_on() {
         let mut log = PartitionLog::default();
         for sequence in 0..4 {
-            log.append(data_batch(1, 0, sequence * 3, 3, false), 0, 0)
-                .unwrap();
+            log.append(data_batch(1, 0, sequence * 3, 3, false), 0, 0).unwrap();
         }
         let one = usize::try_from(log.bytes() / 4).unwrap();
         let read = |offset, max, forced| {
-            log.read(offset, max, Isolation::ReadUncommitted, forced)
-                .map(|slice| offsets(&slice))
+            log.read(offset, max, Isolation::ReadUncommitted, forced).map(|slice| offsets(&slice))
         };
         assert_eq!(read(0, usize::MAX, false), Ok(vec![0, 3, 6, 9]));
         assert_eq!(read(4, 2 * one, false), Ok(vec![3, 6]));
@@ -334,24 +276,12 @@ mod tests {
     fn retention_stops_at_open_transactions() {
         let mut log = interleaved();
         assert_eq!(log.oldest_removable(), None);
-        log.append_marker(
-            Marker {
-                producer_id: 1,
-                epoch: 0,
-                commit: false,
-            },
-            4,
-            0,
-        )
-        .unwrap();
+        log.append_marker(Marker { producer_id: 1, epoch: 0, commit: false }, 4, 0).unwrap();
         assert_eq!(log.oldest_removable(), Some(0));
         log.remove_oldest();
         assert_eq!((log.start(), log.oldest_removable()), (1, None));
         assert_eq!(log.delete_before(-1), Ok(1));
-        assert_eq!(
-            log.read(0, 1, Isolation::ReadCommitted, true).err(),
-            Some(ResponseError::OffsetOutOfRange)
-        );
+        assert_eq!(log.read(0, 1, Isolation::ReadCommitted, true).err(), Some(ResponseError::OffsetOutOfRange));
     }
 
     #[test]

@@ -68,9 +68,8 @@ impl Producers {
                 Err(ResponseError::OutOfOrderSequenceNumber)
             };
         }
-        let same = |b: &&Remembered| {
-            (b.first_sequence, b.last_sequence) == (header.base_sequence, header.last_sequence())
-        };
+        let same =
+            |b: &&Remembered| (b.first_sequence, b.last_sequence) == (header.base_sequence, header.last_sequence());
         if let Some(seen) = producer.batches.iter().find(same) {
             return Ok(Verdict::Duplicate(seen.base_offset));
         }
@@ -93,15 +92,12 @@ impl Producers {
         if !self.by_id.contains_key(&header.producer_id) {
             self.make_room();
         }
-        let producer = self
-            .by_id
-            .entry(header.producer_id)
-            .or_insert_with(|| Producer {
-                epoch: header.producer_epoch,
-                batches: VecDeque::with_capacity(REMEMBERED_BATCHES),
-                open_from: None,
-                last_seen: now,
-            });
+        let producer = self.by_id.entry(header.producer_id).or_insert_with(|| Producer {
+            epoch: header.producer_epoch,
+            batches: VecDeque::with_capacity(REMEMBERED_BATCHES),
+            open_from: None,
+            last_seen: now,
+        });
         if producer.epoch != header.producer_epoch {
             producer.epoch = header.producer_epoch;
             producer.batches.clear();
@@ -155,10 +151,7 @@ mod tests {
         for (offset, (epoch, sequence, expected)) in (0_i64..).zip(steps) {
             let header = data_batch(1, *epoch, *sequence, 1, false).header;
             let verdict = producers.judge(&header);
-            assert_eq!(
-                verdict, *expected,
-                "{name}: epoch {epoch}, sequence {sequence}"
-            );
+            assert_eq!(verdict, *expected, "{name}: epoch {epoch}, sequence {sequence}");
             if verdict == Ok(Verdict::Append) {
                 producers.appended(&header, offset, 0);
             }
@@ -169,37 +162,15 @@ mod tests {
     fn sequences_follow_kafka() {
         let append = Ok(Verdict::Append);
         let disorder = Err(ResponseError::OutOfOrderSequenceNumber);
-        check(
-            "in order",
-            &[(0, 0, append), (0, 1, append), (0, 2, append)],
-        );
-        check(
-            "again",
-            &[
-                (0, 0, append),
-                (0, 1, append),
-                (0, 0, Ok(Verdict::Duplicate(0))),
-            ],
-        );
+        check("in order", &[(0, 0, append), (0, 1, append), (0, 2, append)]);
+        check("again", &[(0, 0, append), (0, 1, append), (0, 0, Ok(Verdict::Duplicate(0)))]);
         check("gap", &[(0, 0, append), (0, 2, disorder)]);
         check("unknown producer", &[(0, 40, append), (0, 41, append)]);
-        check(
-            "new epoch begins at 0",
-            &[(0, 0, append), (1, 1, disorder), (1, 0, append)],
-        );
-        check(
-            "old epoch",
-            &[
-                (1, 0, append),
-                (0, 1, Err(ResponseError::InvalidProducerEpoch)),
-            ],
-        );
+        check("new epoch begins at 0", &[(0, 0, append), (1, 1, disorder), (1, 0, append)]);
+        check("old epoch", &[(1, 0, append), (0, 1, Err(ResponseError::InvalidProducerEpoch))]);
         check("wrap", &[(0, i32::MAX, append), (0, 0, append)]);
         let forgotten = [0, 1, 2, 3, 4, 5].map(|s| (0, s, append));
-        check(
-            "beyond five",
-            &[&forgotten[..], &[(0, 0, disorder)]].concat(),
-        );
+        check("beyond five", &[&forgotten[..], &[(0, 0, disorder)]].concat());
     }
 
     #[test]
@@ -208,15 +179,9 @@ mod tests {
         let header = |sequence, transactional| data_batch(1, 0, sequence, 1, transactional).header;
         assert!(producers.appended(&header(0, true), 10, 0));
         assert!(!producers.appended(&header(1, true), 11, 0));
-        assert_eq!(
-            producers.judge(&header(2, false)),
-            Err(ResponseError::InvalidTxnState)
-        );
+        assert_eq!(producers.judge(&header(2, false)), Err(ResponseError::InvalidTxnState));
         assert_eq!(producers.completed(1, 0, 0), Some(10));
         assert_eq!(producers.completed(1, 1, 0), None);
-        assert_eq!(
-            producers.judge(&header(2, true)),
-            Err(ResponseError::InvalidProducerEpoch)
-        );
+        assert_eq!(producers.judge(&header(2, true)), Err(ResponseError::InvalidProducerEpoch));
     }
 }

@@ -23,10 +23,7 @@ pub(crate) struct Found {
 pub(crate) fn first_at_or_after(batch: &Bytes, at: Millis) -> Option<Found> {
     let header = Header::parse(batch)?;
     let base_offset = batch.clone().get_i64();
-    let first = Found {
-        timestamp: header.base_timestamp,
-        offset: base_offset,
-    };
+    let first = Found { timestamp: header.base_timestamp, offset: base_offset };
     if header.base_timestamp >= at || header.records == 1 {
         return Some(first);
     }
@@ -85,39 +82,21 @@ mod tests {
 
     #[test]
     fn finds_the_record_in_every_codec() {
-        let codecs = [
-            Compression::None,
-            Compression::Gzip,
-            Compression::Snappy,
-            Compression::Lz4,
-            Compression::Zstd,
-        ];
+        let codecs = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
         for codec in codecs {
             let mut bytes = timed_batch(-1, -1, -1, false, codec, &[10, 30, 20, 40]).bytes;
             Batch::place(&mut bytes, 100);
             let bytes = bytes.freeze();
-            for (at, timestamp, offset) in [
-                (0, 10, 100),
-                (10, 10, 100),
-                (11, 30, 101),
-                (31, 40, 103),
-                (40, 40, 103),
-            ] {
+            for (at, timestamp, offset) in [(0, 10, 100), (10, 10, 100), (11, 30, 101), (31, 40, 103), (40, 40, 103)] {
                 let found = first_at_or_after(&bytes, at);
-                assert_eq!(
-                    found,
-                    Some(Found { timestamp, offset }),
-                    "{codec:?} at {at}"
-                );
+                assert_eq!(found, Some(Found { timestamp, offset }), "{codec:?} at {at}");
             }
         }
     }
 
     #[test]
     fn damage_is_not_a_panic() {
-        let bytes = timed_batch(-1, -1, -1, false, Compression::Zstd, &[10, 30, 20, 40])
-            .bytes
-            .freeze();
+        let bytes = timed_batch(-1, -1, -1, false, Compression::Zstd, &[10, 30, 20, 40]).bytes.freeze();
         for cut in 0..bytes.len() {
             first_at_or_after(&bytes.slice(..cut), 35);
         }

@@ -28,20 +28,10 @@ impl TransactionIndex {
         self.open.insert(first_offset, producer_id);
     }
 
-    pub(crate) fn completed(
-        &mut self,
-        producer_id: i64,
-        first_offset: i64,
-        marker_offset: i64,
-        commit: bool,
-    ) {
+    pub(crate) fn completed(&mut self, producer_id: i64, first_offset: i64, marker_offset: i64, commit: bool) {
         self.open.remove(&first_offset);
         if !commit {
-            self.aborted.push(Aborted {
-                producer_id,
-                first_offset,
-                marker_offset,
-            });
+            self.aborted.push(Aborted { producer_id, first_offset, marker_offset });
         }
     }
 
@@ -53,18 +43,12 @@ impl TransactionIndex {
     /// The aborted transactions that touch the offsets `from..to`.
     pub(crate) fn aborted_between(&self, from: i64, to: i64) -> Vec<Aborted> {
         let begin = self.aborted.partition_point(|a| a.marker_offset < from);
-        self.aborted[begin..]
-            .iter()
-            .filter(|a| a.first_offset < to)
-            .copied()
-            .collect()
+        self.aborted[begin..].iter().filter(|a| a.first_offset < to).copied().collect()
     }
 
     /// Forgets aborted transactions that lie wholly below the log's start.
     pub(crate) fn truncate_before(&mut self, log_start: i64) {
-        let gone = self
-            .aborted
-            .partition_point(|a| a.marker_offset < log_start);
+        let gone = self.aborted.partition_point(|a| a.marker_offset < log_start);
         self.aborted.drain(..gone);
     }
 }

@@ -46,20 +46,14 @@ impl TopicConfig {
     /// # Errors
     /// A text that names the setting that is unknown or has an illegal value.
     pub(crate) fn new(overrides: BTreeMap<String, String>) -> Result<Self, String> {
-        overrides
-            .iter()
-            .try_for_each(|(name, value)| check(name, value))?;
+        overrides.iter().try_for_each(|(name, value)| check(name, value))?;
         Ok(Self::from_legal(overrides))
     }
 
     fn from_legal(overrides: BTreeMap<String, String>) -> Self {
         let mut config = Self {
             overrides,
-            bounds: Bounds {
-                max_bytes: 0,
-                before_max_ms: 0,
-                after_max_ms: 0,
-            },
+            bounds: Bounds { max_bytes: 0, before_max_ms: 0, after_max_ms: 0 },
             retention_bytes: None,
             deletes: false,
         };
@@ -70,12 +64,8 @@ impl TopicConfig {
             after_max_ms: number("message.timestamp.after.max.ms"),
         };
         let retention_bytes = u64::try_from(number("retention.bytes")).ok();
-        let deletes = config
-            .value("cleanup.policy")
-            .split(',')
-            .any(|policy| policy.trim() == "delete");
-        (config.bounds, config.retention_bytes, config.deletes) =
-            (bounds, retention_bytes, deletes);
+        let deletes = config.value("cleanup.policy").split(',').any(|policy| policy.trim() == "delete");
+        (config.bounds, config.retention_bytes, config.deletes) = (bounds, retention_bytes, deletes);
         config
     }
 
@@ -83,10 +73,7 @@ impl TopicConfig {
     ///
     /// # Errors
     /// As [`TopicConfig::new`].
-    pub(crate) fn changed<'a>(
-        &self,
-        changes: impl Iterator<Item = (&'a str, Change<'a>)>,
-    ) -> Result<Self, String> {
+    pub(crate) fn changed<'a>(&self, changes: impl Iterator<Item = (&'a str, Change<'a>)>) -> Result<Self, String> {
         let mut overrides = self.overrides.clone();
         for (name, change) in changes {
             let known = find(name)?;
@@ -98,9 +85,7 @@ impl TopicConfig {
                 Change::Append(words) if is_list => Some(appended(current(), words)),
                 Change::Subtract(words) if is_list => Some(subtracted(current(), words)),
                 _ => {
-                    return Err(format!(
-                        "Can't append to or subtract from {name}: it is not a list"
-                    ));
+                    return Err(format!("Can't append to or subtract from {name}: it is not a list"));
                 }
             };
             match new {
@@ -114,16 +99,12 @@ impl TopicConfig {
     /// The value in effect; empty for an unknown name.
     pub(crate) fn value(&self, name: &str) -> &str {
         let default = || known::find(name).map_or("", |known| known.default);
-        self.overrides
-            .get(name)
-            .map_or_else(default, String::as_str)
+        self.overrides.get(name).map_or_else(default, String::as_str)
     }
 
     /// All settings with their values, and whether each was set.
     pub(crate) fn settings(&self) -> impl Iterator<Item = (&'static Known, &str, bool)> {
-        known::SETTINGS
-            .iter()
-            .map(|k| (k, self.value(k.name), self.overrides.contains_key(k.name)))
+        known::SETTINGS.iter().map(|k| (k, self.value(k.name), self.overrides.contains_key(k.name)))
     }
 }
 
@@ -132,11 +113,7 @@ fn find(name: &str) -> Result<&'static Known, String> {
 }
 
 fn check(name: &str, value: &str) -> Result<(), String> {
-    if find(name)?.kind.allows(value) {
-        Ok(())
-    } else {
-        Err(format!("Invalid value {value} for configuration {name}"))
-    }
+    if find(name)?.kind.allows(value) { Ok(()) } else { Err(format!("Invalid value {value} for configuration {name}")) }
 }
 
 fn appended(list: &str, words: &str) -> String {
@@ -151,10 +128,7 @@ fn appended(list: &str, words: &str) -> String {
 
 fn subtracted(list: &str, words: &str) -> String {
     let gone: Vec<&str> = words.split(',').collect();
-    list.split(',')
-        .filter(|word| !gone.contains(word))
-        .collect::<Vec<_>>()
-        .join(",")
+    list.split(',').filter(|word| !gone.contains(word)).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -172,42 +146,22 @@ mod tests {
     #[test]
     fn changes() {
         use Change::{Append, Reset, Set, Subtract};
+        check_change(&[("retention.bytes", Set("5"))], Ok(("retention.bytes", "5")));
+        check_change(&[("retention.bytes", Set("5")), ("retention.bytes", Reset)], Ok(("retention.bytes", "-1")));
+        check_change(&[("cleanup.policy", Append("compact"))], Ok(("cleanup.policy", "delete,compact")));
         check_change(
-            &[("retention.bytes", Set("5"))],
-            Ok(("retention.bytes", "5")),
-        );
-        check_change(
-            &[("retention.bytes", Set("5")), ("retention.bytes", Reset)],
-            Ok(("retention.bytes", "-1")),
-        );
-        check_change(
-            &[("cleanup.policy", Append("compact"))],
-            Ok(("cleanup.policy", "delete,compact")),
-        );
-        check_change(
-            &[
-                ("cleanup.policy", Append("compact")),
-                ("cleanup.policy", Subtract("delete")),
-            ],
+            &[("cleanup.policy", Append("compact")), ("cleanup.policy", Subtract("delete"))],
             Ok(("cleanup.policy", "compact")),
         );
         check_change(&[("retention.bytes", Append("5"))], Err("not a list"));
-        check_change(
-            &[("retention.bites", Set("5"))],
-            Err("Unknown topic config name: retention.bites"),
-        );
-        check_change(
-            &[("cleanup.policy", Set("shred"))],
-            Err("Invalid value shred"),
-        );
+        check_change(&[("retention.bites", Set("5"))], Err("Unknown topic config name: retention.bites"));
+        check_change(&[("cleanup.policy", Set("shred"))], Err("Invalid value shred"));
         check_change(&[("max.message.bytes", Set("-1"))], Err("Invalid value -1"));
     }
 
     #[test]
     fn effects() {
-        let set = |name: &str, value: &str| {
-            TopicConfig::new([(name.to_owned(), value.to_owned())].into()).unwrap()
-        };
+        let set = |name: &str, value: &str| TopicConfig::new([(name.to_owned(), value.to_owned())].into()).unwrap();
         assert!(TopicConfig::default().deletes);
         assert_eq!(TopicConfig::default().bounds.max_bytes, 1_048_588);
         assert!(!set("cleanup.policy", "compact").deletes);

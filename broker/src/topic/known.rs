@@ -43,9 +43,7 @@ impl Kind {
             Self::Long(least) => value.parse::<i64>().is_ok_and(|v| v >= least),
             Self::Share => value.parse::<f64>().is_ok_and(|v| (0.0..=1.0).contains(&v)),
             Self::Word(words) => words.contains(&value),
-            Self::List(words) => {
-                words.is_empty() || value.split(',').all(|v| words.contains(&v.trim()))
-            }
+            Self::List(words) => words.is_empty() || value.split(',').all(|v| words.contains(&v.trim())),
         }
     }
 }
@@ -59,39 +57,23 @@ pub(crate) struct Known {
 }
 
 const fn known(name: &'static str, kind: Kind, default: &'static str) -> Known {
-    Known {
-        name,
-        kind,
-        default,
-    }
+    Known { name, kind, default }
 }
 
 const FOREVER: &str = "9223372036854775807";
 
 /// All settings in the order of their names.
 pub(crate) const SETTINGS: &[Known] = &[
-    known(
-        "cleanup.policy",
-        Kind::List(&["compact", "delete"]),
-        "delete",
-    ),
+    known("cleanup.policy", Kind::List(&["compact", "delete"]), "delete"),
     known("compression.gzip.level", Kind::Int(-1), "-1"),
     known("compression.lz4.level", Kind::Int(1), "9"),
-    known(
-        "compression.type",
-        Kind::Word(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
-        "producer",
-    ),
+    known("compression.type", Kind::Word(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "producer"),
     known("compression.zstd.level", Kind::Int(-131_072), "3"),
     known("delete.retention.ms", Kind::Long(0), "86400000"),
     known("file.delete.delay.ms", Kind::Long(0), "60000"),
     known("flush.messages", Kind::Long(1), FOREVER),
     known("flush.ms", Kind::Long(0), FOREVER),
-    known(
-        "follower.replication.throttled.replicas",
-        Kind::List(&[]),
-        "",
-    ),
+    known("follower.replication.throttled.replicas", Kind::List(&[]), ""),
     known("index.interval.bytes", Kind::Int(0), "4096"),
     known("leader.replication.throttled.replicas", Kind::List(&[]), ""),
     known("local.retention.bytes", Kind::Long(-2), "-2"),
@@ -101,11 +83,7 @@ pub(crate) const SETTINGS: &[Known] = &[
     known("message.timestamp.after.max.ms", Kind::Long(0), "3600000"),
     known("message.timestamp.before.max.ms", Kind::Long(0), FOREVER),
     // LogAppendTime would need the batch to be rewritten.
-    known(
-        "message.timestamp.type",
-        Kind::Word(&["CreateTime"]),
-        "CreateTime",
-    ),
+    known("message.timestamp.type", Kind::Word(&["CreateTime"]), "CreateTime"),
     known("min.cleanable.dirty.ratio", Kind::Share, "0.5"),
     known("min.compaction.lag.ms", Kind::Long(0), "0"),
     known("min.insync.replicas", Kind::Int(1), "1"),
@@ -135,11 +113,7 @@ mod tests {
     fn defaults_are_legal_and_names_sorted() {
         for known in SETTINGS {
             let empty_list = known.default.is_empty() && matches!(known.kind, Kind::List([]));
-            assert!(
-                empty_list || known.kind.allows(known.default),
-                "{}",
-                known.name
-            );
+            assert!(empty_list || known.kind.allows(known.default), "{}", known.name);
         }
         assert!(SETTINGS.windows(2).all(|pair| pair[0].name < pair[1].name));
     }

@@ -34,10 +34,7 @@ pub(crate) struct TopicPartition {
 
 impl TopicPartition {
     pub(crate) fn new(topic: &str, partition: i32) -> Self {
-        Self {
-            topic: topic.to_owned(),
-            partition,
-        }
+        Self { topic: topic.to_owned(), partition }
     }
 }
 
@@ -65,16 +62,12 @@ impl Topic {
     }
 
     pub(crate) fn partition(&self, number: i32) -> Result<&Partition, ResponseError> {
-        let found = usize::try_from(number)
-            .ok()
-            .and_then(|n| self.partitions.get(n));
+        let found = usize::try_from(number).ok().and_then(|n| self.partitions.get(n));
         found.ok_or(ResponseError::UnknownTopicOrPartition)
     }
 
     pub(crate) fn partition_mut(&mut self, number: i32) -> Result<&mut Partition, ResponseError> {
-        let found = usize::try_from(number)
-            .ok()
-            .and_then(|n| self.partitions.get_mut(n));
+        let found = usize::try_from(number).ok().and_then(|n| self.partitions.get_mut(n));
         found.ok_or(ResponseError::UnknownTopicOrPartition)
     }
 
@@ -102,12 +95,7 @@ impl Topic {
     }
 
     /// Ends a transaction in one partition. A partition that is gone has nothing to end.
-    pub(crate) fn append_marker(
-        &mut self,
-        number: i32,
-        marker: Marker,
-        now: Millis,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn append_marker(&mut self, number: i32, marker: Marker, now: Millis) -> Result<(), ResponseError> {
         let arrival = self.arrivals;
         let partition = self.partition_mut(number)?;
         let before = partition.log.bytes();
@@ -135,15 +123,12 @@ impl Topic {
         if !self.config.deletes {
             return;
         }
-        if let (Some(bound), Ok(index)) =
-            (self.config.retention_bytes, usize::try_from(appended_to))
-        {
+        if let (Some(bound), Ok(index)) = (self.config.retention_bytes, usize::try_from(appended_to)) {
             while self.partitions[index].log.bytes() > bound && self.remove_oldest_of(index) {}
         }
         while self.bytes > topic_bytes {
             let oldest = |(index, p): (usize, &Partition)| Some((p.log.oldest_removable()?, index));
-            let Some((_, index)) = self.partitions.iter().enumerate().filter_map(oldest).min()
-            else {
+            let Some((_, index)) = self.partitions.iter().enumerate().filter_map(oldest).min() else {
                 break;
             };
             self.remove_oldest_of(index);
@@ -175,63 +160,40 @@ pub(crate) struct Topics {
 
 impl Topics {
     pub(crate) fn get(&self, name: &str) -> Result<&Topic, ResponseError> {
-        self.by_name
-            .get(name)
-            .ok_or(ResponseError::UnknownTopicOrPartition)
+        self.by_name.get(name).ok_or(ResponseError::UnknownTopicOrPartition)
     }
 
     pub(crate) fn get_mut(&mut self, name: &str) -> Result<&mut Topic, ResponseError> {
-        self.by_name
-            .get_mut(name)
-            .ok_or(ResponseError::UnknownTopicOrPartition)
+        self.by_name.get_mut(name).ok_or(ResponseError::UnknownTopicOrPartition)
     }
 
     pub(crate) fn partition(&self, name: &str, number: i32) -> Result<&Partition, ResponseError> {
         self.get(name)?.partition(number)
     }
 
-    pub(crate) fn partition_mut(
-        &mut self,
-        name: &str,
-        number: i32,
-    ) -> Result<&mut Partition, ResponseError> {
+    pub(crate) fn partition_mut(&mut self, name: &str, number: i32) -> Result<&mut Partition, ResponseError> {
         self.get_mut(name)?.partition_mut(number)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Topic)> {
-        self.by_name
-            .iter()
-            .map(|(name, topic)| (name.as_str(), topic))
+        self.by_name.iter().map(|(name, topic)| (name.as_str(), topic))
     }
 
     /// The name of the topic with this id.
     pub(crate) fn name_of(&self, id: Uuid) -> Option<&str> {
-        self.iter()
-            .find(|(_, topic)| topic.id == id)
-            .map(|(name, _)| name)
+        self.iter().find(|(_, topic)| topic.id == id).map(|(name, _)| name)
     }
 
     /// Checks a creation without doing it.
     ///
     /// # Errors
     /// Bad name, taken name, or a number of partitions out of bounds, with a text for the operator.
-    pub(crate) fn check_new(
-        &self,
-        name: &str,
-        partitions: i32,
-    ) -> Result<(), (ResponseError, String)> {
+    pub(crate) fn check_new(&self, name: &str, partitions: i32) -> Result<(), (ResponseError, String)> {
         name::check(name).map_err(|text| (ResponseError::InvalidTopicException, text))?;
         if self.by_name.contains_key(name) {
-            return Err((
-                ResponseError::TopicAlreadyExists,
-                format!("Topic '{name}' already exists."),
-            ));
+            return Err((ResponseError::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
         }
-        if let Some(other) = self
-            .by_name
-            .keys()
-            .find(|other| name::collides(name, other))
-        {
+        if let Some(other) = self.by_name.keys().find(|other| name::collides(name, other)) {
             let text = format!("Topic '{name}' collides with existing topic: {other}");
             return Err((ResponseError::InvalidTopicException, text));
         }
@@ -255,47 +217,24 @@ impl Topics {
         let count = usize::try_from(partitions).unwrap_or(0);
         let partitions = (0..count).map(|_| Partition::default()).collect();
         self.partitions += count;
-        self.by_name.insert(
-            name.to_owned(),
-            Topic {
-                id,
-                config,
-                partitions,
-                arrivals: 0,
-                bytes: 0,
-            },
-        );
+        self.by_name.insert(name.to_owned(), Topic { id, config, partitions, arrivals: 0, bytes: 0 });
     }
 
     /// Raises a topic's number of partitions to `count`; with `validate_only` only checks.
     ///
     /// # Errors
     /// Unknown topic, or a count that is not larger than now.
-    pub(crate) fn grow(
-        &mut self,
-        name: &str,
-        count: i32,
-        validate_only: bool,
-    ) -> Result<(), (ResponseError, String)> {
-        let unknown = |e| {
-            (
-                e,
-                "This server does not host this topic-partition.".to_owned(),
-            )
-        };
+    pub(crate) fn grow(&mut self, name: &str, count: i32, validate_only: bool) -> Result<(), (ResponseError, String)> {
+        let unknown = |e| (e, "This server does not host this topic-partition.".to_owned());
         let now = self.get(name).map_err(unknown)?.partition_count();
         if count <= now {
-            let text = format!(
-                "The topic {name} currently has {now} partition(s); {count} would not be an increase."
-            );
+            let text = format!("The topic {name} currently has {now} partition(s); {count} would not be an increase.");
             return Err((ResponseError::InvalidPartitions, text));
         }
         self.check_room(count - now)?;
         if !validate_only {
             let topic = self.get_mut(name).map_err(unknown)?;
-            topic
-                .partitions
-                .resize_with(usize::try_from(count).unwrap_or(0), Partition::default);
+            topic.partitions.resize_with(usize::try_from(count).unwrap_or(0), Partition::default);
             self.partitions += usize::try_from(count - now).unwrap_or(0);
         }
         Ok(())
@@ -306,10 +245,7 @@ impl Topics {
     /// # Errors
     /// Unknown topic.
     pub(crate) fn delete(&mut self, name: &str) -> Result<(), ResponseError> {
-        let mut topic = self
-            .by_name
-            .remove(name)
-            .ok_or(ResponseError::UnknownTopicOrPartition)?;
+        let mut topic = self.by_name.remove(name).ok_or(ResponseError::UnknownTopicOrPartition)?;
         topic.ring_all();
         self.partitions -= topic.partitions.len();
         Ok(())
@@ -322,42 +258,21 @@ mod tests {
     use crate::log::Isolation;
     use crate::log::marker::tests::data_batch;
 
-    fn check_retention(
-        overrides: &[(&str, &str)],
-        topic_bytes_in_batches: u64,
-        expected_starts: [i64; 2],
-    ) {
+    fn check_retention(overrides: &[(&str, &str)], topic_bytes_in_batches: u64, expected_starts: [i64; 2]) {
         let one = data_batch(-1, -1, -1, 1, false).bytes.len() as u64;
-        let pairs = overrides
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+        let pairs = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let mut topics = Topics::default();
         topics.create("t", Uuid::nil(), 2, TopicConfig::new(pairs).unwrap());
         let topic = topics.get_mut("t").unwrap();
         // Partition 0 gets three batches for each one of partition 1.
         for partition in [0, 0, 0, 1, 0, 0, 0, 1] {
-            topic
-                .append(
-                    partition,
-                    data_batch(-1, -1, -1, 1, false),
-                    one * topic_bytes_in_batches,
-                    0,
-                )
-                .unwrap();
+            topic.append(partition, data_batch(-1, -1, -1, 1, false), one * topic_bytes_in_batches, 0).unwrap();
         }
         let starts = [0, 1].map(|n| topic.partition(n).unwrap().log.start());
         assert_eq!(starts, expected_starts, "{topic_bytes_in_batches}");
-        let kept: u64 = [0, 1]
-            .map(|n| topic.partition(n).unwrap().log.bytes())
-            .iter()
-            .sum();
+        let kept: u64 = [0, 1].map(|n| topic.partition(n).unwrap().log.bytes()).iter().sum();
         assert_eq!(topic.bytes, kept);
-        let end = topic
-            .partition(0)
-            .unwrap()
-            .log
-            .visible_end(Isolation::ReadUncommitted);
+        let end = topic.partition(0).unwrap().log.visible_end(Isolation::ReadUncommitted);
         assert_eq!(end, 6, "retention never touches the end");
     }
 

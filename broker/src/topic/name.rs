@@ -15,9 +15,7 @@ pub(crate) fn check(name: &str) -> Result<(), String> {
         return Err("Topic name is invalid: '.' or '..' is not allowed".to_owned());
     }
     if name.len() > MAX_LENGTH {
-        return Err(format!(
-            "Topic name is invalid: the length of '{name}' is longer than {MAX_LENGTH} characters"
-        ));
+        return Err(format!("Topic name is invalid: the length of '{name}' is longer than {MAX_LENGTH} characters"));
     }
     if !name.chars().all(legal) {
         return Err(format!(
@@ -39,14 +37,9 @@ mod tests {
 
     #[test]
     fn names() {
-        for (name, legal) in [
-            ("waf.raw", true),
-            ("a_b-c9", true),
-            ("", false),
-            ("..", false),
-            ("a/b", false),
-            ("ä", false),
-        ] {
+        for (name, legal) in
+            [("waf.raw", true), ("a_b-c9", true), ("", false), ("..", false), ("a/b", false), ("ä", false)]
+        {
             assert_eq!(check(name).is_ok(), legal, "{name}");
         }
         assert!(check(&"x".repeat(249)).is_ok());

@@ -18,9 +18,7 @@ pub(crate) struct Waiters {
 impl Waiters {
     /// Leaves a reader's handle.
     pub(crate) fn add(&mut self, reader: &Arc<Notify>) {
-        let stays = |handle: &Weak<Notify>| {
-            handle.strong_count() > 0 && handle.as_ptr() != Arc::as_ptr(reader)
-        };
+        let stays = |handle: &Weak<Notify>| handle.strong_count() > 0 && handle.as_ptr() != Arc::as_ptr(reader);
         self.handles.retain(stays);
         self.handles.push(Arc::downgrade(reader));
     }

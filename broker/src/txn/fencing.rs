@@ -25,13 +25,7 @@ impl Transactions {
         now: Millis,
     ) -> Result<(ProducerEpoch, Option<Completion>), ResponseError> {
         let Some(id) = id else {
-            return Ok((
-                ProducerEpoch {
-                    producer_id: self.new_producer_id(),
-                    epoch: 0,
-                },
-                None,
-            ));
+            return Ok((ProducerEpoch { producer_id: self.new_producer_id(), epoch: 0 }, None));
         };
         if id.is_empty() {
             return Err(ResponseError::InvalidRequest);
@@ -43,19 +37,11 @@ impl Transactions {
             return Ok((self.create(id, timeout_ms, now), None));
         }
         let spare_id = self.new_producer_id();
-        let transaction = self
-            .by_id
-            .get_mut(id)
-            .ok_or(ResponseError::UnknownServerError)?;
+        let transaction = self.by_id.get_mut(id).ok_or(ResponseError::UnknownServerError)?;
         if let Some(expected) = expected.filter(|e| *e != transaction.current) {
             // A repetition of the last bump, whose answer was lost, gets the same answer.
-            let repeated =
-                transaction.previous == Some(expected) && transaction.phase != Phase::Ongoing;
-            return if repeated {
-                Ok((transaction.current, None))
-            } else {
-                Err(ResponseError::ProducerFenced)
-            };
+            let repeated = transaction.previous == Some(expected) && transaction.phase != Phase::Ongoing;
+            return if repeated { Ok((transaction.current, None)) } else { Err(ResponseError::ProducerFenced) };
         }
         let before = transaction.current;
         let completion = transaction.fence(spare_id, now);
@@ -76,18 +62,13 @@ impl Transactions {
     fn create(&mut self, id: &str, timeout_ms: i32, now: Millis) -> ProducerEpoch {
         if self.by_id.len() >= MAX_IDS {
             let idle = self.by_id.iter().filter(|(_, t)| t.phase != Phase::Ongoing);
-            if let Some(oldest) = idle
-                .min_by_key(|(_, t)| t.touched)
-                .map(|(id, _)| id.clone())
+            if let Some(oldest) = idle.min_by_key(|(_, t)| t.touched).map(|(id, _)| id.clone())
                 && let Some(forgotten) = self.by_id.remove(&oldest)
             {
                 self.id_of.remove(&forgotten.current.producer_id);
             }
         }
-        let current = ProducerEpoch {
-            producer_id: self.new_producer_id(),
-            epoch: 0,
-        };
+        let current = ProducerEpoch { producer_id: self.new_producer_id(), epoch: 0 };
         let transaction = Transaction {
             current,
             previous: None,
@@ -109,10 +90,7 @@ impl Transactions {
         let mut ended = Vec::new();
         let mut moved = Vec::new();
         for (id, transaction) in &mut self.by_id {
-            if transaction
-                .deadline()
-                .is_some_and(|deadline| deadline <= now)
-            {
+            if transaction.deadline().is_some_and(|deadline| deadline <= now) {
                 let before = transaction.current.producer_id;
                 ended.extend(transaction.fence(spare_ids, now));
                 transaction.previous = None;
@@ -139,10 +117,7 @@ impl Transaction {
         self.current.epoch = self.current.epoch.saturating_add(1);
         let completion = open.then(|| self.complete(false, now));
         if self.current.epoch > LAST_EPOCH {
-            self.current = ProducerEpoch {
-                producer_id: spare_id,
-                epoch: 0,
-            };
+            self.current = ProducerEpoch { producer_id: spare_id, epoch: 0 };
         }
         completion
     }

@@ -58,8 +58,7 @@ struct Transaction {
 
 impl Transaction {
     fn deadline(&self) -> Option<Millis> {
-        (self.phase == Phase::Ongoing)
-            .then(|| self.started.saturating_add(i64::from(self.timeout_ms)))
+        (self.phase == Phase::Ongoing).then(|| self.started.saturating_add(i64::from(self.timeout_ms)))
     }
 
     fn begin(&mut self, now: Millis) {
@@ -71,11 +70,7 @@ impl Transaction {
     }
 
     fn complete(&mut self, commit: bool, now: Millis) -> Completion {
-        self.phase = if commit {
-            Phase::Committed
-        } else {
-            Phase::Aborted
-        };
+        self.phase = if commit { Phase::Committed } else { Phase::Aborted };
         self.touched = now;
         Completion {
             producer: self.current,
@@ -110,15 +105,8 @@ impl Transactions {
     }
 
     /// The transaction of an id, when the caller is its current producer.
-    fn owned(
-        &mut self,
-        id: &str,
-        producer: ProducerEpoch,
-    ) -> Result<&mut Transaction, ResponseError> {
-        let found = self
-            .by_id
-            .get_mut(id)
-            .ok_or(ResponseError::InvalidProducerIdMapping)?;
+    fn owned(&mut self, id: &str, producer: ProducerEpoch) -> Result<&mut Transaction, ResponseError> {
+        let found = self.by_id.get_mut(id).ok_or(ResponseError::InvalidProducerIdMapping)?;
         if found.current.producer_id != producer.producer_id {
             return Err(ResponseError::InvalidProducerIdMapping);
         }
@@ -185,11 +173,7 @@ impl Transactions {
     ///
     /// # Errors
     /// An old epoch, an unknown producer, or a partition that was not added.
-    pub(crate) fn check_batch(
-        &self,
-        producer: ProducerEpoch,
-        partition: &TopicPartition,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn check_batch(&self, producer: ProducerEpoch, partition: &TopicPartition) -> Result<(), ResponseError> {
         let transaction = self.current(producer)?;
         if transaction.phase == Phase::Ongoing && transaction.partitions.contains(partition) {
             Ok(())
@@ -202,11 +186,7 @@ impl Transactions {
     ///
     /// # Errors
     /// An old epoch, an unknown producer, or a group that was not added.
-    pub(crate) fn check_offsets(
-        &self,
-        producer: ProducerEpoch,
-        group: &str,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn check_offsets(&self, producer: ProducerEpoch, group: &str) -> Result<(), ResponseError> {
         let transaction = self.current(producer)?;
         if transaction.phase == Phase::Ongoing && transaction.groups.contains(group) {
             Ok(())
@@ -216,14 +196,8 @@ impl Transactions {
     }
 
     fn current(&self, producer: ProducerEpoch) -> Result<&Transaction, ResponseError> {
-        let id = self
-            .id_of
-            .get(&producer.producer_id)
-            .ok_or(ResponseError::InvalidProducerIdMapping)?;
-        let transaction = self
-            .by_id
-            .get(id)
-            .ok_or(ResponseError::InvalidProducerIdMapping)?;
+        let id = self.id_of.get(&producer.producer_id).ok_or(ResponseError::InvalidProducerIdMapping)?;
+        let transaction = self.by_id.get(id).ok_or(ResponseError::InvalidProducerIdMapping)?;
         if transaction.current.epoch != producer.epoch {
             return Err(ResponseError::InvalidProducerEpoch);
         }

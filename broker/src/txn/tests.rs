@@ -9,16 +9,10 @@ fn partition() -> TopicPartition {
 }
 
 fn init(transactions: &mut Transactions, expected: Option<ProducerEpoch>) -> ProducerEpoch {
-    transactions
-        .init(Some("x"), TIMEOUT, expected, 0)
-        .unwrap()
-        .0
+    transactions.init(Some("x"), TIMEOUT, expected, 0).unwrap().0
 }
 
-fn begin(
-    transactions: &mut Transactions,
-    producer: ProducerEpoch,
-) -> Result<Option<Millis>, ResponseError> {
+fn begin(transactions: &mut Transactions, producer: ProducerEpoch) -> Result<Option<Millis>, ResponseError> {
     transactions.add_partitions("x", producer, std::iter::once(partition()), 0)
 }
 
@@ -26,14 +20,8 @@ fn begin(
 fn a_transaction_commits_once() {
     let mut transactions = Transactions::default();
     let producer = init(&mut transactions, None);
-    assert_eq!(
-        transactions.end("x", producer, true, 0),
-        Err(ResponseError::InvalidTxnState)
-    );
-    assert_eq!(
-        transactions.check_batch(producer, &partition()),
-        Err(ResponseError::InvalidTxnState)
-    );
+    assert_eq!(transactions.end("x", producer, true, 0), Err(ResponseError::InvalidTxnState));
+    assert_eq!(transactions.check_batch(producer, &partition()), Err(ResponseError::InvalidTxnState));
     assert_eq!(begin(&mut transactions, producer), Ok(Some(1_000)));
     assert_eq!(transactions.check_batch(producer, &partition()), Ok(()));
     transactions.add_group("x", producer, "g", 0).unwrap();
@@ -42,14 +30,8 @@ fn a_transaction_commits_once() {
     assert_eq!(completion.groups, ["g".to_owned()].into());
     assert!(completion.commit);
     assert_eq!(transactions.end("x", producer, true, 0), Ok(None));
-    assert_eq!(
-        transactions.end("x", producer, false, 0),
-        Err(ResponseError::InvalidTxnState)
-    );
-    assert_eq!(
-        transactions.check_batch(producer, &partition()),
-        Err(ResponseError::InvalidTxnState)
-    );
+    assert_eq!(transactions.end("x", producer, false, 0), Err(ResponseError::InvalidTxnState));
+    assert_eq!(transactions.check_batch(producer, &partition()), Err(ResponseError::InvalidTxnState));
 }
 
 #[test]
@@ -61,28 +43,13 @@ fn a_second_producer_fences_the_first() {
     assert_eq!((second.producer_id, second.epoch), (first.producer_id, 1));
     let aborted = aborted.unwrap();
     assert_eq!((aborted.commit, aborted.producer), (false, second));
-    assert_eq!(
-        begin(&mut transactions, first),
-        Err(ResponseError::ProducerFenced)
-    );
-    assert_eq!(
-        transactions.end("x", first, true, 0),
-        Err(ResponseError::ProducerFenced)
-    );
-    assert_eq!(
-        transactions.check_batch(first, &partition()),
-        Err(ResponseError::InvalidProducerEpoch)
-    );
-    assert_eq!(
-        transactions.init(Some("x"), TIMEOUT, Some(first), 0).err(),
-        Some(ResponseError::ProducerFenced)
-    );
+    assert_eq!(begin(&mut transactions, first), Err(ResponseError::ProducerFenced));
+    assert_eq!(transactions.end("x", first, true, 0), Err(ResponseError::ProducerFenced));
+    assert_eq!(transactions.check_batch(first, &partition()), Err(ResponseError::InvalidProducerEpoch));
+    assert_eq!(transactions.init(Some("x"), TIMEOUT, Some(first), 0).err(), Some(ResponseError::ProducerFenced));
     begin(&mut transactions, second).unwrap();
     // The first one's retry must not abort the second's transaction.
-    assert_eq!(
-        transactions.init(Some("x"), TIMEOUT, Some(first), 0).err(),
-        Some(ResponseError::ProducerFenced)
-    );
+    assert_eq!(transactions.init(Some("x"), TIMEOUT, Some(first), 0).err(), Some(ResponseError::ProducerFenced));
     assert!(transactions.end("x", second, true, 0).unwrap().is_some());
 }
 
@@ -92,17 +59,10 @@ fn a_producer_raises_its_own_epoch() {
     let first = init(&mut transactions, None);
     let raised = init(&mut transactions, Some(first));
     assert_eq!(raised.epoch, 1);
-    assert_eq!(
-        init(&mut transactions, Some(first)),
-        raised,
-        "the same request again"
-    );
+    assert_eq!(init(&mut transactions, Some(first)), raised, "the same request again");
     let other = init(&mut transactions, None);
     assert_eq!(other.epoch, 2);
-    assert_eq!(
-        transactions.init(Some("x"), TIMEOUT, Some(raised), 0).err(),
-        Some(ResponseError::ProducerFenced)
-    );
+    assert_eq!(transactions.init(Some("x"), TIMEOUT, Some(raised), 0).err(), Some(ResponseError::ProducerFenced));
 }
 
 #[test]
@@ -115,10 +75,7 @@ fn a_timeout_aborts_and_fences() {
     let ended = transactions.expire(1_000);
     assert_eq!(ended.len(), 1);
     assert_eq!((ended[0].commit, ended[0].producer.epoch), (false, 1));
-    assert_eq!(
-        transactions.end("x", producer, true, 1_000),
-        Err(ResponseError::ProducerFenced)
-    );
+    assert_eq!(transactions.end("x", producer, true, 1_000), Err(ResponseError::ProducerFenced));
     assert_eq!(transactions.next_deadline(), None);
 }
 
@@ -143,24 +100,11 @@ fn requests_are_checked() {
     for (id, timeout, error) in [
         ("", TIMEOUT, ResponseError::InvalidRequest),
         ("x", 0, ResponseError::InvalidTransactionTimeout),
-        (
-            "x",
-            MAX_TIMEOUT_MS + 1,
-            ResponseError::InvalidTransactionTimeout,
-        ),
+        ("x", MAX_TIMEOUT_MS + 1, ResponseError::InvalidTransactionTimeout),
     ] {
-        assert_eq!(
-            transactions.init(Some(id), timeout, None, 0).err(),
-            Some(error)
-        );
+        assert_eq!(transactions.init(Some(id), timeout, None, 0).err(), Some(error));
     }
     let idempotent = transactions.init(None, 0, None, 0).unwrap().0;
-    assert_ne!(
-        transactions.init(None, 0, None, 0).unwrap().0.producer_id,
-        idempotent.producer_id
-    );
-    assert_eq!(
-        begin(&mut transactions, idempotent),
-        Err(ResponseError::InvalidProducerIdMapping)
-    );
+    assert_ne!(transactions.init(None, 0, None, 0).unwrap().0.producer_id, idempotent.producer_id);
+    assert_eq!(begin(&mut transactions, idempotent), Err(ResponseError::InvalidProducerIdMapping));
 }

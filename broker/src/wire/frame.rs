@@ -27,8 +27,7 @@ impl Frame {
     /// Puts the frame's length in front, as the protocol wants it. `None` when it is beyond what a length can say.
     pub(crate) fn sealed(mut self) -> Option<Self> {
         let length = i32::try_from(self.remaining).ok()?;
-        self.slices
-            .push_front(Bytes::copy_from_slice(&length.to_be_bytes()));
+        self.slices.push_front(Bytes::copy_from_slice(&length.to_be_bytes()));
         self.remaining += 4;
         Some(self)
     }
@@ -52,10 +51,7 @@ impl Buf for Frame {
     }
 
     fn advance(&mut self, mut count: usize) {
-        assert!(
-            count <= self.remaining,
-            "advanced beyond the end of a frame"
-        );
+        assert!(count <= self.remaining, "advanced beyond the end of a frame");
         self.remaining -= count;
         while let Some(first) = self.slices.front_mut() {
             if count < first.len() {

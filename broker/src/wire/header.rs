@@ -28,13 +28,7 @@ impl Call {
         let key = peek.try_get_i16()?;
         let version = peek.try_get_i16()?;
         let correlation_id = peek.try_get_i32()?;
-        let mut call = Self {
-            key,
-            version,
-            correlation_id,
-            client_id: String::new(),
-            body: Bytes::new(),
-        };
+        let mut call = Self { key, version, correlation_id, client_id: String::new(), body: Bytes::new() };
         let Ok(api) = ApiKey::try_from(key) else {
             return Ok(call);
         };
@@ -43,10 +37,7 @@ impl Call {
         if (versions.min..=versions.max).contains(&version) {
             let header = RequestHeader::decode(&mut frame, api.request_header_version(version))
                 .context("the request's header is damaged")?;
-            call.client_id = header
-                .client_id
-                .map(|id| id.to_string())
-                .unwrap_or_default();
+            call.client_id = header.client_id.map(|id| id.to_string()).unwrap_or_default();
             call.body = frame;
         }
         Ok(call)

@@ -27,18 +27,10 @@ struct Walk {
 /// # Errors
 /// What does not fit.
 pub(crate) fn check(shape: &str, body: &Bytes, version: i16, flexible: bool) -> Result<()> {
-    let mut walk = Walk {
-        bytes: body.clone(),
-        version,
-        flexible,
-    };
+    let mut walk = Walk { bytes: body.clone(), version, flexible };
     let fields: Vec<&str> = shape.split(' ').filter(|field| !field.is_empty()).collect();
     walk.structure(&fields, 0)?;
-    ensure!(
-        !walk.bytes.has_remaining(),
-        "{} bytes follow the end of the request",
-        walk.bytes.remaining()
-    );
+    ensure!(!walk.bytes.has_remaining(), "{} bytes follow the end of the request", walk.bytes.remaining());
     Ok(())
 }
 
@@ -103,16 +95,9 @@ impl Walk {
             usize::try_from(self.bytes.try_get_i32()?.max(0))?
         };
         // Every element takes at least a byte.
-        ensure!(
-            count <= self.bytes.remaining(),
-            "an array claims {count} elements"
-        );
+        ensure!(count <= self.bytes.remaining(), "an array claims {count} elements");
         for _ in 0..count {
-            if structures {
-                self.structure(inner, depth + 1)?
-            } else {
-                self.fields(inner, depth + 1)?
-            }
+            if structures { self.structure(inner, depth + 1)? } else { self.fields(inner, depth + 1)? }
         }
         Ok(())
     }
@@ -127,10 +112,7 @@ impl Walk {
     }
 
     fn skip(&mut self, count: usize) -> Result<()> {
-        ensure!(
-            count <= self.bytes.remaining(),
-            "a field of {count} bytes reaches beyond the request"
-        );
+        ensure!(count <= self.bytes.remaining(), "a field of {count} bytes reaches beyond the request");
         self.bytes.advance(count);
         Ok(())
     }
@@ -177,20 +159,9 @@ mod tests {
         assert!(verdict("s i", &[0, 1, b'x', 0, 0, 0, 1], 0, false));
         assert!(verdict("s", &[0xff, 0xff], 0, false), "null");
         assert!(!verdict("s", &[0, 5, b'x'], 0, false));
-        assert!(
-            !verdict("{ i }", &[0x7f, 0xff, 0xff, 0xff], 0, false),
-            "a huge count"
-        );
-        assert!(
-            !verdict("{ i }", &[0xff, 0xff, 0xff, 0xff, 0x0f], 0, true),
-            "a huge compact count"
-        );
-        assert!(verdict(
-            "[ s { i } ]",
-            &[2, 2, b'x', 2, 0, 0, 0, 1, 0, 0],
-            0,
-            true
-        ));
+        assert!(!verdict("{ i }", &[0x7f, 0xff, 0xff, 0xff], 0, false), "a huge count");
+        assert!(!verdict("{ i }", &[0xff, 0xff, 0xff, 0xff, 0x0f], 0, true), "a huge compact count");
+        assert!(verdict("[ s { i } ]", &[2, 2, b'x', 2, 0, 0, 0, 1, 0, 0], 0, true));
         assert!(!verdict("i", &[0, 0, 0, 1, 9], 0, false), "bytes left over");
         assert!(verdict("3:i 1-2:h b", &[0, 0, 7], 2, false));
     }

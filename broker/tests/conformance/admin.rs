@@ -4,13 +4,9 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use kafka_protocol::messages::IncrementalAlterConfigsRequest;
-use kafka_protocol::messages::incremental_alter_configs_request::{
-    AlterConfigsResource, AlterableConfig,
-};
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 
-use rdkafka::admin::{
-    AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
-};
+use rdkafka::admin::{AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -27,12 +23,7 @@ fn create(
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
     topic.config = settings.to_vec();
     let results = wait(server.admin().create_topics([&topic], &AdminOptions::new())).unwrap();
-    results
-        .into_iter()
-        .next()
-        .unwrap()
-        .err()
-        .map(|(_, code)| code)
+    results.into_iter().next().unwrap().err().map(|(_, code)| code)
 }
 
 #[test]
@@ -42,66 +33,22 @@ fn topics_are_created_as_kafka_would() {
         let cases: [(&str, i32, i32, &[(&str, &str)], Option<RDKafkaErrorCode>); 9] = [
             (&name, 3, 1, &[("cleanup.policy", "compact")], None),
             (&name, 3, 1, &[], Some(RDKafkaErrorCode::TopicAlreadyExists)),
-            (
-                &name.replace('-', "/"),
-                1,
-                1,
-                &[],
-                Some(RDKafkaErrorCode::InvalidTopic),
-            ),
-            (
-                &unique("none"),
-                0,
-                1,
-                &[],
-                Some(RDKafkaErrorCode::InvalidPartitions),
-            ),
-            (
-                &unique("many"),
-                1,
-                3,
-                &[],
-                Some(RDKafkaErrorCode::InvalidReplicationFactor),
-            ),
-            (
-                &unique("odd"),
-                1,
-                1,
-                &[("retention.bites", "1")],
-                Some(RDKafkaErrorCode::InvalidConfig),
-            ),
-            (
-                &unique("bad"),
-                1,
-                1,
-                &[("retention.bytes", "x")],
-                Some(RDKafkaErrorCode::InvalidConfig),
-            ),
-            (
-                &unique("bad"),
-                1,
-                1,
-                &[("cleanup.policy", "burn")],
-                Some(RDKafkaErrorCode::InvalidConfig),
-            ),
+            (&name.replace('-', "/"), 1, 1, &[], Some(RDKafkaErrorCode::InvalidTopic)),
+            (&unique("none"), 0, 1, &[], Some(RDKafkaErrorCode::InvalidPartitions)),
+            (&unique("many"), 1, 3, &[], Some(RDKafkaErrorCode::InvalidReplicationFactor)),
+            (&unique("odd"), 1, 1, &[("retention.bites", "1")], Some(RDKafkaErrorCode::InvalidConfig)),
+            (&unique("bad"), 1, 1, &[("retention.bytes", "x")], Some(RDKafkaErrorCode::InvalidConfig)),
+            (&unique("bad"), 1, 1, &[("cleanup.policy", "burn")], Some(RDKafkaErrorCode::InvalidConfig)),
             (
                 &unique("state"),
                 1,
                 1,
-                &[
-                    ("segment.bytes", "2000000"),
-                    ("min.cleanable.dirty.ratio", "0.1"),
-                    ("segment.ms", "60000"),
-                ],
+                &[("segment.bytes", "2000000"), ("min.cleanable.dirty.ratio", "0.1"), ("segment.ms", "60000")],
                 None,
             ),
         ];
         for (name, partitions, replicas, settings, expected) in cases {
-            assert_eq!(
-                create(server, name, partitions, replicas, settings),
-                expected,
-                "{name} {settings:?}"
-            );
+            assert_eq!(create(server, name, partitions, replicas, settings), expected, "{name} {settings:?}");
         }
     });
 }
@@ -119,19 +66,14 @@ fn topics_grow_and_go() {
         assert_eq!(partitions(server, &topic), 2);
         let admin = server.admin();
         let grow = |count| {
-            let results = wait(
-                admin.create_partitions(&[NewPartitions::new(&topic, count)], &AdminOptions::new()),
-            );
+            let results = wait(admin.create_partitions(&[NewPartitions::new(&topic, count)], &AdminOptions::new()));
             results.unwrap().remove(0).map_err(|(_, code)| code)
         };
         assert_eq!(grow(5), Ok(topic.clone()));
         // Kafka tells its clients a moment later.
         let until = Instant::now() + PATIENCE;
         while partitions(server, &topic) != 5 {
-            assert!(
-                Instant::now() < until,
-                "the new partitions did not show in time"
-            );
+            assert!(Instant::now() < until, "the new partitions did not show in time");
         }
         assert_eq!(grow(5), Err(RDKafkaErrorCode::InvalidPartitions));
         let delete = || {
@@ -144,27 +86,15 @@ fn topics_grow_and_go() {
 }
 
 fn settings(server: &Server, topic: &str) -> HashMap<String, String> {
-    let results = wait(
-        server
-            .admin()
-            .describe_configs(&[ResourceSpecifier::Topic(topic)], &AdminOptions::new()),
-    );
+    let results = wait(server.admin().describe_configs(&[ResourceSpecifier::Topic(topic)], &AdminOptions::new()));
     let resource = results.unwrap().remove(0).unwrap();
-    resource
-        .entries
-        .into_iter()
-        .map(|entry| (entry.name, entry.value.unwrap_or_default()))
-        .collect()
+    resource.entries.into_iter().map(|entry| (entry.name, entry.value.unwrap_or_default())).collect()
 }
 
 #[test]
 fn settings_are_described_and_altered() {
     on_each("settings", |server| {
-        let topic = server.topic(
-            "settings",
-            1,
-            &[("max.message.bytes", "2000"), ("cleanup.policy", "compact")],
-        );
+        let topic = server.topic("settings", 1, &[("max.message.bytes", "2000"), ("cleanup.policy", "compact")]);
         let before = settings(server, &topic);
         let expected = [
             ("max.message.bytes", "2000"),
@@ -179,36 +109,21 @@ fn settings_are_described_and_altered() {
         let admin = server.admin();
         let alter = |name: &str, value: &str| {
             let change = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set(name, value);
-            wait(admin.alter_configs(&[change], &AdminOptions::new()))
-                .unwrap()
-                .remove(0)
+            wait(admin.alter_configs(&[change], &AdminOptions::new())).unwrap().remove(0)
         };
         alter("retention.bytes", "12345").unwrap();
         assert_eq!(settings(server, &topic)["retention.bytes"], "12345");
         // rdkafka does not hand on the errors of single resources.
-        let unknown = AlterableConfig::default()
-            .with_name(string("retention.bites"))
-            .with_value(Some(string("1")));
+        let unknown = AlterableConfig::default().with_name(string("retention.bites")).with_value(Some(string("1")));
         let resource = AlterConfigsResource::default()
             .with_resource_type(2)
             .with_resource_name(string(&topic))
             .with_configs(vec![unknown]);
         let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
         let answer = Raw::connect(&server.bootstrap).call(&request, 1);
-        assert_eq!(
-            answer.responses[0].error_code,
-            RDKafkaErrorCode::InvalidConfig as i16
-        );
+        assert_eq!(answer.responses[0].error_code, RDKafkaErrorCode::InvalidConfig as i16);
         let broker = ResourceSpecifier::Broker(1);
-        let broker = wait(admin.describe_configs(&[broker], &AdminOptions::new()))
-            .unwrap()
-            .remove(0)
-            .unwrap();
-        assert!(
-            broker
-                .entries
-                .iter()
-                .any(|entry| entry.name == "num.partitions")
-        );
+        let broker = wait(admin.describe_configs(&[broker], &AdminOptions::new())).unwrap().remove(0).unwrap();
+        assert!(broker.entries.iter().any(|entry| entry.name == "num.partitions"));
     });
 }

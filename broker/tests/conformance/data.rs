@@ -26,24 +26,11 @@ fn records_come_back_as_they_went_in_every_codec() {
                 let key = format!("key {i}");
                 let value = "value ".repeat(usize::try_from(i).unwrap());
                 let headers = OwnedHeaders::new()
-                    .insert(Header {
-                        key: "n",
-                        value: Some(&i.to_string()),
-                    })
-                    .insert(Header {
-                        key: "null",
-                        value: None::<&str>,
-                    });
-                let record = BaseRecord::<str, str>::to(&topic)
-                    .key(&key)
-                    .timestamp(start + i)
-                    .headers(headers);
+                    .insert(Header { key: "n", value: Some(&i.to_string()) })
+                    .insert(Header { key: "null", value: None::<&str> });
+                let record = BaseRecord::<str, str>::to(&topic).key(&key).timestamp(start + i).headers(headers);
                 // Every tenth is a tombstone.
-                let record = if i % 10 == 0 {
-                    record
-                } else {
-                    record.payload(&value)
-                };
+                let record = if i % 10 == 0 { record } else { record.payload(&value) };
                 producer.send(record).map_err(|(error, _)| error).unwrap();
             }
             flush(&producer);
@@ -67,12 +54,9 @@ fn records_come_back_as_they_went_in_every_codec() {
 fn an_idempotent_producer_keeps_order_and_count() {
     on_each("idempotence", |server| {
         let topic = server.topic("idempotent", 1, &[]);
-        let producer =
-            server.producer(&[("enable.idempotence", "true"), ("batch.num.messages", "7")]);
+        let producer = server.producer(&[("enable.idempotence", "true"), ("batch.num.messages", "7")]);
         let expected: Vec<String> = (0..500).map(|i| i.to_string()).collect();
-        expected
-            .iter()
-            .for_each(|value| send(&producer, &topic, value));
+        expected.iter().for_each(|value| send(&producer, &topic, value));
         flush(&producer);
         assert_eq!(server.values(&topic, "read_committed"), expected);
     });
@@ -114,9 +98,7 @@ fn offsets_are_found_by_time() {
         let producer = server.producer(&[("linger.ms", "50"), ("compression.type", "lz4")]);
         let start = now_ms() - 100_000;
         for i in 0..100 {
-            let record = BaseRecord::<(), str>::to(&topic)
-                .payload("x")
-                .timestamp(start + i * 10);
+            let record = BaseRecord::<(), str>::to(&topic).payload("x").timestamp(start + i * 10);
             producer.send(record).map_err(|(error, _)| error).unwrap();
             if i % 30 == 29 {
                 flush(&producer);
@@ -124,33 +106,18 @@ fn offsets_are_found_by_time() {
         }
         flush(&producer);
         let reader = server.reader(&topic, 0, "read_committed");
-        let cases = [
-            (0, 0),
-            (start, 0),
-            (start + 1, 1),
-            (start + 555, 56),
-            (start + 990, 99),
-        ];
+        let cases = [(0, 0), (start, 0), (start + 1, 1), (start + 555, 56), (start + 990, 99)];
         for (at, expected) in cases {
-            assert_eq!(
-                offset_at(&reader, &topic, at),
-                Offset::Offset(expected),
-                "{}",
-                at - start
-            );
+            assert_eq!(offset_at(&reader, &topic, at), Offset::Offset(expected), "{}", at - start);
         }
         assert_eq!(offset_at(&reader, &topic, start + 991), Offset::End);
-        assert_eq!(
-            reader.fetch_watermarks(&topic, 0, PATIENCE).unwrap(),
-            (0, 100)
-        );
+        assert_eq!(reader.fetch_watermarks(&topic, 0, PATIENCE).unwrap(), (0, 100));
     });
 }
 
 fn offset_at(reader: &impl Consumer, topic: &str, at: i64) -> Offset {
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, Offset::Offset(at))
-        .unwrap();
+    list.add_partition_offset(topic, 0, Offset::Offset(at)).unwrap();
     let found = reader.offsets_for_times(list, PATIENCE).unwrap();
     found.elements()[0].offset()
 }
@@ -160,15 +127,10 @@ fn an_idle_reader_hears_of_a_record_at_once() {
     on_each("long poll", |server| {
         let topic = server.topic("long-poll", 1, &[]);
         let producer = server.producer(&[]);
-        let settings = [
-            ("fetch.wait.max.ms", "500"),
-            ("group.id", "idle"),
-            ("auto.offset.reset", "earliest"),
-        ];
+        let settings = [("fetch.wait.max.ms", "500"), ("group.id", "idle"), ("auto.offset.reset", "earliest")];
         let reader: rdkafka::consumer::BaseConsumer = server.config(&settings).create().unwrap();
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&topic, 0, Offset::Beginning)
-            .unwrap();
+        list.add_partition_offset(&topic, 0, Offset::Beginning).unwrap();
         reader.assign(&list).unwrap();
         send(&producer, &topic, "first");
         flush(&producer);
@@ -198,25 +160,17 @@ impl ProducerContext for Fates {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let fate = result
-            .as_ref()
-            .err()
-            .and_then(|(error, _)| error.rdkafka_error_code());
+        let fate = result.as_ref().err().and_then(|(error, _)| error.rdkafka_error_code());
         self.0.lock().unwrap().push(fate);
     }
 }
 
 fn fate(server: &Server, topic: &str, partition: i32, bytes: usize) -> Option<RDKafkaErrorCode> {
     let fates = Fates::default();
-    let config = server.config(&[
-        ("message.max.bytes", "4000000"),
-        ("message.timeout.ms", "5000"),
-    ]);
+    let config = server.config(&[("message.max.bytes", "4000000"), ("message.timeout.ms", "5000")]);
     let producer: BaseProducer<Fates> = config.create_with_context(fates.clone()).unwrap();
     let payload = vec![b'x'; bytes];
-    let record = BaseRecord::<(), [u8]>::to(topic)
-        .partition(partition)
-        .payload(&payload);
+    let record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(&payload);
     match producer.send(record) {
         Err((KafkaError::MessageProduction(code), _)) => return Some(code),
         other => other.map_err(|(error, _)| error).unwrap(),
@@ -232,18 +186,12 @@ fn what_cannot_be_appended_is_refused() {
     on_each("refusals", |server| {
         let topic = server.topic("refuse", 1, &[("max.message.bytes", "1000")]);
         assert_eq!(fate(server, &topic, 0, 900), None);
-        assert_eq!(
-            fate(server, &topic, 0, 1_000),
-            Some(RDKafkaErrorCode::MessageSizeTooLarge)
-        );
+        assert_eq!(fate(server, &topic, 0, 1_000), Some(RDKafkaErrorCode::MessageSizeTooLarge));
         let partition = fate(server, &topic, 5, 1);
         assert_eq!(partition, Some(RDKafkaErrorCode::UnknownPartition));
         let mut raw = Raw::connect(&server.bootstrap);
         let answer = raw.produce(&unique("nowhere"), None, batch(-1, -1, -1, false));
-        assert_eq!(
-            answer,
-            Err(RDKafkaErrorCode::UnknownTopicOrPartition as i16)
-        );
+        assert_eq!(answer, Err(RDKafkaErrorCode::UnknownTopicOrPartition as i16));
         let mut damaged = batch(-1, -1, -1, false).to_vec();
         *damaged.last_mut().unwrap() ^= 1;
         let answer = raw.produce(&topic, None, damaged.into());
@@ -253,10 +201,7 @@ fn what_cannot_be_appended_is_refused() {
 
 #[test]
 fn a_topic_keeps_as_many_bytes_as_it_may() {
-    let config = Config {
-        retention_bytes: 50_000,
-        ..Config::default()
-    };
+    let config = Config { retention_bytes: 50_000, ..Config::default() };
     on_embedded(config, |server| {
         let deleted = server.topic("bounded", 1, &[]);
         let compacted = server.topic("compacted", 1, &[("cleanup.policy", "compact")]);

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use kafka_protocol::messages::{
-    ConsumerProtocolSubscription, GroupId, JoinGroupRequest, SyncGroupRequest,
-};
+use kafka_protocol::messages::{ConsumerProtocolSubscription, GroupId, JoinGroupRequest, SyncGroupRequest};
 use kafka_protocol::protocol::Encodable;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::Message;
@@ -32,12 +30,7 @@ fn settle(members: &[&BaseConsumer]) {
             shares.push(assignment.count());
             for element in assignment.elements() {
                 let other = owners.insert(element.partition(), index);
-                assert_eq!(
-                    other,
-                    None,
-                    "partition {} has two owners",
-                    element.partition()
-                );
+                assert_eq!(other, None, "partition {} has two owners", element.partition());
             }
         }
         let fair = usize::try_from(PARTITIONS).unwrap() / members.len();
@@ -82,13 +75,7 @@ fn a_group_grows_and_shrinks() {
         drop(third);
         settle(&[&first]);
         let committed = first.committed(PATIENCE).unwrap();
-        assert!(
-            committed
-                .elements()
-                .iter()
-                .all(|e| e.offset() == rdkafka::Offset::Offset(1)),
-            "{committed:?}"
-        );
+        assert!(committed.elements().iter().all(|e| e.offset() == rdkafka::Offset::Offset(1)), "{committed:?}");
     });
 }
 
@@ -98,9 +85,8 @@ fn join_and_crash(server: &Server, group: &str, topic: &str, alive: &BaseConsume
     metadata.put_i16(1);
     let subscription = ConsumerProtocolSubscription::default().with_topics(vec![string(topic)]);
     subscription.encode(&mut metadata, 1).unwrap();
-    let protocol = JoinGroupRequestProtocol::default()
-        .with_name(string("cooperative-sticky"))
-        .with_metadata(metadata.freeze());
+    let protocol =
+        JoinGroupRequestProtocol::default().with_name(string("cooperative-sticky")).with_metadata(metadata.freeze());
     let join = JoinGroupRequest::default()
         .with_group_id(GroupId(string(group)))
         .with_session_timeout_ms(6_000)
@@ -138,17 +124,11 @@ fn a_crashed_members_partitions_are_taken_over() {
         let begun = Instant::now();
         let until = begun + PATIENCE;
         while alive.assignment().unwrap().count() == usize::try_from(PARTITIONS).unwrap() {
-            assert!(
-                Instant::now() < until,
-                "nothing was given up for the new member"
-            );
+            assert!(Instant::now() < until, "nothing was given up for the new member");
             let _ = alive.poll(Duration::from_millis(20));
         }
         settle(&[&alive]);
-        assert!(
-            begun.elapsed() > Duration::from_secs(4),
-            "a session lasts its time"
-        );
+        assert!(begun.elapsed() > Duration::from_secs(4), "a session lasts its time");
     });
 }
 
@@ -162,25 +142,12 @@ fn a_group_is_listed_described_and_deleted() {
         settle(&[&consumer]);
         let list = consumer.fetch_group_list(Some(&group), PATIENCE).unwrap();
         let described = &list.groups()[0];
-        assert_eq!(
-            (
-                described.name(),
-                described.state(),
-                described.members().len()
-            ),
-            (group.as_str(), "Stable", 1)
-        );
+        assert_eq!((described.name(), described.state(), described.members().len()), (group.as_str(), "Stable", 1));
         let mut position = rdkafka::TopicPartitionList::new();
-        position
-            .add_partition_offset(&topic, 0, rdkafka::Offset::Offset(0))
-            .unwrap();
+        position.add_partition_offset(&topic, 0, rdkafka::Offset::Offset(0)).unwrap();
         consumer.commit(&position, CommitMode::Sync).unwrap();
         let admin = server.admin();
-        let delete = || {
-            wait(admin.delete_groups(&[&group], &Default::default()))
-                .unwrap()
-                .remove(0)
-        };
+        let delete = || wait(admin.delete_groups(&[&group], &Default::default())).unwrap().remove(0);
         let (_, error) = delete().unwrap_err();
         assert_eq!(error, rdkafka::error::RDKafkaErrorCode::NonEmptyGroup);
         drop(consumer);

@@ -4,9 +4,8 @@ use bytes::Buf;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ConsumerGroupHeartbeatRequest, FetchRequest, GroupId,
-    InitProducerIdRequest, JoinGroupRequest, ListGroupsRequest, MetadataRequest,
-    OffsetFetchRequest,
+    ApiVersionsRequest, ConsumerGroupHeartbeatRequest, FetchRequest, GroupId, InitProducerIdRequest, JoinGroupRequest,
+    ListGroupsRequest, MetadataRequest, OffsetFetchRequest,
 };
 use outlier_broker::Config;
 use proptest::prelude::*;
@@ -18,9 +17,7 @@ use crate::support::*;
 fn valid_requests() -> Vec<Vec<u8>> {
     let topic = FetchTopic::default()
         .with_topic(topic_name("t"))
-        .with_partitions(vec![
-            FetchPartition::default().with_partition_max_bytes(1_000),
-        ]);
+        .with_partitions(vec![FetchPartition::default().with_partition_max_bytes(1_000)]);
     let fetch = FetchRequest::default().with_topics(vec![topic]);
     let named = MetadataRequestTopic::default().with_name(Some(topic_name("t")));
     let join = JoinGroupRequest::default()
@@ -28,27 +25,15 @@ fn valid_requests() -> Vec<Vec<u8>> {
         .with_session_timeout_ms(6_000)
         .with_protocol_type(string("consumer"));
     vec![
-        frame(
-            &ApiVersionsRequest::default().with_client_software_name(string("x")),
-            3,
-        ),
-        frame(
-            &MetadataRequest::default().with_topics(Some(vec![named.clone(), named])),
-            4,
-        ),
+        frame(&ApiVersionsRequest::default().with_client_software_name(string("x")), 3),
+        frame(&MetadataRequest::default().with_topics(Some(vec![named.clone(), named])), 4),
         frame(&MetadataRequest::default(), 12),
         frame(&fetch, 11),
         frame(&fetch, 12),
         frame(&join, 4),
         frame(&join, 6),
-        frame(
-            &OffsetFetchRequest::default().with_group_id(GroupId(string("g"))),
-            6,
-        ),
-        frame(
-            &InitProducerIdRequest::default().with_transaction_timeout_ms(1_000),
-            1,
-        ),
+        frame(&OffsetFetchRequest::default().with_group_id(GroupId(string("g"))), 6),
+        frame(&InitProducerIdRequest::default().with_transaction_timeout_ms(1_000), 1),
         frame(&ListGroupsRequest::default(), 4),
     ]
 }
@@ -73,11 +58,7 @@ fn still_serves(server: &Server) {
 #[test]
 fn no_bytes_stop_the_broker() {
     on_embedded(Config::default(), |server| {
-        let runs = Runs {
-            cases: 300,
-            failure_persistence: None,
-            ..Runs::default()
-        };
+        let runs = Runs { cases: 300, failure_persistence: None, ..Runs::default() };
         let noise = prop::collection::vec(any::<u8>(), 0..300);
         TestRunner::new(runs.clone())
             .run(&noise, |bytes| {
@@ -92,21 +73,18 @@ fn no_bytes_stop_the_broker() {
         let requests = valid_requests();
         let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6);
         let mutated = (any::<prop::sample::Index>(), changes);
-        TestRunner::new(Runs {
-            cases: 1_000,
-            ..runs
-        })
-        .run(&mutated, |(which, changes)| {
-            let mut bytes = which.get(&requests).clone();
-            for (at, value) in changes {
-                // The length stays sound, and the API and version mostly.
-                let at = 4 + at.index(bytes.len() - 4);
-                bytes[at] = value;
-            }
-            throw(server, &bytes);
-            Ok(())
-        })
-        .unwrap();
+        TestRunner::new(Runs { cases: 1_000, ..runs })
+            .run(&mutated, |(which, changes)| {
+                let mut bytes = which.get(&requests).clone();
+                for (at, value) in changes {
+                    // The length stays sound, and the API and version mostly.
+                    let at = 4 + at.index(bytes.len() - 4);
+                    bytes[at] = value;
+                }
+                throw(server, &bytes);
+                Ok(())
+            })
+            .unwrap();
         still_serves(server);
     });
 }
@@ -128,8 +106,7 @@ fn a_huge_count_takes_no_memory() {
 fn what_is_not_supported_is_answered() {
     const UNSUPPORTED_VERSION: i16 = 35;
     on_embedded(Config::default(), |server| {
-        let answer =
-            Raw::connect(&server.bootstrap).call(&ConsumerGroupHeartbeatRequest::default(), 0);
+        let answer = Raw::connect(&server.bootstrap).call(&ConsumerGroupHeartbeatRequest::default(), 0);
         assert_eq!(answer.error_code, UNSUPPORTED_VERSION);
         // A version of ApiVersions that does not exist is answered in version 0, with the list to choose from.
         let mut future = frame(&ApiVersionsRequest::default(), 3);
@@ -146,10 +123,7 @@ fn what_is_not_supported_is_answered() {
         unknown[4..6].copy_from_slice(&999_i16.to_be_bytes());
         raw.write(&unknown).unwrap();
         let mut body = raw.read().unwrap();
-        assert_eq!(
-            (body.get_i32(), body.get_i32(), body.get_i16()),
-            (7, 0, UNSUPPORTED_VERSION)
-        );
+        assert_eq!((body.get_i32(), body.get_i32(), body.get_i16()), (7, 0, UNSUPPORTED_VERSION));
         assert!(raw.read().is_none(), "the connection ends");
     });
 }

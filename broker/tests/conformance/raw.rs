@@ -6,14 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{
-    ApiKey, ProduceRequest, RequestHeader, ResponseHeader, TopicName, TransactionalId,
-};
+use kafka_protocol::messages::{ApiKey, ProduceRequest, RequestHeader, ResponseHeader, TopicName, TransactionalId};
 use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
-use kafka_protocol::records::{
-    Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
-};
+use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
 
 use crate::support::{PATIENCE, now_ms};
 
@@ -37,9 +33,7 @@ pub fn frame<R: Request>(request: &R, version: i16) -> Vec<u8> {
         .with_correlation_id(7)
         .with_client_id(Some(string("raw")));
     let mut body = BytesMut::new();
-    let header_version = ApiKey::try_from(R::KEY)
-        .unwrap()
-        .request_header_version(version);
+    let header_version = ApiKey::try_from(R::KEY).unwrap().request_header_version(version);
     header.encode(&mut body, header_version).unwrap();
     request.encode(&mut body, version).unwrap();
     let mut bytes = i32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
@@ -76,8 +70,7 @@ impl Raw {
     pub fn call<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
         self.write(&frame(request, version)).unwrap();
         let mut body = self.read().expect("an answer");
-        let header =
-            ResponseHeader::decode(&mut body, R::Response::header_version(version)).unwrap();
+        let header = ResponseHeader::decode(&mut body, R::Response::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, 7);
         let response = R::Response::decode(&mut body, version).unwrap();
         assert!(body.is_empty(), "the answer has bytes left over");
@@ -101,12 +94,8 @@ impl Raw {
 
     /// Sends one batch of one record to partition 0; returns its offset or the error's code.
     pub fn produce(&mut self, topic: &str, id: Option<&str>, batch: Bytes) -> Result<i64, i16> {
-        let data = PartitionProduceData::default()
-            .with_index(0)
-            .with_records(Some(batch));
-        let topic = TopicProduceData::default()
-            .with_name(topic_name(topic))
-            .with_partition_data(vec![data]);
+        let data = PartitionProduceData::default().with_index(0).with_records(Some(batch));
+        let topic = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
         let request = ProduceRequest::default()
             .with_transactional_id(id.map(|id| TransactionalId(string(id))))
             .with_acks(-1)
@@ -114,11 +103,7 @@ impl Raw {
             .with_topic_data(vec![topic]);
         let response = self.call(&request, 9);
         let answer = &response.responses[0].partition_responses[0];
-        if answer.error_code == 0 {
-            Ok(answer.base_offset)
-        } else {
-            Err(answer.error_code)
-        }
+        if answer.error_code == 0 { Ok(answer.base_offset) } else { Err(answer.error_code) }
     }
 }
 
@@ -140,10 +125,7 @@ pub fn batch(producer_id: i64, producer_epoch: i16, sequence: i32, transactional
         headers: Default::default(),
     };
     let mut bytes = BytesMut::new();
-    let options = RecordEncodeOptions {
-        version: 2,
-        compression: Compression::None,
-    };
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
     RecordBatchEncoder::encode(&mut bytes, [&record], &options).unwrap();
     bytes.freeze()
 }

@@ -30,10 +30,7 @@ pub struct Server {
 pub fn on_each(name: &str, scenario: impl Fn(&Server)) {
     on_embedded(Config::default(), &scenario);
     match std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
-        Ok(bootstrap) => scenario(&Server {
-            bootstrap,
-            embedded: false,
-        }),
+        Ok(bootstrap) => scenario(&Server { bootstrap, embedded: false }),
         Err(_) => {
             println!("skipped: {name} on a real Kafka, because KAFKA_BOOTSTRAP_SERVERS is not set")
         }
@@ -42,46 +39,26 @@ pub fn on_each(name: &str, scenario: impl Fn(&Server)) {
 
 /// Runs a scenario on an embedded broker of its own.
 pub fn on_embedded(config: Config, scenario: impl Fn(&Server)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let broker = runtime.block_on(Broker::start(config)).unwrap();
-    scenario(&Server {
-        bootstrap: broker.address().to_string(),
-        embedded: true,
-    });
+    scenario(&Server { bootstrap: broker.address().to_string(), embedded: true });
     runtime.block_on(broker.shutdown());
 }
 
 /// A name that no other test and no other run uses.
 pub fn unique(prefix: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_nanos();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     format!("{prefix}-{now:x}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 pub fn now_ms() -> i64 {
-    i64::try_from(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_millis(),
-    )
-    .unwrap()
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 /// Waits for one future of the admin client.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 impl Server {
@@ -110,9 +87,7 @@ impl Server {
 
     pub fn producer(&self, settings: &[(&str, &str)]) -> BaseProducer {
         let defaults = [("linger.ms", "0"), ("message.timeout.ms", "20000")];
-        self.config(&[&defaults, settings].concat())
-            .create()
-            .unwrap()
+        self.config(&[&defaults, settings].concat()).create().unwrap()
     }
 
     /// A producer with transactions; `init_transactions` is done.
@@ -123,10 +98,7 @@ impl Server {
     }
 
     pub fn uninitialised(&self, id: &str, timeout_ms: &str) -> BaseProducer {
-        let timeouts = [
-            ("transaction.timeout.ms", timeout_ms),
-            ("message.timeout.ms", timeout_ms),
-        ];
+        let timeouts = [("transaction.timeout.ms", timeout_ms), ("message.timeout.ms", timeout_ms)];
         self.producer(&[&timeouts[..], &[("transactional.id", id)]].concat())
     }
 
@@ -150,17 +122,14 @@ impl Server {
             ("fetch.wait.max.ms", "100"),
             ("topic.metadata.refresh.interval.ms", "1000"),
         ];
-        self.config(&[&defaults, settings].concat())
-            .create_with_context(context)
-            .unwrap()
+        self.config(&[&defaults, settings].concat()).create_with_context(context).unwrap()
     }
 
     /// A consumer on one partition from its start, outside of any group's assignment.
     pub fn reader(&self, topic: &str, partition: i32, isolation: &str) -> BaseConsumer {
         let consumer = self.consumer(&unique("reader"), &[("isolation.level", isolation)]);
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, partition, Offset::Beginning)
-            .unwrap();
+        list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
         consumer.assign(&list).unwrap();
         consumer
     }
@@ -177,18 +146,12 @@ impl Server {
         ]);
         let reader: BaseConsumer = reader.create().unwrap();
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, 0, Offset::Beginning)
-            .unwrap();
+        list.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
         reader.assign(&list).unwrap();
         let mut values = Vec::new();
         loop {
-            match reader
-                .poll(PATIENCE)
-                .expect("the end of the partition within the time")
-            {
-                Ok(message) => {
-                    values.push(String::from_utf8(message.payload().unwrap().to_vec()).unwrap())
-                }
+            match reader.poll(PATIENCE).expect("the end of the partition within the time") {
+                Ok(message) => values.push(String::from_utf8(message.payload().unwrap().to_vec()).unwrap()),
                 Err(rdkafka::error::KafkaError::PartitionEOF(_)) => return values,
                 Err(error) => panic!("{error}"),
             }
@@ -202,9 +165,7 @@ pub fn send(producer: &BaseProducer, topic: &str, value: &str) {
 }
 
 pub fn send_to(producer: &BaseProducer, topic: &str, partition: i32, value: &str) {
-    let record = BaseRecord::<(), str>::to(topic)
-        .partition(partition)
-        .payload(value);
+    let record = BaseRecord::<(), str>::to(topic).partition(partition).payload(value);
     producer.send(record).map_err(|(error, _)| error).unwrap();
 }
 
@@ -218,11 +179,7 @@ pub fn take<C: ConsumerContext>(consumer: &BaseConsumer<C>, count: usize) -> Vec
     let until = Instant::now() + PATIENCE;
     let mut messages = Vec::new();
     while messages.len() < count {
-        assert!(
-            Instant::now() < until,
-            "{} of {count} messages came in time",
-            messages.len()
-        );
+        assert!(Instant::now() < until, "{} of {count} messages came in time", messages.len());
         if let Some(message) = consumer.poll(Duration::from_millis(100)) {
             messages.push(message.unwrap().detach());
         }

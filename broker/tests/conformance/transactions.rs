@@ -29,14 +29,9 @@ fn commits_are_seen_and_aborts_are_not() {
             }
         }
         assert_eq!(server.values(&topic, "read_committed"), ["a", "c"]);
-        assert_eq!(
-            server.values(&topic, "read_uncommitted"),
-            ["a", "b", "c", "d"]
-        );
+        assert_eq!(server.values(&topic, "read_uncommitted"), ["a", "b", "c", "d"]);
         // Four records and four markers.
-        let marks = server
-            .reader(&topic, 0, "read_committed")
-            .fetch_watermarks(&topic, 0, PATIENCE);
+        let marks = server.reader(&topic, 0, "read_committed").fetch_watermarks(&topic, 0, PATIENCE);
         assert_eq!(marks.unwrap(), (0, 8));
     });
 }
@@ -45,10 +40,7 @@ fn commits_are_seen_and_aborts_are_not() {
 fn interleaved_producers_abort_only_their_own() {
     on_each("interleaved", |server| {
         let topic = server.topic("interleaved", 1, &[]);
-        let (one, two) = (
-            server.transactional(&unique("one")),
-            server.transactional(&unique("two")),
-        );
+        let (one, two) = (server.transactional(&unique("one")), server.transactional(&unique("two")));
         let plain = server.producer(&[]);
         for round in 0..5 {
             one.begin_transaction().unwrap();
@@ -103,10 +95,7 @@ fn an_open_transaction_holds_back_what_follows() {
         send(&plain, &topic, "after");
         flush(&plain);
         assert_eq!(server.values(&topic, "read_committed"), ["before"]);
-        assert_eq!(
-            server.values(&topic, "read_uncommitted"),
-            ["before", "inside", "after"]
-        );
+        assert_eq!(server.values(&topic, "read_uncommitted"), ["before", "inside", "after"]);
         let reader = server.reader(&topic, 0, "read_committed");
         assert_eq!(text(&take(&reader, 1)[0]), "before");
         assert!(reader.poll(Duration::from_millis(300)).is_none());
@@ -160,9 +149,7 @@ fn nothing_of_a_zombie_is_acknowledged() {
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);
         let add = |producer_id, epoch| {
-            let topic = AddPartitionsToTxnTopic::default()
-                .with_name(topic_name(&topic))
-                .with_partitions(vec![0]);
+            let topic = AddPartitionsToTxnTopic::default().with_name(topic_name(&topic)).with_partitions(vec![0]);
             AddPartitionsToTxnRequest::default()
                 .with_v3_and_below_transactional_id(TransactionalId(string(&id)))
                 .with_v3_and_below_producer_id(producer_id)
@@ -176,15 +163,9 @@ fn nothing_of_a_zombie_is_acknowledged() {
         let producer_id = first.producer_id.0;
         // Not announced, so not accepted.
         let unannounced = raw.produce(&topic, Some(&id), batch(producer_id, 0, 0, true));
-        assert_eq!(
-            unannounced,
-            Err(RDKafkaErrorCode::InvalidTransactionalState as i16)
-        );
+        assert_eq!(unannounced, Err(RDKafkaErrorCode::InvalidTransactionalState as i16));
         assert_eq!(code(raw.call(&add(first.producer_id, 0), 3)), 0);
-        assert_eq!(
-            raw.produce(&topic, Some(&id), batch(producer_id, 0, 0, true)),
-            Ok(0)
-        );
+        assert_eq!(raw.produce(&topic, Some(&id), batch(producer_id, 0, 0, true)), Ok(0));
         let second = raw.initialise(&init);
         assert!(second.producer_epoch > first.producer_epoch);
         let late = raw.produce(&topic, Some(&id), batch(producer_id, 0, 1, true));
@@ -210,10 +191,7 @@ fn a_transaction_that_takes_too_long_is_aborted() {
         send(&plain, &topic, "after");
         flush(&plain);
         // The abort lets the reader through; Kafka looks for timeouts every ten seconds.
-        assert_eq!(
-            text(&take(&server.reader(&topic, 0, "read_committed"), 1)[0]),
-            "after"
-        );
+        assert_eq!(text(&take(&server.reader(&topic, 0, "read_committed"), 1)[0]), "after");
         assert!(producer.commit_transaction(PATIENCE).is_err());
         let successor = server.transactional(&id);
         successor.begin_transaction().unwrap();
@@ -226,11 +204,8 @@ fn a_transaction_that_takes_too_long_is_aborted() {
 /// Position 0 of the topic at `offset`, with metadata.
 fn position(topic: &str, offset: i64, metadata: &str) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, Offset::Offset(offset))
-        .unwrap();
-    list.find_partition(topic, 0)
-        .unwrap()
-        .set_metadata(metadata);
+    list.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+    list.find_partition(topic, 0).unwrap().set_metadata(metadata);
     list
 }
 
@@ -258,41 +233,24 @@ fn member(server: &Server, group: &str, topic: &str) -> BaseConsumer {
 #[test]
 fn offsets_and_metadata_commit_with_the_transaction() {
     on_each("transactional offsets", |server| {
-        let (source, target) = (
-            server.topic("source", 1, &[]),
-            server.topic("target", 1, &[]),
-        );
+        let (source, target) = (server.topic("source", 1, &[]), server.topic("target", 1, &[]));
         let group = unique("g");
         let consumer = member(server, &group, &source);
         let metadata = consumer.group_metadata().unwrap();
         let producer = server.transactional(&unique("t"));
         producer.begin_transaction().unwrap();
         send(&producer, &target, "x");
-        producer
-            .send_offsets_to_transaction(&position(&source, 5, "v1;123;i"), &metadata, PATIENCE)
-            .unwrap();
+        producer.send_offsets_to_transaction(&position(&source, 5, "v1;123;i"), &metadata, PATIENCE).unwrap();
         producer.commit_transaction(PATIENCE).unwrap();
-        assert_eq!(
-            committed(&consumer, &source),
-            (Offset::Offset(5), "v1;123;i".to_owned())
-        );
+        assert_eq!(committed(&consumer, &source), (Offset::Offset(5), "v1;123;i".to_owned()));
         producer.begin_transaction().unwrap();
-        producer
-            .send_offsets_to_transaction(&position(&source, 9, "gone"), &metadata, PATIENCE)
-            .unwrap();
+        producer.send_offsets_to_transaction(&position(&source, 9, "gone"), &metadata, PATIENCE).unwrap();
         producer.abort_transaction(PATIENCE).unwrap();
-        assert_eq!(
-            committed(&consumer, &source),
-            (Offset::Offset(5), "v1;123;i".to_owned())
-        );
+        assert_eq!(committed(&consumer, &source), (Offset::Offset(5), "v1;123;i".to_owned()));
         producer.begin_transaction().unwrap();
         let long = "m".repeat(4_097);
-        let error =
-            producer.send_offsets_to_transaction(&position(&source, 9, &long), &metadata, PATIENCE);
-        assert_eq!(
-            error.unwrap_err().rdkafka_error_code(),
-            Some(RDKafkaErrorCode::OffsetMetadataTooLarge)
-        );
+        let error = producer.send_offsets_to_transaction(&position(&source, 9, &long), &metadata, PATIENCE);
+        assert_eq!(error.unwrap_err().rdkafka_error_code(), Some(RDKafkaErrorCode::OffsetMetadataTooLarge));
         producer.abort_transaction(PATIENCE).unwrap();
     });
 }
@@ -308,23 +266,13 @@ fn offsets_of_an_old_generation_are_refused() {
         second.subscribe(&[&source]).unwrap();
         let until = Instant::now() + PATIENCE;
         while second.assignment().unwrap().count() == 0 {
-            assert!(
-                Instant::now() < until,
-                "the second member got nothing in time"
-            );
-            let _ = (
-                first.poll(Duration::from_millis(20)),
-                second.poll(Duration::from_millis(20)),
-            );
+            assert!(Instant::now() < until, "the second member got nothing in time");
+            let _ = (first.poll(Duration::from_millis(20)), second.poll(Duration::from_millis(20)));
         }
         let producer = server.transactional(&unique("t"));
         producer.begin_transaction().unwrap();
-        let refused =
-            producer.send_offsets_to_transaction(&position(&source, 1, ""), &stale, PATIENCE);
-        assert_eq!(
-            refused.unwrap_err().rdkafka_error_code(),
-            Some(RDKafkaErrorCode::IllegalGeneration)
-        );
+        let refused = producer.send_offsets_to_transaction(&position(&source, 1, ""), &stale, PATIENCE);
+        assert_eq!(refused.unwrap_err().rdkafka_error_code(), Some(RDKafkaErrorCode::IllegalGeneration));
         producer.abort_transaction(PATIENCE).unwrap();
     });
 }
@@ -341,15 +289,10 @@ fn a_new_member_waits_for_offsets_in_flight() {
         let metadata = first.group_metadata().unwrap();
         let producer = server.transactional(&unique("t"));
         producer.begin_transaction().unwrap();
-        producer
-            .send_offsets_to_transaction(&position(&source, 7, ""), &metadata, PATIENCE)
-            .unwrap();
+        producer.send_offsets_to_transaction(&position(&source, 7, ""), &metadata, PATIENCE).unwrap();
         drop(first);
         let second = member(server, &group, &source);
-        assert!(
-            second.poll(Duration::from_millis(700)).is_none(),
-            "read on before the offset was decided"
-        );
+        assert!(second.poll(Duration::from_millis(700)).is_none(), "read on before the offset was decided");
         producer.commit_transaction(PATIENCE).unwrap();
         assert_eq!(take(&second, 1)[0].offset(), 7);
     });
