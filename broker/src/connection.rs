@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::api::{self, Reply};
 use crate::node::Node;
+use crate::wire::frame::Frame;
 use crate::wire::header::Call;
 
 /// A client silent for so long is disconnected, as Kafka does.
@@ -52,14 +53,22 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, node: Arc<Nod
         let name = || format!("request with API key {key}, version {version}");
         match api::answer(&context, call).await.with_context(name)? {
             Reply::Nothing => {}
-            Reply::Frame(mut frame) => stream.write_all_buf(&mut frame).await.context("could not answer")?,
+            Reply::Frame(mut frame) => write(&mut stream, &mut frame).await?,
             Reply::Last(mut frame) => {
-                stream.write_all_buf(&mut frame).await.context("could not answer")?;
+                write(&mut stream, &mut frame).await?;
                 stream.shutdown().await.context("could not close")?;
                 bail!("{} is not supported", name());
             }
         }
     }
+}
+
+/// Writes a whole answer. A client that does not read holds slices of logs, but not for ever.
+async fn write(stream: &mut TcpStream, frame: &mut Frame) -> Result<()> {
+    let written = tokio::time::timeout(MAX_IDLE, stream.write_all_buf(frame)).await;
+    written
+        .context("the client does not read its answer")?
+        .context("could not answer")
 }
 
 /// Reads a length and that many bytes; `None` when the client has ended the connection between two frames.

@@ -4,9 +4,13 @@
 //! idempotent and transactional producers, classic consumer groups, committed offsets with metadata, and the admin
 //! APIs that rdkafka, kcat and the Python client use. Batches stay compressed as they came.
 //!
-//! What differs from Kafka: nothing is on disk; topics are never compacted (one with `cleanup.policy=compact` only
-//! grows); retention is by bytes and exact, not by time or segments; records are not decompressed on the way in, so a
-//! batch whose inside is damaged is only noticed by its reader; there is no security and no quota.
+//! What differs from Kafka:
+//! - nothing is on disk;
+//! - topics are never compacted: one with `cleanup.policy=compact` only grows, and may hold records without a key;
+//! - retention is by bytes and exact, not by time (`retention.ms`) or by segments;
+//! - records are not decompressed on the way in: a batch whose inside is damaged is only noticed by its reader, and
+//!   `compression.type` of a topic has no effect; timestamps are always the producer's;
+//! - no fetch sessions, topic ids in Fetch, KIP-848 groups, quotas or security: a client learns so from ApiVersions.
 //!
 //! ```text
 //!  socket ─► connection ─► wire (header, shape) ─► api/<one file each> ─► node (one lock) ─┬─► topic ─► log

@@ -80,10 +80,17 @@ mod tests {
     use crate::log::marker::tests::timed_batch;
     use kafka_protocol::records::Compression;
 
+    const CODECS: [Compression; 5] = [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+        Compression::Zstd,
+    ];
+
     #[test]
     fn finds_the_record_in_every_codec() {
-        let codecs = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
-        for codec in codecs {
+        for codec in CODECS {
             let mut bytes = timed_batch(-1, -1, -1, false, codec, &[10, 30, 20, 40]).bytes;
             Batch::place(&mut bytes, 100);
             let bytes = bytes.freeze();
@@ -96,9 +103,18 @@ mod tests {
 
     #[test]
     fn damage_is_not_a_panic() {
-        let bytes = timed_batch(-1, -1, -1, false, Compression::Zstd, &[10, 30, 20, 40]).bytes.freeze();
-        for cut in 0..bytes.len() {
-            first_at_or_after(&bytes.slice(..cut), 35);
+        for codec in CODECS {
+            let sound = timed_batch(-1, -1, -1, false, codec, &[10, 30, 20, 40])
+                .bytes
+                .to_vec();
+            for at in 0..sound.len() {
+                first_at_or_after(&Bytes::copy_from_slice(&sound[..at]), 35);
+                for value in [0, 0x7f, 0x80, 0xff] {
+                    let mut damaged = sound.clone();
+                    damaged[at] = value;
+                    first_at_or_after(&damaged.into(), 35);
+                }
+            }
         }
     }
 }

@@ -26,11 +26,20 @@ fn create(
     results.into_iter().next().unwrap().err().map(|(_, code)| code)
 }
 
+/// Name, partitions, replicas, settings, and the error to expect.
+type Case<'a> = (
+    &'a str,
+    i32,
+    i32,
+    &'a [(&'a str, &'a str)],
+    Option<RDKafkaErrorCode>,
+);
+
 #[test]
 fn topics_are_created_as_kafka_would() {
     on_each("create topics", |server| {
         let name = unique("made");
-        let cases: [(&str, i32, i32, &[(&str, &str)], Option<RDKafkaErrorCode>); 9] = [
+        let cases: [Case<'_>; 9] = [
             (&name, 3, 1, &[("cleanup.policy", "compact")], None),
             (&name, 3, 1, &[], Some(RDKafkaErrorCode::TopicAlreadyExists)),
             (&name.replace('-', "/"), 1, 1, &[], Some(RDKafkaErrorCode::InvalidTopic)),

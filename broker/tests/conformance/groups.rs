@@ -133,6 +133,45 @@ fn a_crashed_members_partitions_are_taken_over() {
 }
 
 #[test]
+fn a_static_member_comes_back_to_its_partitions() {
+    on_each("static membership", |server| {
+        let topic = server.topic("static", PARTITIONS, &[]);
+        let group = unique("g");
+        let member = |instance: &str| {
+            let consumer = server.consumer(&group, &[("group.instance.id", instance)]);
+            consumer.subscribe(&[&topic]).unwrap();
+            consumer
+        };
+        let owned = |member: &BaseConsumer| {
+            let mut owned: Vec<i32> = member
+                .assignment()
+                .unwrap()
+                .elements()
+                .iter()
+                .map(|e| e.partition())
+                .collect();
+            owned.sort_unstable();
+            owned
+        };
+        let (first, second) = (member("one"), member("two"));
+        settle(&[&first, &second]);
+        let (before, others) = (owned(&first), owned(&second));
+        drop(first);
+        let again = member("one");
+        let until = Instant::now() + PATIENCE;
+        while owned(&again).is_empty() {
+            assert!(Instant::now() < until, "nothing came back in time");
+            let _ = (
+                again.poll(Duration::from_millis(20)),
+                second.poll(Duration::from_millis(20)),
+            );
+            assert_eq!(owned(&second), others, "the other one is not disturbed");
+        }
+        assert_eq!(owned(&again), before);
+    });
+}
+
+#[test]
 fn a_group_is_listed_described_and_deleted() {
     on_each("group admin", |server| {
         let topic = server.topic("listed", PARTITIONS, &[]);

@@ -1,17 +1,20 @@
 //! Bytes that no client sends: the broker goes on serving the others.
 
 use bytes::Buf;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ConsumerGroupHeartbeatRequest, FetchRequest, GroupId, InitProducerIdRequest, JoinGroupRequest,
-    ListGroupsRequest, MetadataRequest, OffsetFetchRequest,
+    ApiVersionsRequest, ConsumerGroupHeartbeatRequest, CreateTopicsRequest, FetchRequest, GroupId,
+    InitProducerIdRequest, JoinGroupRequest, ListGroupsRequest, MetadataRequest,
+    OffsetFetchRequest, ProduceRequest,
 };
 use outlier_broker::Config;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
 
-use crate::raw::{Raw, frame, string, topic_name};
+use crate::raw::{Raw, batch, frame, string, topic_name};
 use crate::support::*;
 
 fn valid_requests() -> Vec<Vec<u8>> {
@@ -24,9 +27,36 @@ fn valid_requests() -> Vec<Vec<u8>> {
         .with_group_id(GroupId(string("g")))
         .with_session_timeout_ms(6_000)
         .with_protocol_type(string("consumer"));
+    let records = |version| {
+        let data = PartitionProduceData::default().with_records(Some(batch(3, 0, 0, true)));
+        let topic = TopicProduceData::default()
+            .with_name(topic_name("t"))
+            .with_partition_data(vec![data]);
+        frame(
+            &ProduceRequest::default()
+                .with_acks(-1)
+                .with_topic_data(vec![topic]),
+            version,
+        )
+    };
+    let created = CreatableTopic::default()
+        .with_name(topic_name("made"))
+        .with_num_partitions(2);
+    let created =
+        CreateTopicsRequest::default().with_topics(vec![created.with_replication_factor(1)]);
     vec![
-        frame(&ApiVersionsRequest::default().with_client_software_name(string("x")), 3),
-        frame(&MetadataRequest::default().with_topics(Some(vec![named.clone(), named])), 4),
+        records(3),
+        records(9),
+        frame(&created, 2),
+        frame(&created, 7),
+        frame(
+            &ApiVersionsRequest::default().with_client_software_name(string("x")),
+            3,
+        ),
+        frame(
+            &MetadataRequest::default().with_topics(Some(vec![named.clone(), named])),
+            4,
+        ),
         frame(&MetadataRequest::default(), 12),
         frame(&fetch, 11),
         frame(&fetch, 12),
