@@ -17,14 +17,8 @@ const RECORD_BYTES: usize = 700;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {
-    let broker = Broker::start(Config {
-        retention_bytes: 2 << 30,
-        ..Config::default()
-    })
-    .await?;
-    let bootstrap = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| broker.address().to_string());
+    let broker = Broker::start(Config { retention_bytes: 2 << 30, ..Config::default() }).await?;
+    let bootstrap = std::env::args().nth(1).unwrap_or_else(|| broker.address().to_string());
     tokio::task::spawn_blocking(move || measure(&bootstrap)).await??;
     broker.shutdown().await;
     Ok(())
@@ -45,20 +39,14 @@ fn measure(bootstrap: &str) -> Result<()> {
     let mut seed = 1_u64;
     let noise = (0..1 << 20).map(|i| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        if i / 16 % 2 == 0 {
-            b'x'
-        } else {
-            (seed >> 56) as u8
-        }
+        if i / 16 % 2 == 0 { b'x' } else { (seed >> 56) as u8 }
     });
     let noise: Vec<u8> = noise.collect();
     let begun = Instant::now();
     for i in 0..RECORDS {
         let from = i * 7_919 % (noise.len() - RECORD_BYTES);
         let payload = &noise[from..from + RECORD_BYTES];
-        let mut record = BaseRecord::<(), [u8]>::to(&topic)
-            .payload(payload)
-            .partition(0);
+        let mut record = BaseRecord::<(), [u8]>::to(&topic).payload(payload).partition(0);
         while let Err((error, back)) = producer.send(record) {
             if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
                 return Err(error).context("could not produce");
@@ -79,9 +67,7 @@ fn measure(bootstrap: &str) -> Result<()> {
     consumer.assign(&list)?;
     let begun = Instant::now();
     for _ in 0..RECORDS {
-        consumer
-            .poll(Duration::from_secs(30))
-            .context("no record came in time")??;
+        consumer.poll(Duration::from_secs(30)).context("no record came in time")??;
     }
     report("consumed", begun);
     Ok(())
@@ -89,9 +75,5 @@ fn measure(bootstrap: &str) -> Result<()> {
 
 fn report(what: &str, begun: Instant) {
     let seconds = begun.elapsed().as_secs_f64();
-    println!(
-        "{what} {:.0} records/s ({:.1} s)",
-        RECORDS as f64 / seconds,
-        seconds
-    );
+    println!("{what} {:.0} records/s ({:.1} s)", RECORDS as f64 / seconds, seconds);
 }

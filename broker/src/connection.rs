@@ -66,9 +66,7 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, node: Arc<Nod
 /// Writes a whole answer. A client that does not read holds slices of logs, but not for ever.
 async fn write(stream: &mut TcpStream, frame: &mut Frame) -> Result<()> {
     let written = tokio::time::timeout(MAX_IDLE, stream.write_all_buf(frame)).await;
-    written
-        .context("the client does not read its answer")?
-        .context("could not answer")
+    written.context("the client does not read its answer")?.context("could not answer")
 }
 
 /// Reads a length and that many bytes; `None` when the client has ended the connection between two frames.

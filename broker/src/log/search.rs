@@ -80,13 +80,8 @@ mod tests {
     use crate::log::marker::tests::timed_batch;
     use kafka_protocol::records::Compression;
 
-    const CODECS: [Compression; 5] = [
-        Compression::None,
-        Compression::Gzip,
-        Compression::Snappy,
-        Compression::Lz4,
-        Compression::Zstd,
-    ];
+    const CODECS: [Compression; 5] =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
     #[test]
     fn finds_the_record_in_every_codec() {
@@ -104,9 +99,7 @@ mod tests {
     #[test]
     fn damage_is_not_a_panic() {
         for codec in CODECS {
-            let sound = timed_batch(-1, -1, -1, false, codec, &[10, 30, 20, 40])
-                .bytes
-                .to_vec();
+            let sound = timed_batch(-1, -1, -1, false, codec, &[10, 30, 20, 40]).bytes.to_vec();
             for at in 0..sound.len() {
                 first_at_or_after(&Bytes::copy_from_slice(&sound[..at]), 35);
                 for value in [0, 0x7f, 0x80, 0xff] {

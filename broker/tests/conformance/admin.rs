@@ -27,13 +27,7 @@ fn create(
 }
 
 /// Name, partitions, replicas, settings, and the error to expect.
-type Case<'a> = (
-    &'a str,
-    i32,
-    i32,
-    &'a [(&'a str, &'a str)],
-    Option<RDKafkaErrorCode>,
-);
+type Case<'a> = (&'a str, i32, i32, &'a [(&'a str, &'a str)], Option<RDKafkaErrorCode>);
 
 #[test]
 fn topics_are_created_as_kafka_would() {

@@ -143,13 +143,7 @@ fn a_static_member_comes_back_to_its_partitions() {
             consumer
         };
         let owned = |member: &BaseConsumer| {
-            let mut owned: Vec<i32> = member
-                .assignment()
-                .unwrap()
-                .elements()
-                .iter()
-                .map(|e| e.partition())
-                .collect();
+            let mut owned: Vec<i32> = member.assignment().unwrap().elements().iter().map(|e| e.partition()).collect();
             owned.sort_unstable();
             owned
         };
@@ -161,10 +155,7 @@ fn a_static_member_comes_back_to_its_partitions() {
         let until = Instant::now() + PATIENCE;
         while owned(&again).is_empty() {
             assert!(Instant::now() < until, "nothing came back in time");
-            let _ = (
-                again.poll(Duration::from_millis(20)),
-                second.poll(Duration::from_millis(20)),
-            );
+            let _ = (again.poll(Duration::from_millis(20)), second.poll(Duration::from_millis(20)));
             assert_eq!(owned(&second), others, "the other one is not disturbed");
         }
         assert_eq!(owned(&again), before);

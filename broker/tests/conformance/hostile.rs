@@ -7,8 +7,7 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     ApiVersionsRequest, ConsumerGroupHeartbeatRequest, CreateTopicsRequest, FetchRequest, GroupId,
-    InitProducerIdRequest, JoinGroupRequest, ListGroupsRequest, MetadataRequest,
-    OffsetFetchRequest, ProduceRequest,
+    InitProducerIdRequest, JoinGroupRequest, ListGroupsRequest, MetadataRequest, OffsetFetchRequest, ProduceRequest,
 };
 use outlier_broker::Config;
 use proptest::prelude::*;
@@ -29,34 +28,18 @@ fn valid_requests() -> Vec<Vec<u8>> {
         .with_protocol_type(string("consumer"));
     let records = |version| {
         let data = PartitionProduceData::default().with_records(Some(batch(3, 0, 0, true)));
-        let topic = TopicProduceData::default()
-            .with_name(topic_name("t"))
-            .with_partition_data(vec![data]);
-        frame(
-            &ProduceRequest::default()
-                .with_acks(-1)
-                .with_topic_data(vec![topic]),
-            version,
-        )
+        let topic = TopicProduceData::default().with_name(topic_name("t")).with_partition_data(vec![data]);
+        frame(&ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]), version)
     };
-    let created = CreatableTopic::default()
-        .with_name(topic_name("made"))
-        .with_num_partitions(2);
-    let created =
-        CreateTopicsRequest::default().with_topics(vec![created.with_replication_factor(1)]);
+    let created = CreatableTopic::default().with_name(topic_name("made")).with_num_partitions(2);
+    let created = CreateTopicsRequest::default().with_topics(vec![created.with_replication_factor(1)]);
     vec![
         records(3),
         records(9),
         frame(&created, 2),
         frame(&created, 7),
-        frame(
-            &ApiVersionsRequest::default().with_client_software_name(string("x")),
-            3,
-        ),
-        frame(
-            &MetadataRequest::default().with_topics(Some(vec![named.clone(), named])),
-            4,
-        ),
+        frame(&ApiVersionsRequest::default().with_client_software_name(string("x")), 3),
+        frame(&MetadataRequest::default().with_topics(Some(vec![named.clone(), named])), 4),
         frame(&MetadataRequest::default(), 12),
         frame(&fetch, 11),
         frame(&fetch, 12),
