@@ -6,4 +6,5 @@
 pub mod config;
 pub mod kafka;
 pub mod process;
+pub mod serve;
 pub mod telemetry;
