@@ -1,1 +1,3 @@
 //! outlier: real-time anomaly detection for logs.
+
+pub mod config;

@@ -1,0 +1,222 @@
+//! `[[pipeline.detectors]]`: what is counted in which windows.
+
+use super::{DAY, millis, span};
+use crate::config::mistake::{nearest, shown};
+use crate::config::names::{self, Unique};
+use crate::config::reader::Reader;
+use crate::config::writer::Writer;
+use outlier_core::field::FieldPath;
+use outlier_core::measure::{Measure, Operand};
+use outlier_core::pipeline::{Detector, Pipeline};
+use std::time::Duration;
+
+/// The most detectors of a pipeline.
+pub const MAX_DETECTORS: usize = 256;
+/// The most measures of a detector.
+pub const MAX_MEASURES: usize = 64;
+
+const TITLE: &str = "[[pipeline.detectors]]";
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What a detector takes from its pipeline when it does not say.
+#[derive(Clone, Copy)]
+struct Defaults {
+    window: Duration,
+    lateness: Duration,
+    threshold: f64,
+}
+
+impl Defaults {
+    /// The three keys, of a pipeline or of a detector.
+    fn read(self, r: &mut Reader<'_>) -> Self {
+        let window = r.duration("window", self.window, Duration::from_secs(1)..=DAY);
+        if r.has("window") && !divides(window) {
+            let text = "`window` must divide a day, and be whole minutes beyond one minute, such as \"10s\", \"1m\", \"5m\", \"1h\"";
+            r.mistake(r.at("window"), text.to_owned());
+        }
+        Self {
+            window,
+            lateness: r.duration("lateness", self.lateness, Duration::ZERO..=DAY),
+            threshold: r.number("threshold", self.threshold, 0.0..=100.0),
+        }
+    }
+}
+
+/// Windows are aligned to the epoch and merged from panes of a minute.
+fn divides(window: Duration) -> bool {
+    let (window, minute) = (window.as_millis(), MINUTE.as_millis());
+    DAY.as_millis() % window == 0 && (window <= minute || window % minute == 0)
+}
+
+/// Reads the detectors of a pipeline whose flags are read.
+pub(super) fn read_all(r: &mut Reader<'_>, pipeline: &Pipeline) -> Vec<Detector> {
+    let defaults = Defaults {
+        window: MINUTE,
+        lateness: Duration::from_secs(10),
+        threshold: 90.0,
+    };
+    let defaults = defaults.read(r);
+    let readers = r.tables("detectors", TITLE);
+    if readers.len() > MAX_DETECTORS {
+        let text = format!(
+            "there are {} detectors, at most {MAX_DETECTORS} are possible: move some to another pipeline",
+            readers.len()
+        );
+        r.mistake(r.at("detectors"), text);
+        return Vec::new();
+    }
+    let flags: Vec<&str> = pipeline.flag_names().collect();
+    let mut unique = Unique::new("detectors");
+    readers
+        .into_iter()
+        .map(|reader| read(reader, defaults, &flags, &mut unique))
+        .collect()
+}
+
+fn read(mut r: Reader<'_>, defaults: Defaults, flags: &[&str], unique: &mut Unique) -> Detector {
+    let name = r.name("\"action\"", names::check_name);
+    unique.add(&r, r.at("name"), &name);
+    let measures = read_measures(&mut r, flags);
+    let Defaults {
+        window,
+        lateness,
+        threshold,
+    } = defaults.read(&mut r);
+    r.finish();
+    Detector {
+        name,
+        measures,
+        window: millis(window),
+        lateness: millis(lateness),
+        threshold,
+    }
+}
+
+fn read_measures(r: &mut Reader<'_>, flags: &[&str]) -> Vec<Measure> {
+    let nodes = r.list("measures");
+    let count = nodes.as_ref().map_or(0, Vec::len);
+    if count == 0 && (nodes.is_some() || !r.has("measures")) {
+        let text = "a detector needs measures: add some, such as `measures = [\"count\", \"sum(B_action)\"]`";
+        r.missing(text.to_owned());
+    }
+    if count > MAX_MEASURES {
+        let text = format!(
+            "`measures` has {count} values, at most {MAX_MEASURES} are possible: add another detector"
+        );
+        r.mistake(r.at("measures"), text);
+        return Vec::new();
+    }
+    let mut measures = Vec::with_capacity(count);
+    for node in nodes.iter().flatten() {
+        match r
+            .text_of("`measures`", node)
+            .map(|text| parse(&text, flags))
+        {
+            Some(Ok(measure)) if measures.contains(&measure) => {
+                let text = format!("`measures` has \"{measure}\" twice: keep one");
+                r.mistake(node.at.clone(), text);
+            }
+            Some(Ok(measure)) => measures.push(measure),
+            Some(Err(wrong)) => r.mistake(node.at.clone(), format!("`measures`: {wrong}")),
+            None => {}
+        }
+    }
+    measures
+}
+
+/// Reads `count`, `sum(X)` or `ratio(X)`; X is a flag or, in a sum, the path of a numeric field.
+///
+/// # Errors
+/// What is wrong and what to do.
+fn parse(text: &str, flags: &[&str]) -> Result<Measure, String> {
+    let text = text.trim();
+    if text == "count" {
+        return Ok(Measure::Count);
+    }
+    let inner = text.strip_suffix(')').and_then(|text| text.split_once('('));
+    let (name, argument) = inner.ok_or_else(|| {
+        format!(
+            "{} is no measure: write count, sum(X) or ratio(X)",
+            shown(text)
+        )
+    })?;
+    let argument = argument.trim();
+    let flag = flags.iter().position(|flag| *flag == argument);
+    let flag = flag.map(|index| Operand::Flag(index, argument.to_owned()));
+    match (name.trim(), flag) {
+        ("sum", Some(flag)) => Ok(Measure::Sum(flag)),
+        ("ratio", Some(flag)) => Ok(Measure::Ratio(flag)),
+        ("sum", None) => match misspelt(argument, flags) {
+            Some(flag) => Err(format!(
+                "there is no flag {}; did you mean `{flag}`? If it is a field, write sum(\\{argument}) in single quotes",
+                shown(argument)
+            )),
+            None => argument
+                .parse()
+                .map(|path: FieldPath| Measure::Sum(Operand::Field(path)))
+                .map_err(|wrong| wrong.to_string()),
+        },
+        ("ratio", None) => Err(match nearest(argument, flags.iter().copied()) {
+            Some(flag) => format!(
+                "there is no flag {}; did you mean `{flag}`?",
+                shown(argument)
+            ),
+            None if flags.is_empty() => {
+                "a ratio needs a flag, and this pipeline has none: add [[pipeline.flags]]"
+                    .to_owned()
+            }
+            None => format!(
+                "there is no flag {}; a ratio needs one of {}",
+                shown(argument),
+                flags.join(", ")
+            ),
+        }),
+        (other, _) => Err(format!(
+            "there is no measure {}; write count, sum(X) or ratio(X)",
+            shown(other)
+        )),
+    }
+}
+
+/// The flag that a field's name is almost, so that the field is probably a typing mistake.
+fn misspelt<'a>(name: &str, flags: &[&'a str]) -> Option<&'a str> {
+    let near = |flag: &&&str| {
+        name.len() <= 64
+            && (flag.eq_ignore_ascii_case(name)
+                || (flag.len() > 3 && strsim::damerau_levenshtein(flag, name) == 1))
+    };
+    // A backslash before the first letter changes nothing in a path, but shows that a path is meant.
+    let plain = !name.starts_with('\\');
+    flags.iter().find(near).copied().filter(|_| plain)
+}
+
+/// Writes a measure so that it reads back as the same.
+fn show(measure: &Measure, flags: &[&str]) -> String {
+    match measure {
+        Measure::Sum(Operand::Field(path)) => {
+            let text = path.to_string();
+            let marked = misspelt(&text, flags).is_some() || text.starts_with(char::is_whitespace);
+            format!("sum({}{text})", if marked { "\\" } else { "" })
+        }
+        measure => measure.to_string(),
+    }
+}
+
+/// Writes the detectors.
+pub(super) fn write_all(pipeline: &Pipeline, w: &mut Writer) {
+    let flags: Vec<&str> = pipeline.flag_names().collect();
+    for detector in &pipeline.detectors {
+        w.table(TITLE);
+        w.text("name", &detector.name);
+        w.list(
+            "measures",
+            detector
+                .measures
+                .iter()
+                .map(|measure| show(measure, &flags)),
+        );
+        w.duration("window", span(detector.window));
+        w.duration("lateness", span(detector.lateness));
+        w.plain("threshold", detector.threshold);
+    }
+}
