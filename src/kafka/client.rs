@@ -1,0 +1,69 @@
+//! How clients connect: one place for what all of them share, and for the user's own librdkafka properties.
+//!
+//! Invariant: `[kafka.properties]` wins over every default here, except where a property would break exactly-once.
+
+use crate::config::Kafka;
+use rdkafka::ClientConfig;
+
+/// What every client has: where the brokers are, who we are, the user's properties.
+pub fn base(kafka: &Kafka) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &kafka.bootstrap_servers);
+    client.set("client.id", "outlier");
+    // A refused connection is tried again soon, also after a long outage.
+    client.set("reconnect.backoff.max.ms", "2000");
+    for (name, value) in &kafka.properties {
+        client.set(name, value.expose());
+    }
+    client
+}
+
+/// A consumer that reads committed records only. `group` is the consumer group; offsets are never committed behind
+/// the caller's back.
+pub fn consumer(kafka: &Kafka, group: &str) -> ClientConfig {
+    let mut client = base(kafka);
+    let defaults = [
+        ("session.timeout.ms", "6000"),
+        ("heartbeat.interval.ms", "1500"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        // Small queues cost neither speed nor memory; a full one is looked at again soon.
+        ("queued.max.messages.kbytes", "8192"),
+        ("fetch.message.max.bytes", "1048576"),
+        ("fetch.queue.backoff.ms", "10"),
+        ("fetch.wait.max.ms", "250"),
+        ("fetch.error.backoff.ms", "100"),
+    ];
+    for (name, value) in defaults {
+        if !kafka.properties.contains_key(name) {
+            client.set(name, value);
+        }
+    }
+    client.set("group.id", group);
+    client.set("enable.auto.commit", "false");
+    client.set("enable.auto.offset.store", "false");
+    client.set("auto.offset.reset", "earliest");
+    client.set("isolation.level", "read_committed");
+    client.set("enable.partition.eof", "true");
+    client
+}
+
+/// An idempotent producer with large compressed batches.
+pub fn producer(kafka: &Kafka) -> ClientConfig {
+    let mut client = base(kafka);
+    let defaults = [
+        ("compression.codec", "lz4"),
+        ("linger.ms", "5"),
+        ("batch.size", "1000000"),
+        ("message.max.bytes", "2097152"),
+        ("queue.buffering.max.kbytes", "16384"),
+        ("queue.buffering.max.messages", "200000"),
+    ];
+    for (name, value) in defaults {
+        if !kafka.properties.contains_key(name) {
+            client.set(name, value);
+        }
+    }
+    client.set("enable.idempotence", "true");
+    client.set("acks", "all");
+    client
+}
