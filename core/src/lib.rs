@@ -9,4 +9,7 @@ pub mod measure;
 pub mod model;
 pub mod pipeline;
 pub mod record;
+pub mod score;
+#[doc(hidden)]
+pub mod testing;
 pub mod window;

@@ -6,9 +6,7 @@
 
 use crate::field::FieldPath;
 use crate::measure::{Measure, Operand};
-use crate::pipeline::{
-    Detector, Fallback, Flag, FlagGroup, Matcher, Pipeline, TimeFormat, Timestamp, Topics,
-};
+use crate::pipeline::{Detector, Fallback, Flag, FlagGroup, Matcher, Pipeline, TimeFormat, Timestamp, Topics};
 
 /// An event time that the records of [`record`] start from: 2026-11-23T02:07:44.758Z.
 pub const START: i64 = 1_795_399_664_758;
@@ -27,22 +25,11 @@ pub fn flag(name: &str, matchers: &str) -> Flag {
         [class @ b'1'..=b'9', b'x', b'x'] => Matcher::Class(class - b'0'),
         _ => Matcher::Literal(text.to_owned()),
     };
-    Flag {
-        name: name.to_owned(),
-        matchers: matchers.split(' ').map(matcher).collect(),
-    }
+    Flag { name: name.to_owned(), matchers: matchers.split(' ').map(matcher).collect() }
 }
 
 fn group(name: &str, path: &str, good: Flag, bad: Flag, other: Fallback) -> FlagGroup {
-    FlagGroup {
-        name: name.to_owned(),
-        field: field(path),
-        good,
-        bad,
-        other,
-        missing: other,
-        ignore_case: false,
-    }
+    FlagGroup { name: name.to_owned(), field: field(path), good, bad, other, missing: other, ignore_case: false }
 }
 
 /// The shipped pipeline: five flag groups, each with a detector that sums its two flags in minutes.
@@ -56,27 +43,9 @@ pub fn waf() -> Pipeline {
             flag("B_action", "BLOCK"),
             Neither,
         ),
-        group(
-            "source",
-            "httpSourceName",
-            flag("K_source", "ALB APIGW APPSYNC CF"),
-            flag("UNK_source", "-"),
-            Bad,
-        ),
-        group(
-            "httpstatus",
-            "httpStatus",
-            flag("G_httpstatus", "2xx 3xx"),
-            flag("B_httpstatus", "4xx 5xx"),
-            Neither,
-        ),
-        group(
-            "country",
-            "httpRequest.country",
-            flag("K_country", "US UK IN"),
-            flag("UNK_country", "XX YY ZZ WW"),
-            Bad,
-        ),
+        group("source", "httpSourceName", flag("K_source", "ALB APIGW APPSYNC CF"), flag("UNK_source", "-"), Bad),
+        group("httpstatus", "httpStatus", flag("G_httpstatus", "2xx 3xx"), flag("B_httpstatus", "4xx 5xx"), Neither),
+        group("country", "httpRequest.country", flag("K_country", "US UK IN"), flag("UNK_country", "XX YY ZZ WW"), Bad),
         group(
             "method",
             "httpRequest.httpMethod",
@@ -105,11 +74,7 @@ pub fn waf() -> Pipeline {
             anomalies: topic("anomalies"),
             rejected: topic("rejected"),
         },
-        timestamp: Timestamp {
-            field: field("timestamp"),
-            format: TimeFormat::Auto,
-            max_skew: 3_600_000,
-        },
+        timestamp: Timestamp { field: field("timestamp"), format: TimeFormat::Auto, max_skew: 3_600_000 },
         max_record_bytes: 1 << 20,
         max_depth: 128,
         detectors: flags.iter().enumerate().map(detector).collect(),
@@ -135,24 +100,14 @@ pub fn record(n: usize) -> String {
         seconds / 1000,
         seconds % 1000,
         n % 99_991,
-        pick(
-            &[
-                "Default_Action",
-                "RateLimit",
-                "AWS-AWSManagedRulesCommonRuleSet"
-            ],
-            3
-        ),
+        pick(&["Default_Action", "RateLimit", "AWS-AWSManagedRulesCommonRuleSet"], 3),
         pick(&["ALLOW", "CAPTCHA", "Challenge", "Count", "BLOCK"], 1),
         pick(&["ALB", "APIGW", "APPSYNC", "CF", "-"], 5),
         pick(&["200", "202", "307", "308", "403", "404", "502", "504"], 7),
         n % 223 + 1,
         n % 256,
         pick(&["US", "UK", "IN", "XX", "YY", "ZZ", "WW"], 11),
-        pick(
-            &["", "login", "api/v1/items", "static/img/logo.png", "search"],
-            13
-        ),
+        pick(&["", "login", "api/v1/items", "static/img/logo.png", "search"], 13),
         n % 1000,
         pick(&["GET", "HEAD", "POST", "DELETE"], 17),
         n % 0xfffff,

@@ -71,15 +71,8 @@ impl Place {
 
 impl Baseline {
     pub(super) fn new() -> Self {
-        let slot = Slot {
-            offset: 0.0,
-            variance: UNSEEN,
-        };
-        Self {
-            level: 0.0,
-            variance: OPEN,
-            slots: [slot; SLOTS],
-        }
+        let slot = Slot { offset: 0.0, variance: UNSEEN };
+        Self { level: 0.0, variance: OPEN, slots: [slot; SLOTS] }
     }
 
     /// Lets `elapsed` pass before a window of length `window` at `place`: uncertainty grows, and slots seen
@@ -88,11 +81,7 @@ impl Baseline {
         let hours = (elapsed as f64 / HOUR).clamp(0.0, 1.0);
         let cap = IDLE_CAP.max(f64::from(self.variance));
         let known = self.slots.iter().all(|s| s.variance != UNSEEN);
-        let drift = if known {
-            LEVEL_DRIFT
-        } else {
-            LEVEL_DRIFT * FIRST_DAY
-        };
+        let drift = if known { LEVEL_DRIFT } else { LEVEL_DRIFT * FIRST_DAY };
         self.variance = (f64::from(self.variance) + drift * hours).min(cap) as f32;
         let [(first, _), (second, _)] = place.0;
         for (this, other) in [(first, second), (second, first)] {
@@ -101,10 +90,7 @@ impl Baseline {
                 self.slots[this] = if near.variance == UNSEEN {
                     self.average()
                 } else {
-                    Slot {
-                        offset: near.offset,
-                        variance: (near.variance + SLOT_STEP).min(SLOT_SPREAD),
-                    }
+                    Slot { offset: near.offset, variance: (near.variance + SLOT_STEP).min(SLOT_SPREAD) }
                 };
             }
         }
@@ -118,19 +104,11 @@ impl Baseline {
 
     fn average(&self) -> Slot {
         let seen = self.slots.iter().filter(|s| s.variance != UNSEEN);
-        let (sum, n) = seen.fold((0.0, 0.0), |(sum, n), s| {
-            (sum + f64::from(s.offset), n + 1.0)
-        });
+        let (sum, n) = seen.fold((0.0, 0.0), |(sum, n), s| (sum + f64::from(s.offset), n + 1.0));
         if n == 0.0 {
-            return Slot {
-                offset: 0.0,
-                variance: FLOOR as f32,
-            };
+            return Slot { offset: 0.0, variance: FLOOR as f32 };
         }
-        Slot {
-            offset: (sum / n) as f32,
-            variance: SLOT_SPREAD,
-        }
+        Slot { offset: (sum / n) as f32, variance: SLOT_SPREAD }
     }
 
     /// Mean and variance on the link's scale.
@@ -138,21 +116,14 @@ impl Baseline {
         let start = (f64::from(self.level), f64::from(self.variance));
         place.0.iter().fold(start, |(mean, variance), &(i, w)| {
             let slot = self.slots[i];
-            (
-                mean + w * f64::from(slot.offset),
-                variance + w * w * f64::from(slot.variance),
-            )
+            (mean + w * f64::from(slot.offset), variance + w * w * f64::from(slot.variance))
         })
     }
 
     /// Moves the prediction at `place` by `step`; `gain` (0 to 1) is how much of its variance is resolved.
     /// The mean stays within `limit`.
     pub(super) fn learn(&mut self, place: &Place, step: f64, gain: f64, limit: (f64, f64)) {
-        let reach = if limit.1 > LOG_REACH {
-            REACH
-        } else {
-            LOG_REACH
-        };
+        let reach = if limit.1 > LOG_REACH { REACH } else { LOG_REACH };
         let (mean, total) = self.at(place);
         let step = (mean + step).clamp(limit.0, limit.1) - mean;
         let resolve = |variance: f32, weight: f64| {

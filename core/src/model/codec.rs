@@ -48,10 +48,7 @@ impl Model {
             self.suspicion,
         ];
         let slots = self.baseline.slots.iter();
-        for value in head
-            .into_iter()
-            .chain(slots.flat_map(|s| [s.offset, s.variance]))
-        {
+        for value in head.into_iter().chain(slots.flat_map(|s| [s.offset, s.variance])) {
             out.extend(value.to_le_bytes());
         }
     }
@@ -97,10 +94,7 @@ fn read(mut bytes: &[u8]) -> Option<Model> {
         kurtosis: next(1.0, 1e6)?,
     };
     let suspicion = next(0.0, 1e9)?;
-    let unseen = Slot {
-        offset: 0.0,
-        variance: UNSEEN,
-    };
+    let unseen = Slot { offset: 0.0, variance: UNSEEN };
     let mut slots = [unseen; SLOTS];
     for slot in &mut slots {
         slot.offset = next(-reach, reach)?;
@@ -113,11 +107,7 @@ fn read(mut bytes: &[u8]) -> Option<Model> {
         kind,
         seen,
         newest,
-        baseline: Baseline {
-            level,
-            variance,
-            slots,
-        },
+        baseline: Baseline { level, variance, slots },
         spread,
         suspicion,
     })

@@ -31,27 +31,11 @@ enum Family {
     /// Constants: `ln mean` and nothing else.
     Poisson { ln_mean: f64 },
     /// `size`, success probability `mean / (mean + size)`, its logarithm, and the constant of `ln pmf`.
-    NegativeBinomial {
-        size: f64,
-        q: f64,
-        ln_q: f64,
-        constant: f64,
-    },
+    NegativeBinomial { size: f64, q: f64, ln_q: f64, constant: f64 },
     /// Trials, odds' logarithm, constant of `ln pmf`.
-    Binomial {
-        n: f64,
-        p: f64,
-        ln_odds: f64,
-        constant: f64,
-    },
+    Binomial { n: f64, p: f64, ln_odds: f64, constant: f64 },
     /// Trials, both pseudo-counts, constant of `ln pmf`, variance factor over the binomial's.
-    BetaBinomial {
-        n: f64,
-        a: f64,
-        b: f64,
-        constant: f64,
-        factor: f64,
-    },
+    BetaBinomial { n: f64, a: f64, b: f64, constant: f64, factor: f64 },
 }
 
 impl Discrete {
@@ -60,30 +44,16 @@ impl Discrete {
         let excess = variance / mean - 1.0;
         if excess < PURE {
             let (sd, family) = (sqrt(mean), Family::Poisson { ln_mean: log(mean) });
-            return Self {
-                mean,
-                sd,
-                skew: 1.0 / sd,
-                family,
-            };
+            return Self { mean, sd, skew: 1.0 / sd, family };
         }
         let (size, sd) = (mean / excess, sqrt(variance));
         let q = mean / (mean + size);
-        let constant = if variance <= EXACT_VARIANCE {
-            -size * log1p(mean / size) - lgamma(size)
-        } else {
-            0.0
-        };
+        let constant = if variance <= EXACT_VARIANCE { -size * log1p(mean / size) - lgamma(size) } else { 0.0 };
         Self {
             mean,
             sd,
             skew: (2.0 * excess + 1.0) / sd,
-            family: Family::NegativeBinomial {
-                size,
-                q,
-                ln_q: log(q),
-                constant,
-            },
+            family: Family::NegativeBinomial { size, q, ln_q: log(q), constant },
         }
     }
 
@@ -91,55 +61,22 @@ impl Discrete {
     /// binomial variance.
     pub(super) fn share(n: f64, p: f64, factor: f64) -> Self {
         let pure = n * p * (1.0 - p);
-        let rho = if n > 1.0 {
-            ((factor - 1.0) / (n - 1.0)).clamp(0.0, 0.9)
-        } else {
-            0.0
-        };
+        let rho = if n > 1.0 { ((factor - 1.0) / (n - 1.0)).clamp(0.0, 0.9) } else { 0.0 };
         let factor = 1.0 + rho * (n - 1.0);
         let (mean, sd) = (n * p, sqrt(pure * factor));
         let exact = sd * sd <= EXACT_VARIANCE;
         let (skew, family) = if factor - 1.0 < PURE {
-            let constant = if exact {
-                lgamma(n + 1.0) + n * log1p(-p)
-            } else {
-                0.0
-            };
+            let constant = if exact { lgamma(n + 1.0) + n * log1p(-p) } else { 0.0 };
             let ln_odds = log(p) - log1p(-p);
-            (
-                (1.0 - 2.0 * p) / sd,
-                Family::Binomial {
-                    n,
-                    p,
-                    ln_odds,
-                    constant,
-                },
-            )
+            ((1.0 - 2.0 * p) / sd, Family::Binomial { n, p, ln_odds, constant })
         } else {
             let total = 1.0 / rho - 1.0;
             let (a, b) = (p * total, (1.0 - p) * total);
-            let constant = if exact {
-                lgamma(n + 1.0) + lgamma(total) - lgamma(a) - lgamma(b) - lgamma(n + total)
-            } else {
-                0.0
-            };
-            (
-                (1.0 - 2.0 * p) * (2.0 * factor - 1.0) / sd,
-                Family::BetaBinomial {
-                    n,
-                    a,
-                    b,
-                    constant,
-                    factor,
-                },
-            )
+            let constant =
+                if exact { lgamma(n + 1.0) + lgamma(total) - lgamma(a) - lgamma(b) - lgamma(n + total) } else { 0.0 };
+            ((1.0 - 2.0 * p) * (2.0 * factor - 1.0) / sd, Family::BetaBinomial { n, a, b, constant, factor })
         };
-        Self {
-            mean,
-            sd,
-            skew,
-            family,
-        }
+        Self { mean, sd, skew, family }
     }
 
     /// True when the sums of `share` are exact but its terms would lose their digits.
@@ -150,11 +87,7 @@ impl Discrete {
     /// Natural logarithm of the two-sided mid-p of `y`: twice the tail on its side of the mean, at most 0.
     pub(super) fn ln_p(&self, y: f64) -> f64 {
         let tail = if self.exact() {
-            let (sum, up) = if y > self.mean {
-                (self.beyond(y, 1.0), true)
-            } else {
-                (self.beyond(y, -1.0), false)
-            };
+            let (sum, up) = if y > self.mean { (self.beyond(y, 1.0), true) } else { (self.beyond(y, -1.0), false) };
             debug_assert!(sum >= 0.0 || !up);
             self.ln_pmf(y) + log(0.5 + sum)
         } else {
@@ -172,10 +105,7 @@ impl Discrete {
             let high = ceil(guess(SIDE_Z)).clamp(0.0, self.most());
             (self.quantile(low, -1.0), self.quantile(high, 1.0))
         } else {
-            (
-                self.solve(guess(-SIDE_Z), -SIDE_Z),
-                self.solve(guess(SIDE_Z), SIDE_Z),
-            )
+            (self.solve(guess(-SIDE_Z), -SIDE_Z), self.solve(guess(SIDE_Z), SIDE_Z))
         }
     }
 
@@ -193,21 +123,13 @@ impl Discrete {
     fn ln_pmf(&self, y: f64) -> f64 {
         match self.family {
             Family::Poisson { ln_mean } => y * ln_mean - self.mean - lgamma(y + 1.0),
-            Family::NegativeBinomial {
-                size,
-                ln_q,
-                constant,
-                ..
-            } => constant + lgamma(y + size) - lgamma(y + 1.0) + y * ln_q,
-            Family::Binomial {
-                n,
-                ln_odds,
-                constant,
-                ..
-            } => constant + y * ln_odds - lgamma(y + 1.0) - lgamma(n - y + 1.0),
-            Family::BetaBinomial {
-                n, a, b, constant, ..
-            } => {
+            Family::NegativeBinomial { size, ln_q, constant, .. } => {
+                constant + lgamma(y + size) - lgamma(y + 1.0) + y * ln_q
+            }
+            Family::Binomial { n, ln_odds, constant, .. } => {
+                constant + y * ln_odds - lgamma(y + 1.0) - lgamma(n - y + 1.0)
+            }
+            Family::BetaBinomial { n, a, b, constant, .. } => {
                 constant + lgamma(y + a) + lgamma(n - y + b) - lgamma(y + 1.0) - lgamma(n - y + 1.0)
             }
         }
@@ -219,9 +141,7 @@ impl Discrete {
             Family::Poisson { .. } => self.mean / (k + 1.0),
             Family::NegativeBinomial { size, q, .. } => (k + size) * q / (k + 1.0),
             Family::Binomial { n, p, .. } => (n - k) * p / ((k + 1.0) * (1.0 - p)),
-            Family::BetaBinomial { n, a, b, .. } => {
-                (n - k) * (k + a) / ((k + 1.0) * (n - k - 1.0 + b))
-            }
+            Family::BetaBinomial { n, a, b, .. } => (n - k) * (k + a) / ((k + 1.0) * (n - k - 1.0 + b)),
         }
     }
 
@@ -233,11 +153,7 @@ impl Discrete {
             if k == last {
                 return sum;
             }
-            let ratio = if direction > 0.0 {
-                self.up(k)
-            } else {
-                1.0 / self.up(k - 1.0)
-            };
+            let ratio = if direction > 0.0 { self.up(k) } else { 1.0 / self.up(k - 1.0) };
             k += direction;
             term *= ratio;
             sum += term;
@@ -246,11 +162,7 @@ impl Discrete {
                 return sum;
             }
         }
-        let ratio = if direction > 0.0 {
-            self.up(k)
-        } else {
-            1.0 / self.up(k - 1.0)
-        };
+        let ratio = if direction > 0.0 { self.up(k) } else { 1.0 / self.up(k - 1.0) };
         sum + term * ratio / (1.0 - ratio.min(0.999))
     }
 
@@ -258,27 +170,15 @@ impl Discrete {
     fn quantile(&self, guess: f64, direction: f64) -> f64 {
         let (mut k, mut pmf) = (guess, exp(self.ln_pmf(guess)));
         let mut outside = pmf * self.beyond(guess, direction);
-        let (first, last) = if direction > 0.0 {
-            (0.0, self.most())
-        } else {
-            (self.most(), 0.0)
-        };
+        let (first, last) = if direction > 0.0 { (0.0, self.most()) } else { (self.most(), 0.0) };
         for _ in 0..MAX_TERMS {
             if outside > SIDE && k != last {
-                let ratio = if direction > 0.0 {
-                    self.up(k)
-                } else {
-                    1.0 / self.up(k - 1.0)
-                };
+                let ratio = if direction > 0.0 { self.up(k) } else { 1.0 / self.up(k - 1.0) };
                 k += direction;
                 pmf *= ratio;
                 outside -= pmf;
             } else if outside + pmf <= SIDE && k != first {
-                let ratio = if direction > 0.0 {
-                    1.0 / self.up(k - 1.0)
-                } else {
-                    self.up(k)
-                };
+                let ratio = if direction > 0.0 { 1.0 / self.up(k - 1.0) } else { self.up(k) };
                 outside += pmf;
                 k -= direction;
                 pmf *= ratio;
@@ -292,16 +192,10 @@ impl Discrete {
     /// Normal score of `y` where the spread is large; zero at about the median.
     fn z(&self, y: f64) -> f64 {
         match self.family {
-            Family::Poisson { .. } => {
-                negative_binomial_z(y, self.mean, f64::INFINITY, self.sd, self.skew)
-            }
-            Family::NegativeBinomial { size, .. } => {
-                negative_binomial_z(y, self.mean, size, self.sd, self.skew)
-            }
+            Family::Poisson { .. } => negative_binomial_z(y, self.mean, f64::INFINITY, self.sd, self.skew),
+            Family::NegativeBinomial { size, .. } => negative_binomial_z(y, self.mean, size, self.sd, self.skew),
             Family::Binomial { n, p, .. } => binomial_z(y.clamp(0.25, n - 0.25), n, p),
-            Family::BetaBinomial {
-                n, a, b, factor, ..
-            } => {
+            Family::BetaBinomial { n, a, b, factor, .. } => {
                 // Between the binomial of n/factor trials and the beta that is left for a large factor,
                 // whose tail is a binomial's with the parts of value and parameter exchanged.
                 let (y, trials, p) = (y.clamp(0.25, n - 0.25), n / factor, a / (a + b));

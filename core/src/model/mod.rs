@@ -137,14 +137,7 @@ impl Prediction {
 impl Model {
     /// A model that knows nothing.
     pub fn new(kind: Kind) -> Model {
-        Model {
-            kind,
-            seen: 0,
-            newest: 0,
-            baseline: Baseline::new(),
-            spread: Spread::new(),
-            suspicion: 0.0,
-        }
+        Model { kind, seen: 0, newest: 0, baseline: Baseline::new(), spread: Spread::new(), suspicion: 0.0 }
     }
 
     /// Judges a window by what was learned before it, then learns it. A window that says nothing (not
@@ -201,24 +194,12 @@ impl Model {
             Kind::Count => {
                 let tail = Tail::count(exp(link), factor, unsure);
                 let mean = tail.mean;
-                Prediction {
-                    tail,
-                    pure: mean,
-                    scatter: mean * factor,
-                    unsure,
-                    slope: mean,
-                }
+                Prediction { tail, pure: mean, scatter: mean * factor, unsure, slope: mean }
             }
             Kind::Share => {
                 let tail = Tail::share(1.0 / (1.0 + exp(-link)), n, factor, unsure);
                 let pure = n * tail.mean * (1.0 - tail.mean);
-                Prediction {
-                    tail,
-                    pure,
-                    scatter: pure * factor,
-                    unsure,
-                    slope: pure,
-                }
+                Prediction { tail, pure, scatter: pure * factor, unsure, slope: pure }
             }
             Kind::Amount => {
                 let slope = f64::from(self.spread.scale);
@@ -243,13 +224,8 @@ impl Model {
             expected: prediction.tail.mean,
             lower,
             upper,
-            score: if learning {
-                0.0
-            } else {
-                (-SCORE * ln_p).clamp(0.0, 100.0)
-            },
-            confidence: seen / (seen + 60.0) * prediction.scatter
-                / (prediction.scatter + ignorance),
+            score: if learning { 0.0 } else { (-SCORE * ln_p).clamp(0.0, 100.0) },
+            confidence: seen / (seen + 60.0) * prediction.scatter / (prediction.scatter + ignorance),
             learning,
         }
     }
@@ -285,11 +261,7 @@ impl Model {
             true => IMPATIENCE,
             false => PATIENCE.max((ACCEPT_AFTER / window) as f32),
         };
-        self.suspicion = if outlier {
-            self.suspicion + 1.0
-        } else {
-            (self.suspicion - CALM).max(0.0)
-        };
+        self.suspicion = if outlier { self.suspicion + 1.0 } else { (self.suspicion - CALM).max(0.0) };
         let accept = self.suspicion >= patience;
         if accept {
             self.suspicion = 0.5 * patience;
@@ -329,9 +301,7 @@ impl Model {
         let ignorance = prediction.ignorance();
         let residual = clipped - tail.mean;
         match self.kind {
-            Kind::Count => self
-                .spread
-                .learn(residual * residual, *pure, ignorance, window),
+            Kind::Count => self.spread.learn(residual * residual, *pure, ignorance, window),
             Kind::Share => {
                 let square = residual * n * (residual * n);
                 self.spread.learn(square, *pure, ignorance, window);
@@ -340,20 +310,14 @@ impl Model {
                 // Twice the band: what lies just outside says how heavy the tail is.
                 let (low, high) = (2.0 * band.0 - tail.mean, 2.0 * band.1 - tail.mean);
                 let amount = value.clamp(low, high);
-                self.spread
-                    .learn_amount(amount, amount - tail.mean, ignorance, window);
+                self.spread.learn_amount(amount, amount - tail.mean, ignorance, window);
             }
         }
     }
 
     /// Moves the baseline to its conjugate posterior: gamma for counts, beta for shares, normal for amounts.
     fn learn_level(&mut self, place: &Place, value: f64, n: f64, prediction: &Prediction) {
-        let Prediction {
-            tail,
-            scatter,
-            unsure,
-            ..
-        } = prediction;
+        let Prediction { tail, scatter, unsure, .. } = prediction;
         let ignorance = prediction.ignorance();
         let gain = ignorance / (ignorance + scatter);
         let mean = tail.mean;

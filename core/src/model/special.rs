@@ -40,11 +40,7 @@ fn r_star(x: f64, half_deviance: f64, u: f64, skew: f64) -> f64 {
     }
     let w = sqrt(2.0 * half_deviance.max(1e-300)) * if x < 0.0 { -1.0 } else { 1.0 };
     let ratio = u / w;
-    if ratio.is_finite() && ratio > 0.0 {
-        w + log(ratio) / w
-    } else {
-        w
-    }
+    if ratio.is_finite() && ratio > 0.0 { w + log(ratio) / w } else { w }
 }
 
 /// Normal score of `y` under a negative binomial of this mean and size (infinite: Poisson); the tail
@@ -71,12 +67,7 @@ pub(super) fn binomial_z(y: f64, n: f64, p: f64) -> f64 {
     let share = y / n;
     let dev = deviance(y, n * p) + deviance(n - y, n * q);
     let slope = log1p((share - p) / (p * (1.0 - share)));
-    r_star(
-        (y - n * p) / sd,
-        dev,
-        slope * sqrt(y * (1.0 - share)),
-        (q - p) / sd,
-    )
+    r_star((y - n * p) / sd, dev, slope * sqrt(y * (1.0 - share)), (q - p) / sd)
 }
 
 /// Normal score of Student's t with `nu` degrees of freedom.

@@ -38,13 +38,7 @@ const AMOUNT_FLOOR: f64 = 0.01;
 
 impl Spread {
     pub(super) fn new() -> Self {
-        Self {
-            dispersion: 2.0,
-            above: 2.0,
-            weight: 0.0,
-            scale: 1.0,
-            kurtosis: 9.0,
-        }
+        Self { dispersion: 2.0, above: 2.0, weight: 0.0, scale: 1.0, kurtosis: 9.0 }
     }
 
     /// The first amount sets the scale.
@@ -69,8 +63,7 @@ impl Spread {
     pub(super) fn amount_variance(&self, mean: f64) -> [f64; 2] {
         let level = self.level(mean);
         let floor = AMOUNT_FLOOR * level;
-        [self.dispersion, self.above]
-            .map(|d| (f64::from(d) * self.caution() * level).max(floor * floor))
+        [self.dispersion, self.above].map(|d| (f64::from(d) * self.caution() * level).max(floor * floor))
     }
 
     /// Degrees of freedom of an amount's Student's t, from the kurtosis.
@@ -105,11 +98,7 @@ impl Spread {
         let (kurtosis, scale) = (f64::from(self.kurtosis), f64::from(self.scale));
         self.kurtosis = (kurtosis + gain * (standard * standard - kurtosis)).clamp(1.0, 1e6) as f32;
         let dispersion = (residual * residual - unsure) / self.level(mean);
-        let own = if residual > 0.0 {
-            &mut self.above
-        } else {
-            &mut self.dispersion
-        };
+        let own = if residual > 0.0 { &mut self.above } else { &mut self.dispersion };
         *own = blend(*own, dispersion, gain);
         self.scale = (scale + gain * (fabs(amount) - scale)).max(1e-6) as f32;
     }

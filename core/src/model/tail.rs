@@ -40,10 +40,7 @@ impl Tail {
     pub(super) fn count(mean: f64, dispersion: f64, unsure: f64) -> Self {
         let mean = mean.max(FEWEST);
         let variance = mean * (dispersion + unsure * mean).max(1.0);
-        Self {
-            mean,
-            shape: Shape::Count(Discrete::count(mean, variance)),
-        }
+        Self { mean, shape: Shape::Count(Discrete::count(mean, variance)) }
     }
 
     /// The share of `n` records (1 or more), with `dispersion` times the binomial variance, whose log-odds
@@ -61,34 +58,20 @@ impl Tail {
         } else {
             Discrete::share(n, p, factor)
         };
-        Self {
-            mean: p,
-            shape: Shape::Share {
-                n,
-                successes,
-                flipped,
-            },
-        }
+        Self { mean: p, shape: Shape::Share { n, successes, flipped } }
     }
 
     /// An amount with this mean, variance below and above it, and degrees of freedom (above 2).
     pub(super) fn amount(mean: f64, variance: [f64; 2], freedom: f64) -> Self {
         let scale = variance.map(|v| sqrt(v * (freedom - 2.0) / freedom));
-        Self {
-            mean,
-            shape: Shape::Amount { scale, freedom },
-        }
+        Self { mean, shape: Shape::Amount { scale, freedom } }
     }
 
     /// Natural logarithm of the two-sided tail probability of a value, at most 0.
     pub(super) fn ln_p(&self, value: f64) -> f64 {
         match &self.shape {
             Shape::Count(d) => d.ln_p(value),
-            Shape::Share {
-                n,
-                successes,
-                flipped,
-            } => {
+            Shape::Share { n, successes, flipped } => {
                 let y = libm::round(value * n);
                 successes.ln_p(if *flipped { n - y } else { y })
             }
@@ -105,17 +88,9 @@ impl Tail {
     pub(super) fn band(&self) -> (f64, f64) {
         let (lower, upper) = match &self.shape {
             Shape::Count(d) => d.band(),
-            Shape::Share {
-                n,
-                successes,
-                flipped,
-            } => {
+            Shape::Share { n, successes, flipped } => {
                 let (low, high) = successes.band();
-                let (low, high) = if *flipped {
-                    (n - high, n - low)
-                } else {
-                    (low, high)
-                };
+                let (low, high) = if *flipped { (n - high, n - low) } else { (low, high) };
                 ((low / n).clamp(0.0, 1.0), (high / n).clamp(0.0, 1.0))
             }
             Shape::Amount { scale, freedom } => {

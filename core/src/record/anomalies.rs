@@ -31,14 +31,8 @@ impl Anomalies {
         let names = serde_json::Value::from(names);
         let mut members = String::new();
         // Writing to a string cannot fail.
-        let _ = write!(
-            members,
-            r#","anomalies":{names},"score":{}"#,
-            highest.min(100.0)
-        );
-        Self {
-            members: members.into_bytes(),
-        }
+        let _ = write!(members, r#","anomalies":{names},"score":{}"#, highest.min(100.0));
+        Self { members: members.into_bytes() }
     }
 
     /// The members to add to the object `outlier`, each after a comma.
@@ -55,24 +49,14 @@ mod tests {
     fn members() {
         for (anomalous, expected) in [
             (&[][..], ""),
-            (
-                &[("action", 97.5)],
-                r#","anomalies":["action"],"score":97.5"#,
-            ),
-            (
-                &[("b", 1.0), ("a\"", 99.25), ("b", 2.0)],
-                r#","anomalies":["a\"","b"],"score":99.25"#,
-            ),
+            (&[("action", 97.5)], r#","anomalies":["action"],"score":97.5"#),
+            (&[("b", 1.0), ("a\"", 99.25), ("b", 2.0)], r#","anomalies":["a\"","b"],"score":99.25"#),
             (&[("a", f64::NAN)], r#","anomalies":["a"],"score":0"#),
             (&[("a", f64::INFINITY)], r#","anomalies":["a"],"score":100"#),
             (&[("a", -1.0)], r#","anomalies":["a"],"score":0"#),
         ] {
             let got = Anomalies::new(anomalous.iter().copied());
-            assert_eq!(
-                String::from_utf8_lossy(got.members()),
-                expected,
-                "{anomalous:?}"
-            );
+            assert_eq!(String::from_utf8_lossy(got.members()), expected, "{anomalous:?}");
         }
     }
 }

@@ -87,13 +87,9 @@ fn shift(value: u64, power: i64) -> Option<u64> {
     if value == 0 {
         return Some(0);
     }
-    let factor = u32::try_from(power.unsigned_abs())
-        .ok()
-        .and_then(|p| 10u64.checked_pow(p));
+    let factor = u32::try_from(power.unsigned_abs()).ok().and_then(|p| 10u64.checked_pow(p));
     match (factor, power < 0) {
-        (Some(factor), true) => {
-            Some(value / factor + u64::from(value % factor >= factor - value % factor))
-        }
+        (Some(factor), true) => Some(value / factor + u64::from(value % factor >= factor - value % factor)),
         // Less than 10^19 divided by at least 10^20.
         (None, true) => Some(0),
         (factor, false) => value.checked_mul(factor?),
@@ -105,14 +101,8 @@ fn exponent(text: &[u8]) -> i64 {
     let size = text
         .iter()
         .filter(|b| b.is_ascii_digit())
-        .fold(0i64, |sum, &b| {
-            sum.saturating_mul(10).saturating_add(i64::from(b - b'0'))
-        });
-    if text.first() == Some(&b'-') {
-        -size
-    } else {
-        size
-    }
+        .fold(0i64, |sum, &b| sum.saturating_mul(10).saturating_add(i64::from(b - b'0')));
+    if text.first() == Some(&b'-') { -size } else { size }
 }
 
 #[cfg(test)]
@@ -122,36 +112,15 @@ mod tests {
 
     #[test]
     fn grammar() {
-        for good in [
-            "0",
-            "-0",
-            "10",
-            "-1.5",
-            "0.0",
-            "1e5",
-            "1E+05",
-            "1e-0",
-            "1.25e999",
-            "123456789012345678901234567890",
-        ] {
+        for good in
+            ["0", "-0", "10", "-1.5", "0.0", "1e5", "1E+05", "1e-0", "1.25e999", "123456789012345678901234567890"]
+        {
             assert_eq!(end_of_number(good.as_bytes(), 0), Ok(good.len()), "{good}");
-            assert_eq!(
-                end_of_number(format!("{good},").as_bytes(), 0),
-                Ok(good.len()),
-                "{good}"
-            );
+            assert_eq!(end_of_number(format!("{good},").as_bytes(), 0), Ok(good.len()), "{good}");
         }
-        for (bad, at) in [
-            ("", 0),
-            ("-", 1),
-            ("+1", 0),
-            (".5", 0),
-            ("1.", 2),
-            ("1.e5", 2),
-            ("1e", 2),
-            ("1e+", 3),
-            ("-a", 1),
-        ] {
+        for (bad, at) in
+            [("", 0), ("-", 1), ("+1", 0), (".5", 0), ("1.", 2), ("1.e5", 2), ("1e", 2), ("1e+", 3), ("-a", 1)]
+        {
             assert_eq!(end_of_number(bad.as_bytes(), 0), Err(at), "{bad}");
         }
         // The caller sees what follows a complete number.
@@ -162,26 +131,14 @@ mod tests {
     fn exact_scaling() {
         for (text, scale, expected) in [
             ("1795399664.758", 3, Some(1_795_399_664_758)),
-            (
-                "1795399664.7584999999999999999999999999",
-                3,
-                Some(1_795_399_664_758),
-            ),
+            ("1795399664.7584999999999999999999999999", 3, Some(1_795_399_664_758)),
             ("1795399664.7585", 3, Some(1_795_399_664_759)),
             ("-1.0005", 3, Some(-1001)),
             ("-0", 3, Some(0)),
             ("1.795399664758E9", 3, Some(1_795_399_664_758)),
             ("1795399664758e-3", 3, Some(1_795_399_664_758)),
-            (
-                "0.000000000000000000000000000001795399664758e39",
-                3,
-                Some(1_795_399_664_758),
-            ),
-            (
-                "17953996647580000000000000000000e-19",
-                0,
-                Some(1_795_399_664_758),
-            ),
+            ("0.000000000000000000000000000001795399664758e39", 3, Some(1_795_399_664_758)),
+            ("17953996647580000000000000000000e-19", 0, Some(1_795_399_664_758)),
             ("9223372036854775807", 0, Some(i64::MAX)),
             ("9223372036854775808", 0, None),
             ("1e19", 0, None),
@@ -195,11 +152,7 @@ mod tests {
             ("abc", 0, None),
             ("", 0, None),
         ] {
-            assert_eq!(
-                scaled(text.as_bytes(), scale),
-                expected,
-                "{text} scaled by {scale}"
-            );
+            assert_eq!(scaled(text.as_bytes(), scale), expected, "{text} scaled by {scale}");
         }
     }
 

@@ -49,14 +49,10 @@ pub enum Reject {
     #[error("the record has no event time in its timestamp field")]
     NoTimestamp,
     /// What should be the event time cannot be read as configured, or is absurd; its first characters.
-    #[error(
-        "the record's event time {0:?} is not as the pipeline's timestamp format says, or absurd"
-    )]
+    #[error("the record's event time {0:?} is not as the pipeline's timestamp format says, or absurd")]
     BadTimestamp(String),
     /// The event time is later than the record's own Kafka timestamp by more than allowed.
-    #[error(
-        "the record's event time is {ahead} ms after its Kafka timestamp; max_skew is {limit} ms"
-    )]
+    #[error("the record's event time is {ahead} ms after its Kafka timestamp; max_skew is {limit} ms")]
     Skewed {
         /// How much later.
         ahead: Millis,

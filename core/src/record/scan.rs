@@ -92,17 +92,8 @@ impl Found {
 }
 
 /// Validates `bytes` (valid UTF-8) and fills `found.slots`; objects and arrays may nest `max_depth` deep.
-pub(super) fn scan(
-    bytes: &[u8],
-    trie: &Trie,
-    max_depth: usize,
-    found: &mut Found,
-) -> Result<Scanned, Fault> {
-    let Found {
-        slots,
-        frames,
-        name,
-    } = found;
+pub(super) fn scan(bytes: &[u8], trie: &Trie, max_depth: usize, found: &mut Found) -> Result<Scanned, Fault> {
+    let Found { slots, frames, name } = found;
     slots.clear();
     slots.resize(trie.len(), Slot::Missing);
     frames.clear();
@@ -195,11 +186,7 @@ pub(super) fn scan(
 /// What the valid value from `start` to before `end` is.
 fn scanned(bytes: &[u8], start: usize, end: usize, conflict: Option<NodeId>) -> Scanned {
     match bytes.get(start) {
-        Some(b'{') => Scanned::Object {
-            close: end - 1,
-            empty: skip_space(bytes, start + 1) == end - 1,
-            conflict,
-        },
+        Some(b'{') => Scanned::Object { close: end - 1, empty: skip_space(bytes, start + 1) == end - 1, conflict },
         Some(b'"') => Scanned::Text(start + 1, end - 1),
         _ => Scanned::Other,
     }
@@ -295,10 +282,7 @@ mod tests {
         check("{}", [None; 3]);
         check(r#"{"a":"x","c":1.50}"#, [Some("x"), None, Some("1.50")]);
         check(r#"{"a":{"b":true},"c":null}"#, [None, Some("true"), None]);
-        check(
-            r#" { "c" : [ 1 , { "a" : 2 } ] , "a" : "" } "#,
-            [Some(""), None, None],
-        );
+        check(r#" { "c" : [ 1 , { "a" : 2 } ] , "a" : "" } "#, [Some(""), None, None]);
         check(r#"{"\u0061":"\u0078\n"}"#, [Some("x\n"), None, None]);
         check(r#"{"x":{"a":1,"c":2},"b":3,"y":[{"a":1}]}"#, [None; 3]);
     }
@@ -317,13 +301,7 @@ mod tests {
 
     #[test]
     fn what_a_record_is() {
-        let object = |close, empty| {
-            Ok(Scanned::Object {
-                close,
-                empty,
-                conflict: None,
-            })
-        };
+        let object = |close, empty| Ok(Scanned::Object { close, empty, conflict: None });
         for (text, expected) in [
             ("{}", object(1, true)),
             (" { \n} ", object(4, true)),

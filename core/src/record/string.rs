@@ -19,10 +19,7 @@ pub(super) struct Body {
 pub(super) fn body(bytes: &[u8], mut at: usize) -> Result<Body, usize> {
     at = special(bytes, at);
     if bytes.get(at) == Some(&b'"') {
-        return Ok(Body {
-            end: at,
-            escaped: false,
-        });
+        return Ok(Body { end: at, escaped: false });
     }
     body_with_escapes(bytes, at)
 }
@@ -32,10 +29,7 @@ fn body_with_escapes(bytes: &[u8], mut at: usize) -> Result<Body, usize> {
     loop {
         match bytes.get(at) {
             Some(b'"') => {
-                return Ok(Body {
-                    end: at,
-                    escaped: true,
-                });
+                return Ok(Body { end: at, escaped: true });
             }
             Some(b'\\') => at = special(bytes, escape(bytes, at)?.1),
             _ => return Err(at),
@@ -153,10 +147,7 @@ mod tests {
             ("", Ok("")),
             ("a", Ok("a")),
             ("exactly8", Ok("exactly8")),
-            (
-                "more than sixteen bytes é 😀",
-                Ok("more than sixteen bytes é 😀"),
-            ),
+            ("more than sixteen bytes é 😀", Ok("more than sixteen bytes é 😀")),
             (r#"\"\\\/\b\f\n\r\t"#, Ok("\"\\/\u{8}\u{c}\n\r\t")),
             (r"\u0041\u00e9\u20AC\u0000", Ok("Aé€\0")),
             (r"\ud83d\ude00 x", Ok("😀 x")),

@@ -94,9 +94,7 @@ fn offset_minutes(mut rest: &[u8]) -> Option<i64> {
 fn digits(rest: &mut &[u8], n: usize) -> Option<i64> {
     let (text, tail) = rest.split_at_checked(n)?;
     *rest = tail;
-    text.iter().try_fold(0, |value, b| {
-        b.is_ascii_digit().then(|| value * 10 + i64::from(b - b'0'))
-    })
+    text.iter().try_fold(0, |value, b| b.is_ascii_digit().then(|| value * 10 + i64::from(b - b'0')))
 }
 
 /// Takes one byte if it is among `any`.
@@ -168,11 +166,7 @@ mod tests {
             ("2026-11-23T01:27:44.758Z", Auto, Some(1_795_397_264_758)),
             ("1995-07-01T00:00:01Z", Auto, None),
         ] {
-            assert_eq!(
-                event_time(text.as_bytes(), format),
-                expected,
-                "{text} as {format:?}"
-            );
+            assert_eq!(event_time(text.as_bytes(), format), expected, "{text} as {format:?}");
         }
     }
 
@@ -224,11 +218,7 @@ mod tests {
         for year in 1970..2400 {
             for month in 1..=12 {
                 for day in 1..=days_in_month(year, month) {
-                    assert_eq!(
-                        days_from_civil(year, month, day),
-                        expected,
-                        "{year}-{month}-{day}"
-                    );
+                    assert_eq!(days_from_civil(year, month, day), expected, "{year}-{month}-{day}");
                     expected += 1;
                 }
             }

@@ -74,30 +74,23 @@ impl Transform {
     pub fn new(pipeline: &Pipeline) -> Self {
         let mut summed: Vec<&FieldPath> = Vec::new();
         for measure in pipeline.detectors.iter().flat_map(|d| &d.measures) {
-            if let Measure::Sum(Operand::Field(path)) | Measure::Ratio(Operand::Field(path)) =
-                measure
+            if let Measure::Sum(Operand::Field(path)) | Measure::Ratio(Operand::Field(path)) = measure
                 && !summed.contains(&path)
             {
                 summed.push(path);
             }
         }
         let flagged = pipeline.flags.iter().map(|group| &group.field);
-        let fields = flagged
-            .chain(summed.iter().copied())
-            .chain([&pipeline.timestamp.field]);
+        let fields = flagged.chain(summed.iter().copied()).chain([&pipeline.timestamp.field]);
         let trie = Trie::new(fields, pipeline.flag_names().chain([METADATA]));
         // Every field asked for is in the trie; one that were not would be missing from every record.
         let number = |path: &FieldPath| trie.number(path).unwrap_or(usize::MAX);
         let name = serde_json::Value::from(pipeline.name.as_str());
         Self {
-            groups: (pipeline.flags.iter())
-                .map(|group| Group::new(group, number(&group.field)))
-                .collect(),
+            groups: (pipeline.flags.iter()).map(|group| Group::new(group, number(&group.field))).collect(),
             timestamp: pipeline.timestamp.clone(),
             timestamp_field: number(&pipeline.timestamp.field),
-            numbers: (summed.into_iter())
-                .map(|path| (path.clone(), number(path)))
-                .collect(),
+            numbers: (summed.into_iter()).map(|path| (path.clone(), number(path))).collect(),
             metadata: format!(r#","{METADATA}":{{"pipeline":{name},"event_time":"#).into_bytes(),
             max_record_bytes: pipeline.max_record_bytes,
             max_depth: pipeline.max_depth,
@@ -127,14 +120,7 @@ impl Transform {
         scratch: &'s mut Scratch,
     ) -> Result<Enriched<'s>, Reject> {
         let record = record.ok_or(Reject::Tombstone)?;
-        let Scratch {
-            found,
-            inner,
-            text,
-            out,
-            flags,
-            numbers,
-        } = scratch;
+        let Scratch { found, inner, text, out, flags, numbers } = scratch;
         let (source, object) = self.object(record, inner, found)?;
         if let Some(node) = object.conflict {
             return Err(Reject::NameConflict(self.trie.name(node)));
@@ -164,12 +150,7 @@ impl Transform {
         if object.empty {
             out.remove(added);
         }
-        Ok(Enriched {
-            event_time,
-            bytes: out,
-            flags,
-            numbers,
-        })
+        Ok(Enriched { event_time, bytes: out, flags, numbers })
     }
 
     /// Validates the record and finds its object: the record itself, or what is inside its JSON string,
@@ -181,17 +162,12 @@ impl Transform {
         found: &mut Found,
     ) -> Result<(&'a [u8], Object), Reject> {
         if record.len() > self.max_record_bytes {
-            return Err(Reject::TooLarge {
-                bytes: record.len(),
-                limit: self.max_record_bytes,
-            });
+            return Err(Reject::TooLarge { bytes: record.len(), limit: self.max_record_bytes });
         }
         if !record.is_ascii()
             && let Err(error) = std::str::from_utf8(record)
         {
-            return Err(Reject::InvalidUtf8 {
-                at: error.valid_up_to(),
-            });
+            return Err(Reject::InvalidUtf8 { at: error.valid_up_to() });
         }
         let (source, scanned) = match self.scan(record, false, found)? {
             Scanned::Text(start, end) => {
@@ -204,18 +180,7 @@ impl Transform {
             scanned => (record, scanned),
         };
         match scanned {
-            Scanned::Object {
-                close,
-                empty,
-                conflict,
-            } => Ok((
-                source,
-                Object {
-                    close,
-                    empty,
-                    conflict,
-                },
-            )),
+            Scanned::Object { close, empty, conflict } => Ok((source, Object { close, empty, conflict })),
             Scanned::Text(..) | Scanned::Other => Err(Reject::NotAnObject),
         }
     }
@@ -223,26 +188,15 @@ impl Transform {
     fn scan(&self, bytes: &[u8], in_string: bool, found: &mut Found) -> Result<Scanned, Reject> {
         scan(bytes, &self.trie, self.max_depth, found).map_err(|fault| match fault {
             Fault::Syntax(at) => Reject::Syntax { at, in_string },
-            Fault::Depth => Reject::TooDeep {
-                limit: self.max_depth,
-            },
+            Fault::Depth => Reject::TooDeep { limit: self.max_depth },
         })
     }
 
     /// The record's own time, if it has one that can be believed.
-    fn event_time(
-        &self,
-        source: &[u8],
-        kafka_ms: Millis,
-        found: &Found,
-        text: &mut Vec<u8>,
-    ) -> Result<Millis, Reject> {
-        let literal = found
-            .slot(self.timestamp_field)
-            .text(source, text)
-            .ok_or(Reject::NoTimestamp)?;
-        let event_time = time::event_time(literal, self.timestamp.format)
-            .ok_or_else(|| Reject::BadTimestamp(excerpt(literal)))?;
+    fn event_time(&self, source: &[u8], kafka_ms: Millis, found: &Found, text: &mut Vec<u8>) -> Result<Millis, Reject> {
+        let literal = found.slot(self.timestamp_field).text(source, text).ok_or(Reject::NoTimestamp)?;
+        let event_time =
+            time::event_time(literal, self.timestamp.format).ok_or_else(|| Reject::BadTimestamp(excerpt(literal)))?;
         let limit = self.timestamp.max_skew;
         let ahead = event_time.saturating_sub(kafka_ms);
         if kafka_ms >= 0 && ahead > limit {

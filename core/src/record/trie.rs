@@ -46,10 +46,7 @@ impl Trie {
         let mut sorted: Vec<FieldPath> = fields.into_iter().cloned().collect();
         sorted.sort();
         sorted.dedup();
-        let mut trie = Self {
-            nodes: vec![Node::default()],
-            fields: Vec::new(),
-        };
+        let mut trie = Self { nodes: vec![Node::default()], fields: Vec::new() };
         trie.nodes[0].fields = 0..sorted.len();
         for (number, path) in sorted.iter().enumerate() {
             let mut node = ROOT;
@@ -74,10 +71,7 @@ impl Trie {
             return known;
         }
         let new = self.nodes.len() as NodeId;
-        self.nodes.push(Node {
-            fields: field..field,
-            ..Node::default()
-        });
+        self.nodes.push(Node { fields: field..field, ..Node::default() });
         let parent = &mut self.nodes[node as usize];
         parent.filter |= bit(name.as_bytes());
         parent.children.push((name.as_bytes().into(), new));
@@ -116,9 +110,7 @@ impl Trie {
     /// The numbers of the fields at and below this member.
     #[inline]
     pub fn fields(&self, node: NodeId) -> Range<usize> {
-        self.nodes
-            .get(node as usize)
-            .map_or(0..0, |n| n.fields.clone())
+        self.nodes.get(node as usize).map_or(0..0, |n| n.fields.clone())
     }
 
     /// A record must not have this member.
@@ -130,9 +122,7 @@ impl Trie {
     /// The name of a top-level member; empty for any other node.
     pub fn name(&self, node: NodeId) -> String {
         let top = self.nodes[ROOT as usize].children.iter();
-        top.filter(|(_, child)| *child == node)
-            .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
-            .collect()
+        top.filter(|(_, child)| *child == node).map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect()
     }
 }
 
@@ -151,16 +141,13 @@ mod tests {
     use super::*;
 
     fn walk(trie: &Trie, names: &[&str]) -> NodeId {
-        names
-            .iter()
-            .fold(ROOT, |node, name| trie.child(node, name.as_bytes()))
+        names.iter().fold(ROOT, |node, name| trie.child(node, name.as_bytes()))
     }
 
     #[test]
     fn fields_below_a_member_are_one_range() {
-        let paths: Vec<FieldPath> = ["b", "a.y", "c.d.e", "a", "a.x.z", "a.x", "b"]
-            .map(|p| p.parse().unwrap())
-            .to_vec();
+        let paths: Vec<FieldPath> =
+            ["b", "a.y", "c.d.e", "a", "a.x.z", "a.x", "b"].map(|p| p.parse().unwrap()).to_vec();
         let trie = Trie::new(&paths, ["flag", "b"]);
         // In order: a, a.x, a.x.z, a.y, b, c.d.e
         assert_eq!(trie.len(), 6);

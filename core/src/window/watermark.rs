@@ -56,7 +56,8 @@ mod tests {
     #[test]
     fn the_slowest_active_partition_decides() {
         // Marks as (partition, of how many, time, idle), then the watermark expected.
-        let cases: [(&[(i32, i32, Option<i64>, bool)], Option<i64>); 9] = [
+        type Case<'a> = (&'a [(i32, i32, Option<i64>, bool)], Option<i64>);
+        let cases: [Case; 9] = [
             (&[], None),
             (&[(0, 2, Some(5), false)], None),
             (&[(0, 2, Some(5), false), (1, 2, Some(3), false)], Some(3)),

@@ -17,12 +17,7 @@ enum Rate {
 
 /// Three days of `series` seeds; the rates are those of the last two.
 fn check(law: Law, mean: f64, rhythm: f64, window: i64, series: u64, rate: Rate) {
-    let traffic = Traffic {
-        law,
-        mean,
-        rhythm,
-        window,
-    };
+    let traffic = Traffic { law, mean, rhythm, window };
     let (mut windows, mut at_50, mut at_75) = (0, 0, 0);
     for seed in 0..series {
         let (mut model, mut rng) = traffic.learned(seed, DAY);
@@ -32,8 +27,7 @@ fn check(law: Law, mean: f64, rhythm: f64, window: i64, series: u64, rate: Rate)
         at_75 += reaching(&verdicts, 75.0);
     }
     let (due_50, due_75) = (windows as f64 * P50, windows as f64 * P75);
-    let what =
-        format!("{traffic:?}: {at_50} at 50 (due {due_50:.1}), {at_75} at 75 (due {due_75:.1})");
+    let what = format!("{traffic:?}: {at_50} at 50 (due {due_50:.1}), {at_75} at 75 (due {due_75:.1})");
     assert!(at_50 as f64 <= 2.0 * due_50, "{what}");
     // Of so few, twice what is due and three standard errors.
     let most_75 = 2.0 * due_75 + 3.0 * (2.0 * due_75).sqrt();
@@ -87,12 +81,7 @@ fn ordinary_shares_and_amounts_score_no_more_often_than_documented() {
 #[test]
 fn two_days_from_nothing_have_hardly_an_alarm() {
     for mean in [0.05, 0.2, 1.0, 50.0] {
-        let traffic = Traffic {
-            law: Law::Poisson,
-            mean,
-            rhythm: 3.0,
-            window: 10_000,
-        };
+        let traffic = Traffic { law: Law::Poisson, mean, rhythm: 3.0, window: 10_000 };
         let mut alarms = 0;
         for seed in 100..110 {
             let mut rng = StdRng::seed_from_u64(seed);

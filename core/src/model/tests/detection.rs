@@ -7,20 +7,13 @@ use crate::model::{LEARNING, Model};
 const WINDOW: i64 = 10_000;
 
 fn traffic(law: Law, mean: f64) -> Traffic {
-    Traffic {
-        law,
-        mean,
-        rhythm: 3.0,
-        window: WINDOW,
-    }
+    Traffic { law, mean, rhythm: 3.0, window: WINDOW }
 }
 
 /// The score of one value of 50 records after two days, at midnight's mean.
 fn score(law: Law, mean: f64, value: f64, count: u64) -> f64 {
     let (mut model, _) = traffic(law, mean).learned(7, 2 * DAY);
-    model
-        .observe(&point(BEGIN + 2 * DAY, WINDOW, value, count))
-        .score
+    model.observe(&point(BEGIN + 2 * DAY, WINDOW, value, count)).score
 }
 
 #[test]
@@ -51,10 +44,7 @@ fn bursts_and_drops_score_and_ordinary_values_do_not() {
         (Law::Normal(0.1), 1000.0, 1100.0, 0.0, 30.0),
     ] {
         let score = score(law, mean, value, 50);
-        assert!(
-            (low..=high).contains(&score),
-            "{law:?} mean {mean}, value {value}: {score}"
-        );
+        assert!((low..=high).contains(&score), "{law:?} mean {mean}, value {value}: {score}");
     }
 }
 
@@ -67,19 +57,12 @@ fn the_same_share_of_more_records_says_more() {
 
 #[test]
 fn little_learned_does_not_scream() {
-    for (kind, usual, odd) in [
-        (Kind::Count, 50.0, 500.0),
-        (Kind::Amount, 50.0, 500.0),
-        (Kind::Share, 0.0, 1.0),
-    ] {
+    for (kind, usual, odd) in [(Kind::Count, 50.0, 500.0), (Kind::Amount, 50.0, 500.0), (Kind::Share, 0.0, 1.0)] {
         let mut model = Model::new(kind);
         for i in 0..i64::from(LEARNING) {
             let value = if i % 7 == 5 { odd } else { usual };
             let verdict = model.observe(&point(BEGIN + i * WINDOW, WINDOW, value, 50));
-            assert!(
-                verdict.learning && verdict.score == 0.0,
-                "{kind:?} window {i}"
-            );
+            assert!(verdict.learning && verdict.score == 0.0, "{kind:?} window {i}");
             assert!(verdict.confidence < 0.5);
         }
         let next = point(BEGIN + i64::from(LEARNING) * WINDOW, WINDOW, usual, 50);
@@ -97,24 +80,12 @@ fn a_burst_does_not_drag_the_baseline() {
         let before = model.clone().observe(&traffic.point(&mut rng, from));
         for i in 0..30 {
             let verdict = model.observe(&point(from + i * WINDOW, WINDOW, burst, 50));
-            assert!(
-                verdict.score >= 90.0,
-                "mean {mean}, burst window {i}: {verdict:?}"
-            );
+            assert!(verdict.score >= 90.0, "mean {mean}, burst window {i}: {verdict:?}");
         }
-        let after = model
-            .clone()
-            .observe(&traffic.point(&mut rng, from + 30 * WINDOW));
-        assert!(
-            (after.expected / before.expected - 1.0).abs() < 0.1,
-            "{before:?} {after:?}"
-        );
+        let after = model.clone().observe(&traffic.point(&mut rng, from + 30 * WINDOW));
+        assert!((after.expected / before.expected - 1.0).abs() < 0.1, "{before:?} {after:?}");
         let rest = traffic.run(&mut model, &mut rng, from + 30 * WINDOW, DAY);
-        assert!(
-            reaching(&rest, 75.0) <= 1,
-            "mean {mean}: {}",
-            reaching(&rest, 75.0)
-        );
+        assert!(reaching(&rest, 75.0) <= 1, "mean {mean}: {}", reaching(&rest, 75.0));
     }
 }
 
@@ -126,10 +97,7 @@ fn a_lasting_new_level_is_accepted() {
         let later = traffic(Law::Poisson, new);
         let from = BEGIN + 2 * DAY;
         let first = later.run(&mut model, &mut rng, from, HOUR / 4);
-        assert!(
-            reaching(&first, 75.0) > first.len() * 9 / 10,
-            "{old} to {new}"
-        );
+        assert!(reaching(&first, 75.0) > first.len() * 9 / 10, "{old} to {new}");
         later.run(&mut model, &mut rng, from + HOUR / 4, HOUR);
         let rest = later.run(&mut model, &mut rng, from + 2 * HOUR, DAY);
         let alarms = reaching(&rest, 75.0);
@@ -174,25 +142,14 @@ fn silence_is_learned() {
 /// Night is not an anomaly by day, nor day by night: the hour counts.
 #[test]
 fn the_hour_of_the_day_counts() {
-    let traffic = Traffic {
-        law: Law::Poisson,
-        mean: 100.0,
-        rhythm: 9.0,
-        window: 60_000,
-    };
+    let traffic = Traffic { law: Law::Poisson, mean: 100.0, rhythm: 9.0, window: 60_000 };
     let (model, _) = traffic.learned(11, 3 * DAY);
     let (day, night) = (BEGIN + 3 * DAY + 6 * HOUR, BEGIN + 3 * DAY + 18 * HOUR);
-    for (start, value, low, high) in [
-        (day, 300.0, 0.0, 40.0),
-        (day, 33.0, 90.0, 100.0),
-        (night, 33.0, 0.0, 40.0),
-        (night, 300.0, 90.0, 100.0),
-    ] {
+    for (start, value, low, high) in
+        [(day, 300.0, 0.0, 40.0), (day, 33.0, 90.0, 100.0), (night, 33.0, 0.0, 40.0), (night, 300.0, 90.0, 100.0)]
+    {
         // The model saw nothing since midnight: its slots alone know the hour.
         let verdict = model.clone().observe(&point(start, 60_000, value, 50));
-        assert!(
-            (low..=high).contains(&verdict.score),
-            "{value}: {verdict:?}"
-        );
+        assert!((low..=high).contains(&verdict.score), "{value}: {verdict:?}");
     }
 }

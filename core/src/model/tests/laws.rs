@@ -36,13 +36,7 @@ fn count() -> impl Strategy<Value = u64> {
 /// Mostly the next window; sometimes anywhere.
 fn hostile() -> impl Strategy<Value = Vec<Point>> {
     let start = prop_oneof![6 => Just(None), 1 => any::<i64>().prop_map(Some)];
-    let window = prop_oneof![
-        Just(1_000i64),
-        Just(10_000),
-        Just(60_000),
-        Just(DAY),
-        any::<i64>()
-    ];
+    let window = prop_oneof![Just(1_000i64), Just(10_000), Just(60_000), Just(DAY), any::<i64>()];
     let point = (start, value(), count(), any::<u8>());
     (window, prop::collection::vec(point, 1..120)).prop_map(|(window, points)| {
         let mut at = BEGIN;
@@ -51,13 +45,7 @@ fn hostile() -> impl Strategy<Value = Vec<Point>> {
             .into_iter()
             .map(|(start, value, count, luck)| {
                 at = start.unwrap_or(at.saturating_add(step));
-                Point {
-                    start: at,
-                    window,
-                    value,
-                    count,
-                    trusted: luck > 5,
-                }
+                Point { start: at, window, value, count, trusted: luck > 5 }
             })
             .collect()
     })
@@ -177,12 +165,7 @@ fn the_band_is_where_the_score_is_that_of_a_thousandth() {
         (Law::MixedShare(50_000, 0.05), 0.2),
         (Law::Normal(0.1), 500.0),
     ] {
-        let traffic = Traffic {
-            law,
-            mean,
-            rhythm: 1.0,
-            window: 10_000,
-        };
+        let traffic = Traffic { law, mean, rhythm: 1.0, window: 10_000 };
         let (model, _) = traffic.learned(1, DAY);
         let n = match law {
             Law::Share(n) | Law::MixedShare(n, _) => n,
@@ -194,21 +177,10 @@ fn the_band_is_where_the_score_is_that_of_a_thousandth() {
             Kind::Share => 1.0 / n as f64,
             _ => 1.0,
         };
-        for (inside, outside) in [
-            (band.lower, band.lower - unit),
-            (band.upper, band.upper + unit),
-        ] {
-            assert!(
-                at(inside).score <= 50.0,
-                "{law:?} {band:?}: {}",
-                at(inside).score
-            );
+        for (inside, outside) in [(band.lower, band.lower - unit), (band.upper, band.upper + unit)] {
+            assert!(at(inside).score <= 50.0, "{law:?} {band:?}: {}", at(inside).score);
             if outside >= 0.0 {
-                assert!(
-                    at(outside).score >= 40.0,
-                    "{law:?} {band:?}: {}",
-                    at(outside).score
-                );
+                assert!(at(outside).score >= 40.0, "{law:?} {band:?}: {}", at(outside).score);
             }
         }
     }

@@ -73,16 +73,8 @@ impl Traffic {
     }
 
     /// Runs the model over windows from `from` on and gives the verdicts.
-    pub(super) fn run(
-        &self,
-        model: &mut Model,
-        rng: &mut StdRng,
-        from: Millis,
-        span: Millis,
-    ) -> Vec<Verdict> {
-        (0..span / self.window)
-            .map(|i| model.observe(&self.point(rng, from + i * self.window)))
-            .collect()
+    pub(super) fn run(&self, model: &mut Model, rng: &mut StdRng, from: Millis, span: Millis) -> Vec<Verdict> {
+        (0..span / self.window).map(|i| model.observe(&self.point(rng, from + i * self.window))).collect()
     }
 
     /// A model after this span of the traffic, and the generator to go on with.
@@ -95,13 +87,7 @@ impl Traffic {
 }
 
 pub(super) fn point(start: Millis, window: Millis, value: f64, count: u64) -> Point {
-    Point {
-        start,
-        window,
-        value,
-        count,
-        trusted: true,
-    }
+    Point { start, window, value, count, trusted: true }
 }
 
 /// Windows that score at least this.

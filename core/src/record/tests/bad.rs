@@ -8,17 +8,11 @@ use crate::testing::{START, waf};
 const LIMIT: usize = 1 << 20;
 
 fn syntax(at: usize) -> Reject {
-    Reject::Syntax {
-        at,
-        in_string: false,
-    }
+    Reject::Syntax { at, in_string: false }
 }
 
 fn inner_syntax(at: usize) -> Reject {
-    Reject::Syntax {
-        at,
-        in_string: true,
-    }
+    Reject::Syntax { at, in_string: true }
 }
 
 fn bad_time(text: &str) -> Reject {
@@ -48,13 +42,7 @@ fn bad_records_are_rejected_with_the_reason() {
         (b"{\"x\":NaN}", syntax(5)),
         (b"{\"x\":1795399664758}\xff", Reject::InvalidUtf8 { at: 19 }),
         (b"{\"x\":\"\xed\xa0\x80\"}", Reject::InvalidUtf8 { at: 6 }),
-        (
-            large.as_bytes(),
-            Reject::TooLarge {
-                bytes: large.len(),
-                limit: LIMIT,
-            },
-        ),
+        (large.as_bytes(), Reject::TooLarge { bytes: large.len(), limit: LIMIT }),
         (deep.as_bytes(), Reject::TooDeep { limit: 128 }),
         (deep_objects.as_bytes(), Reject::TooDeep { limit: 128 }),
         (b"[]", Reject::NotAnObject),
@@ -71,32 +59,17 @@ fn bad_records_are_rejected_with_the_reason() {
         (b"\"{}\"", Reject::NoTimestamp),
         (b"{\"timestamp\":null}", Reject::NoTimestamp),
         (b"{\"timestamp\":{}}", Reject::NoTimestamp),
-        (
-            b"{\"timestamp\":1795399664758,\"timestamp\":[1795399664758]}",
-            Reject::NoTimestamp,
-        ),
-        (
-            b"{\"x\":{\"timestamp\":1795399664758}}",
-            Reject::NoTimestamp,
-        ),
+        (b"{\"timestamp\":1795399664758,\"timestamp\":[1795399664758]}", Reject::NoTimestamp),
+        (b"{\"x\":{\"timestamp\":1795399664758}}", Reject::NoTimestamp),
         (b"{\"timestamp\":true}", bad_time("true")),
         (b"{\"timestamp\":\"\"}", bad_time("")),
         (b"{\"timestamp\":0}", bad_time("0")),
         (b"{\"timestamp\":-1}", bad_time("-1")),
         (b"{\"timestamp\":1e999}", bad_time("1e999")),
-        (
-            b"{\"timestamp\":99999999999999999999999}",
-            bad_time("99999999999999999999999"),
-        ),
-        (
-            b"{\"timestamp\":\"\\u0079esterday\"}",
-            bad_time("yesterday"),
-        ),
+        (b"{\"timestamp\":99999999999999999999999}", bad_time("99999999999999999999999")),
+        (b"{\"timestamp\":\"\\u0079esterday\"}", bad_time("yesterday")),
         (long_time.as_bytes(), bad_time(&"é".repeat(40))),
-        (
-            b"{\"timestamp\":1795399664758,\"K_action\":1}",
-            conflict("K_action"),
-        ),
+        (b"{\"timestamp\":1795399664758,\"K_action\":1}", conflict("K_action")),
         (b"{\"uncommon_method\":null}", conflict("uncommon_method")),
         (b"{\"\\u006futlier\":{}}", conflict("outlier")),
         (b"\"{\\\"outlier\\\":{}}\"", conflict("outlier")),
@@ -113,10 +86,7 @@ fn bad_records_are_rejected_with_the_reason() {
         let next = transform.apply(Some(good.as_bytes()), KAFKA, &none, &mut scratch);
         assert_eq!(next.map(|e| e.event_time), Ok(START), "after {shown}");
     }
-    assert_eq!(
-        transform.apply(None, KAFKA, &none, &mut scratch),
-        Err(Reject::Tombstone)
-    );
+    assert_eq!(transform.apply(None, KAFKA, &none, &mut scratch), Err(Reject::Tombstone));
 }
 
 #[test]
@@ -125,12 +95,7 @@ fn a_record_of_the_limit_passes() {
     let record = format!("{head}{}\"}}", "x".repeat(LIMIT - head.len() - 2));
     assert_eq!(record.len(), LIMIT);
     let mut scratch = Scratch::default();
-    let got = Transform::new(&waf()).apply(
-        Some(record.as_bytes()),
-        KAFKA,
-        &Anomalies::default(),
-        &mut scratch,
-    );
+    let got = Transform::new(&waf()).apply(Some(record.as_bytes()), KAFKA, &Anomalies::default(), &mut scratch);
     assert!(got.is_ok());
 }
 
@@ -149,12 +114,7 @@ fn skew_is_measured_against_the_kafka_timestamp() {
         (-1, Ok(START)),
     ] {
         let mut scratch = Scratch::default();
-        let got = transform.apply(
-            Some(record.as_bytes()),
-            kafka_ms,
-            &Anomalies::default(),
-            &mut scratch,
-        );
+        let got = transform.apply(Some(record.as_bytes()), kafka_ms, &Anomalies::default(), &mut scratch);
         assert_eq!(got.map(|e| e.event_time), expected, "{kafka_ms}");
     }
 }
@@ -169,28 +129,15 @@ fn the_format_decides_what_a_time_is() {
         ("1795399664", TimeFormat::EpochMillis, None),
         ("1795399664758", TimeFormat::EpochSeconds, None),
         ("1795399664758", TimeFormat::Iso8601, None),
-        (
-            "\"2026-11-23T03:07:44.758+01:00\"",
-            TimeFormat::Iso8601,
-            Some(START),
-        ),
+        ("\"2026-11-23T03:07:44.758+01:00\"", TimeFormat::Iso8601, Some(START)),
         ("\"2026-11-23 02:07:44.758\"", TimeFormat::Auto, Some(START)),
     ] {
         let mut pipeline = waf();
         pipeline.timestamp.format = format;
         let record = format!("{{\"timestamp\":{value}}}");
         let mut scratch = Scratch::default();
-        let got = Transform::new(&pipeline).apply(
-            Some(record.as_bytes()),
-            KAFKA,
-            &Anomalies::default(),
-            &mut scratch,
-        );
-        assert_eq!(
-            got.ok().map(|e| e.event_time),
-            expected,
-            "{value} as {format:?}"
-        );
+        let got = Transform::new(&pipeline).apply(Some(record.as_bytes()), KAFKA, &Anomalies::default(), &mut scratch);
+        assert_eq!(got.ok().map(|e| e.event_time), expected, "{value} as {format:?}");
     }
 }
 
@@ -198,25 +145,14 @@ fn the_format_decides_what_a_time_is() {
 fn reasons_are_sentences() {
     for (reject, code, sentence) in [
         (syntax(7), "syntax", "the record is not JSON at byte 7"),
-        (
-            inner_syntax(7),
-            "syntax",
-            "the record is not JSON at byte 7 of the text inside its JSON string",
-        ),
+        (inner_syntax(7), "syntax", "the record is not JSON at byte 7 of the text inside its JSON string"),
         (
             conflict("K_x"),
             "name-conflict",
             "the record already has a member \"K_x\", which is to be added; rename the flag",
         ),
-        (
-            Reject::Tombstone,
-            "tombstone",
-            "the record has no value (a tombstone)",
-        ),
+        (Reject::Tombstone, "tombstone", "the record has no value (a tombstone)"),
     ] {
-        assert_eq!(
-            (reject.code(), reject.to_string().as_str()),
-            (code, sentence)
-        );
+        assert_eq!((reject.code(), reject.to_string().as_str()), (code, sentence));
     }
 }

@@ -13,20 +13,11 @@ fn flags_of(members: &str, index: usize) -> (u8, u8) {
     let mut scratch = Scratch::default();
     let transform = Transform::new(&waf());
     let enriched = transform
-        .apply(
-            Some(record.as_bytes()),
-            KAFKA,
-            &Anomalies::default(),
-            &mut scratch,
-        )
+        .apply(Some(record.as_bytes()), KAFKA, &Anomalies::default(), &mut scratch)
         .unwrap_or_else(|reject| panic!("{record}: {reject}"));
     let value: Value = serde_json::from_slice(enriched.bytes).unwrap();
     for (name, flag) in waf().flag_names().zip(enriched.flags) {
-        assert_eq!(
-            value[name],
-            Value::from(u8::from(*flag)),
-            "{name} of {record}"
-        );
+        assert_eq!(value[name], Value::from(u8::from(*flag)), "{name} of {record}");
     }
     let (good, bad) = (enriched.flags[index * 2], enriched.flags[index * 2 + 1]);
     (u8::from(good), u8::from(bad))
@@ -52,36 +43,16 @@ fn every_value_of_the_table() {
     const GOOD: (u8, u8) = (1, 0);
     const BAD: (u8, u8) = (0, 1);
     const NEITHER: (u8, u8) = (0, 0);
-    check(
-        0,
-        r#""ALLOW" "CAPTCHA" "Challenge" "Count" "\u0041LLOW""#,
-        GOOD,
-    );
+    check(0, r#""ALLOW" "CAPTCHA" "Challenge" "Count" "\u0041LLOW""#, GOOD);
     check(0, r#""BLOCK" "BL\u004fCK""#, BAD);
-    check(
-        0,
-        r#""allow" "block" "" "X" 1 true null {} [] ["BLOCK"] {"action":"BLOCK"}"#,
-        NEITHER,
-    );
+    check(0, r#""allow" "block" "" "X" 1 true null {} [] ["BLOCK"] {"action":"BLOCK"}"#, NEITHER);
     check(1, r#""ALB" "APIGW" "APPSYNC" "CF""#, GOOD);
-    check(
-        1,
-        r#""-" "" "alb" "EC2" 0 -1 false null {} [] ["ALB"]"#,
-        BAD,
-    );
+    check(1, r#""-" "" "alb" "EC2" 0 -1 false null {} [] ["ALB"]"#, BAD);
     check(2, r#"200 202 307 308 299 300 "200" "308" 399"#, GOOD);
     check(2, r#"403 404 502 504 400 599 "404""#, BAD);
-    check(
-        2,
-        r#"100 600 0 -404 4040 404.0 4e2 40 "4xx" "" true null {} [404]"#,
-        NEITHER,
-    );
+    check(2, r#"100 600 0 -404 4040 404.0 4e2 40 "4xx" "" true null {} [404]"#, NEITHER);
     check(3, r#""US" "UK" "IN""#, GOOD);
-    check(
-        3,
-        r#""XX" "YY" "ZZ" "WW" "DE" "us" "" 1 true null {} ["US"]"#,
-        BAD,
-    );
+    check(3, r#""XX" "YY" "ZZ" "WW" "DE" "us" "" 1 true null {} ["US"]"#, BAD);
     check(4, r#""GET" "HEAD" "POST""#, GOOD);
     check(4, r#""DELETE""#, BAD);
     check(4, r#""PUT" "get" "" 7 false null {} ["GET"]"#, NEITHER);
@@ -99,32 +70,12 @@ fn missing_fields_and_other_shapes() {
         (r#""httpRequest":[{"country":"US"}]"#, 3, (0, 1)),
         (r#""country":"US""#, 3, (0, 1)),
         (r#""httpRequest":{"x":{"country":"US"}}"#, 3, (0, 1)),
-        (
-            r#""httpRequest":{"country":"XX","country":"US"}"#,
-            3,
-            (1, 0),
-        ),
-        (
-            r#""httpRequest":{"country":"US"},"httpRequest":{"httpMethod":"GET"}"#,
-            3,
-            (0, 1),
-        ),
-        (
-            r#""httpRequest":{"country":"US"},"httpRequest":{"httpMethod":"GET"}"#,
-            4,
-            (1, 0),
-        ),
-        (
-            r#""httpRequest":{"country":"US"},"httpReque\u0073t":null"#,
-            3,
-            (0, 1),
-        ),
+        (r#""httpRequest":{"country":"XX","country":"US"}"#, 3, (1, 0)),
+        (r#""httpRequest":{"country":"US"},"httpRequest":{"httpMethod":"GET"}"#, 3, (0, 1)),
+        (r#""httpRequest":{"country":"US"},"httpRequest":{"httpMethod":"GET"}"#, 4, (1, 0)),
+        (r#""httpRequest":{"country":"US"},"httpReque\u0073t":null"#, 3, (0, 1)),
         (r#""action":"BLOCK","action":"ALLOW""#, 0, (1, 0)),
-        (
-            r#""x":{"action":"BLOCK"},"y":[{"action":"BLOCK"}]"#,
-            0,
-            (0, 0),
-        ),
+        (r#""x":{"action":"BLOCK"},"y":[{"action":"BLOCK"}]"#, 0, (0, 0)),
     ] {
         assert_eq!(flags_of(members, index), expected, "{members}");
     }
@@ -155,10 +106,7 @@ const NOTHING: &str = r#""K_action":0,"B_action":0,"K_source":0,"UNK_source":1,"
 #[test]
 fn what_is_spliced_in() {
     for (record, kept) in [
-        (
-            r#"{"timestamp":1795399664.758}"#,
-            r#"{"timestamp":1795399664.758,"#,
-        ),
+        (r#"{"timestamp":1795399664.758}"#, r#"{"timestamp":1795399664.758,"#),
         (
             "\n {\t\"timestamp\" : \"2026-11-23T02:07:44.758Z\" , \"é\\u00e9\":1e400,\"x\":1,\"x\":2 \r\n} \n",
             "\n {\t\"timestamp\" : \"2026-11-23T02:07:44.758Z\" , \"é\\u00e9\":1e400,\"x\":1,\"x\":2 \r\n,",
@@ -179,10 +127,9 @@ fn anomalies_follow_the_event_time() {
     let mut scratch = Scratch::default();
     let anomalies = Anomalies::new([("method", 91.0), ("action", 97.5)]);
     let record = format!("{{\"timestamp\":{START}}}");
-    let enriched = Transform::new(&waf())
-        .apply(Some(record.as_bytes()), KAFKA, &anomalies, &mut scratch)
-        .unwrap();
-    let tail = r#""outlier":{"pipeline":"waf","event_time":1795399664758,"anomalies":["action","method"],"score":97.5}}"#;
+    let enriched = Transform::new(&waf()).apply(Some(record.as_bytes()), KAFKA, &anomalies, &mut scratch).unwrap();
+    let tail =
+        r#""outlier":{"pipeline":"waf","event_time":1795399664758,"anomalies":["action","method"],"score":97.5}}"#;
     assert!(std::str::from_utf8(enriched.bytes).unwrap().ends_with(tail));
 }
 
@@ -191,37 +138,22 @@ fn numbers_are_those_of_the_summed_fields() {
     let mut pipeline = waf();
     let sum = |path: &str| Measure::Sum(Operand::Field(field(path)));
     pipeline.detectors[0].measures.push(sum("size"));
-    pipeline.detectors[3]
-        .measures
-        .extend([sum("http.ms"), sum("size")]);
+    pipeline.detectors[3].measures.extend([sum("http.ms"), sum("size")]);
     let transform = Transform::new(&pipeline);
     assert_eq!(transform.number_index(&field("size")), Some(0));
     assert_eq!(transform.number_index(&field("http.ms")), Some(1));
     assert_eq!(transform.number_index(&field("action")), None);
     let mut scratch = Scratch::default();
     for (members, expected) in [
-        (
-            r#""size":512,"http":{"ms":0.25}"#,
-            [Some(512_000_000), Some(250_000)],
-        ),
-        (
-            r#""size":"512","http":{"ms":"-1e-1"}"#,
-            [Some(512_000_000), Some(-100_000)],
-        ),
+        (r#""size":512,"http":{"ms":0.25}"#, [Some(512_000_000), Some(250_000)]),
+        (r#""size":"512","http":{"ms":"-1e-1"}"#, [Some(512_000_000), Some(-100_000)]),
         (r#""size":true,"http":{"ms":"1 ms"}"#, [None, None]),
         (r#""size":1e999,"http":{"ms":1e30}"#, [None, None]),
         (r#""size":null,"http":{"ms":[1]}"#, [None, None]),
         (r#""size":"\u0031","x":0"#, [Some(1_000_000), None]),
     ] {
         let record = format!("{{\"timestamp\":{START},{members}}}");
-        let enriched = transform
-            .apply(
-                Some(record.as_bytes()),
-                KAFKA,
-                &Anomalies::default(),
-                &mut scratch,
-            )
-            .unwrap();
+        let enriched = transform.apply(Some(record.as_bytes()), KAFKA, &Anomalies::default(), &mut scratch).unwrap();
         assert_eq!(enriched.numbers, expected, "{members}");
     }
 }

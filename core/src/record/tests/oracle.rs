@@ -42,17 +42,13 @@ fn plain(pipeline: &Pipeline, record: &[u8]) -> Plain {
         Ok(_) => return Plain::Rejected(&["not-an-object"]),
         Err(verdict) => return verdict,
     };
-    if pipeline
-        .flag_names()
-        .chain(["outlier"])
-        .any(|name| members.contains_key(name))
-    {
+    if pipeline.flag_names().chain(["outlier"]).any(|name| members.contains_key(name)) {
         return Plain::Rejected(&["name-conflict"]);
     }
     let Some(time) = scalar(members.get("timestamp")) else {
         return Plain::Rejected(&["no-timestamp"]);
     };
-    let Some(event_time) = time.parse().ok().and_then(plain_time) else {
+    let Some(event_time) = plain_number(&time).and_then(plain_time) else {
         return Plain::Rejected(&["bad-timestamp"]);
     };
     if event_time > KAFKA + pipeline.timestamp.max_skew {
@@ -80,25 +76,24 @@ fn scalar(value: Option<&Value>) -> Option<String> {
     }
 }
 
+/// A text is a number when it is one in JSON: not `30.`, nor `+30`, nor ` 30`.
+fn plain_number(text: &str) -> Option<f64> {
+    let bare = text.trim() == text;
+    serde_json::from_str(text).ok().filter(|_| bare)
+}
+
 fn plain_time(number: f64) -> Option<i64> {
     let plausible = 946_684_800_000.0..4_102_444_800_000.0;
     let ms = [number.round(), (number * 1000.0).round()];
-    ms.into_iter()
-        .find(|ms| plausible.contains(ms))
-        .map(|ms| ms as i64)
+    ms.into_iter().find(|ms| plausible.contains(ms)).map(|ms| ms as i64)
 }
 
 fn plain_flags(group: &FlagGroup, text: Option<&str>) -> (bool, bool) {
     let matches = |matchers: &[Matcher], text: &str| {
         matchers.iter().any(|matcher| match matcher {
             Matcher::Literal(literal) => literal == text,
-            Matcher::Class(class) => {
-                text.len() == 3
-                    && text
-                        .parse::<u16>()
-                        .is_ok_and(|n| n / 100 == u16::from(*class))
-            }
-            Matcher::Range(low, high) => text.parse::<f64>().is_ok_and(|n| *low <= n && n <= *high),
+            Matcher::Class(class) => text.len() == 3 && text.parse::<u16>().is_ok_and(|n| n / 100 == u16::from(*class)),
+            Matcher::Range(low, high) => plain_number(text).is_some_and(|n| *low <= n && n <= *high),
             Matcher::Prefix(prefix) => text.starts_with(prefix),
         })
     };
@@ -115,14 +110,8 @@ fn plain_flags(group: &FlagGroup, text: Option<&str>) -> (bool, bool) {
 fn pipeline() -> Pipeline {
     let mut pipeline = waf();
     pipeline.max_depth = 127;
-    pipeline.flags[0]
-        .bad
-        .matchers
-        .push(Matcher::Prefix("B".to_owned()));
-    pipeline.flags[2]
-        .bad
-        .matchers
-        .push(Matcher::Range(0.5, 99.0));
+    pipeline.flags[0].bad.matchers.push(Matcher::Prefix("B".to_owned()));
+    pipeline.flags[2].bad.matchers.push(Matcher::Range(0.5, 99.0));
     pipeline
 }
 
@@ -136,10 +125,7 @@ fn check(record: &[u8]) -> Result<(), TestCaseError> {
     match (plain(&pipeline, record), got) {
         (Plain::Unknown, _) => {}
         (Plain::Rejected(codes), Err(reject)) => {
-            prop_assert!(
-                codes.contains(&reject.code()),
-                "{reject}, not {codes:?}: {shown}"
-            );
+            prop_assert!(codes.contains(&reject.code()), "{reject}, not {codes:?}: {shown}");
         }
         (Plain::Enriched(members, kept), Ok(enriched)) => {
             let value: Value = serde_json::from_slice(enriched.bytes).unwrap();
@@ -147,16 +133,8 @@ fn check(record: &[u8]) -> Result<(), TestCaseError> {
             prop_assert!(enriched.bytes.starts_with(kept.as_bytes()), "{shown}");
             // Nothing but the flags and one object was added, each once.
             let added = std::str::from_utf8(&enriched.bytes[kept.len()..]).unwrap();
-            prop_assert_eq!(
-                added.matches(':').count(),
-                pipeline.flags.len() * 2 + 3,
-                "{}",
-                added
-            );
-            prop_assert_eq!(
-                enriched.event_time,
-                value["outlier"]["event_time"].as_i64().unwrap()
-            );
+            prop_assert_eq!(added.matches(':').count(), pipeline.flags.len() * 2 + 3, "{}", added);
+            prop_assert_eq!(enriched.event_time, value["outlier"]["event_time"].as_i64().unwrap());
             for (name, flag) in pipeline.flag_names().zip(enriched.flags) {
                 prop_assert_eq!(value[name].as_u64(), Some(u64::from(*flag)), "{}", name);
             }
@@ -227,9 +205,7 @@ fn number() -> impl Strategy<Value = String> {
     prop_oneof![
         (0u16..700).prop_map(|n| n.to_string()),
         any::<i64>().prop_map(|n| n.to_string()),
-        any::<f64>()
-            .prop_filter("JSON has none", |n| n.is_finite())
-            .prop_map(|n| format!("{n:?}")),
+        any::<f64>().prop_filter("JSON has none", |n| n.is_finite()).prop_map(|n| format!("{n:?}")),
         odd.prop_map(str::to_owned),
     ]
 }
@@ -259,35 +235,22 @@ fn value() -> impl Strategy<Value = String> {
         3 => text().prop_map(|text| format!("\"{text}\"")),
     ];
     leaf.prop_recursive(4, 24, 5, |inner| {
-        let array =
-            (prop::collection::vec(inner.clone(), 0..5), space()).prop_map(|(values, space)| {
-                format!("[{space}{}{space}]", values.join(&format!("{space},")))
-            });
+        let array = (prop::collection::vec(inner.clone(), 0..5), space())
+            .prop_map(|(values, space)| format!("[{space}{}{space}]", values.join(&format!("{space},"))));
         prop_oneof![2 => array, 5 => object(prop::collection::vec((name(), inner), 0..6))]
     })
 }
 
 fn object(members: impl Strategy<Value = Vec<(String, String)>>) -> impl Strategy<Value = String> {
     (members, space(), space()).prop_map(|(members, one, two)| {
-        let members: Vec<String> = (members.iter())
-            .map(|(name, value)| format!("{one}\"{name}\"{two}:{one}{value}{two}"))
-            .collect();
+        let members: Vec<String> =
+            (members.iter()).map(|(name, value)| format!("{one}\"{name}\"{two}:{one}{value}{two}")).collect();
         format!("{{{one}{}}}", members.join(","))
     })
 }
 
 fn timestamp() -> impl Strategy<Value = String> {
-    let odd = select(vec![
-        "null",
-        "true",
-        "\"x\"",
-        "0",
-        "1e3",
-        "{}",
-        "[1]",
-        "17953996647580",
-        "\"\\u0031e9\"",
-    ]);
+    let odd = select(vec!["null", "true", "\"x\"", "0", "1e3", "{}", "[1]", "17953996647580", "\"\\u0031e9\""]);
     prop_oneof![
         4 => (-1_000_000_000..4_000_000i64).prop_map(|ms| (START + ms).to_string()),
         4 => (-1_000_000_000..4_000_000i64).prop_map(|ms| {
@@ -311,30 +274,19 @@ fn flagged() -> impl Strategy<Value = (String, String)> {
         (name(), value()),
     ];
     prop_oneof![
-        one_of(
-            "action",
-            r#""ALLOW" "Count" "BLOCK" "BL\u004fCK" "Block" "x" null"#
-        ),
+        one_of("action", r#""ALLOW" "Count" "BLOCK" "BL\u004fCK" "Block" "x" null"#),
         one_of("acti\\u006fn", r#""ALLOW" "BLOCK" []"#),
         one_of("httpSourceName", r#""ALB" "CF" "-" "?" null false"#),
-        one_of(
-            "httpStatus",
-            r#"200 "308" 404 "504" 404.0 1 50.5 99 0.4 100 -1 1e1 [404] null"#
-        ),
-        object(prop::collection::vec(inner, 0..4))
-            .prop_map(|object| ("httpRequest".to_owned(), object)),
+        one_of("httpStatus", r#"200 "308" 404 "504" 404.0 1 50.5 99 0.4 100 -1 1e1 [404] null"#),
+        object(prop::collection::vec(inner, 0..4)).prop_map(|object| ("httpRequest".to_owned(), object)),
     ]
 }
 
 /// A record: an object with a timestamp among its members, sometimes inside a string.
 fn record() -> impl Strategy<Value = String> {
     let member = prop_oneof![2 => flagged(), 1 => (name(), value())];
-    let members = (
-        prop::collection::vec(member, 0..10),
-        timestamp(),
-        any::<Index>(),
-    )
-        .prop_map(|(mut members, time, at)| {
+    let members =
+        (prop::collection::vec(member, 0..10), timestamp(), any::<Index>()).prop_map(|(mut members, time, at)| {
             members.insert(at.index(members.len() + 1), ("timestamp".to_owned(), time));
             members
         });
@@ -407,20 +359,11 @@ fn nesting_agrees_up_to_serde_jsons_limit() {
     let transform = Transform::new(&pipeline());
     for levels in [1, 126, 127, 128, 500] {
         let inner = levels - 1;
-        let record = format!(
-            "{{\"timestamp\":{START},\"x\":{}{}}}",
-            "[".repeat(inner),
-            "]".repeat(inner)
-        );
+        let record = format!("{{\"timestamp\":{START},\"x\":{}{}}}", "[".repeat(inner), "]".repeat(inner));
         let record = record.replace("\"x\":}", "\"x\":0}");
         let plain = serde_json::from_str::<Value>(&record).is_ok();
         let mut scratch = Scratch::default();
-        let got = transform.apply(
-            Some(record.as_bytes()),
-            KAFKA,
-            &Anomalies::default(),
-            &mut scratch,
-        );
+        let got = transform.apply(Some(record.as_bytes()), KAFKA, &Anomalies::default(), &mut scratch);
         let code = got.err().map(|reject| reject.code());
         assert_eq!(code, (!plain).then_some("too-deep"), "{levels} levels");
     }

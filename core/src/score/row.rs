@@ -1,0 +1,63 @@
+//! The messages that leave `score`: one row a closed window and series, one entry a series that is anomalous.
+
+use crate::pipeline::Millis;
+use serde::{Deserialize, Serialize};
+
+/// A series: a measure of a detector.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SeriesName {
+    /// The detector's name.
+    pub detector: String,
+    /// The measure's text: `sum(B_action)`.
+    pub series: String,
+}
+
+impl SeriesName {
+    /// The Kafka key of the series' rows: both names with `/` between them.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.detector, self.series)
+    }
+}
+
+/// The score of one series in one closed window; a message of the scores topic as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// The series.
+    #[serde(flatten)]
+    pub name: SeriesName,
+    /// Start of the window, epoch milliseconds.
+    pub window_start: Millis,
+    /// End of the window, epoch milliseconds, exclusive.
+    pub window_end: Millis,
+    /// The measure's value in the window.
+    pub value: f64,
+    /// Records counted in the window.
+    pub count: u64,
+    /// The value that was to be expected.
+    pub expected: f64,
+    /// Lower end of the band that holds 99.9 % of normal values.
+    pub lower: f64,
+    /// Upper end of that band.
+    pub upper: f64,
+    /// 0 (usual) to 100 (as good as impossible).
+    pub score: f64,
+    /// The score reached the detector's threshold.
+    pub anomaly: bool,
+    /// 0 (nothing learned) to 1.
+    pub confidence: f64,
+    /// Too little was learned to score: the score is 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learning: bool,
+}
+
+/// A series that is anomalous now; a message of the compacted anomalies topic as JSON. Its end is a tombstone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Anomaly {
+    /// The series.
+    #[serde(flatten)]
+    pub name: SeriesName,
+    /// The last window's score.
+    pub score: f64,
+    /// End of the window in which the anomaly began, epoch milliseconds.
+    pub since: Millis,
+}

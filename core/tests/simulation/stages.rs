@@ -1,0 +1,202 @@
+//! The two workers of an instance, each with at most one transaction under way.
+
+use crate::topics::{Entry, Topics};
+use outlier_core::pipeline::Pipeline;
+use outlier_core::score::{Score, Scorer};
+use outlier_core::window::{Counter, Frame, SourceTime};
+use rand::prelude::*;
+use std::collections::BTreeMap;
+
+/// A transaction of the transform stage that has written but not ended.
+struct Written {
+    id: u64,
+    offsets: BTreeMap<i32, (usize, String)>,
+    late: u64,
+}
+
+/// The transform worker of one instance.
+pub struct Transforming {
+    counter: Counter,
+    positions: BTreeMap<i32, usize>,
+    pending: Option<Written>,
+}
+
+impl Transforming {
+    pub fn new(pipeline: &Pipeline, idle_timeout: i64) -> Self {
+        Self { counter: Counter::new(pipeline, idle_timeout), positions: BTreeMap::new(), pending: None }
+    }
+
+    pub fn owns(&self) -> Vec<i32> {
+        self.positions.keys().copied().collect()
+    }
+
+    /// From the committed offset and its metadata, as after a rebalance or an abort.
+    pub fn assign(&mut self, partition: i32, topics: &Topics, now: i64) {
+        let (offset, time) = match topics.raw_offsets.get(&partition) {
+            Some((offset, metadata)) => (*offset, metadata.parse().unwrap()),
+            None => (0, SourceTime::default()),
+        };
+        self.positions.insert(partition, offset);
+        self.counter.assign(partition, time, now);
+    }
+
+    pub fn revoke(&mut self, partition: i32) {
+        self.positions.remove(&partition);
+        self.counter.revoke(partition);
+    }
+
+    pub fn busy(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Reads some records and writes their frames in transaction `id`.
+    pub fn write(&mut self, rng: &mut StdRng, topics: &mut Topics, now: i64, id: u64) {
+        let partitions = topics.raw.len() as i32;
+        let mut touched = Vec::new();
+        for _ in 0..rng.random_range(1..=40) {
+            let Some((&partition, position)) = self.positions.iter_mut().choose(rng) else { return };
+            match topics.raw[partition as usize].get(*position) {
+                Some(&(time, flag)) => {
+                    self.counter.add(partition, time, &[true, flag], |_| None);
+                    *position += 1;
+                    touched.push(partition);
+                }
+                None => self.counter.at_end(partition, now),
+            }
+        }
+        self.counter.tick(now);
+        let news = self.counter.has_news(partitions);
+        let outgoing = self.counter.take(partitions);
+        assert!(news || (outgoing.frames.is_empty() && outgoing.times.is_empty()));
+        for (windows_partition, frame) in outgoing.frames {
+            for message in frame.encode(rng.random_range(1..2_000)) {
+                topics.windows[windows_partition as usize].push(Entry::Pending(id, message));
+            }
+        }
+        let offset = |p: &i32| self.positions[p];
+        let offsets: BTreeMap<_, _> =
+            outgoing.times.iter().map(|(p, time)| (*p, (offset(p), time.to_string()))).collect();
+        assert!(touched.iter().all(|p| offsets.contains_key(p)), "a read partition must commit its time");
+        self.pending = Some(Written { id, offsets, late: outgoing.counts.late });
+    }
+
+    /// Commits or aborts; gives the late records of a committed transaction.
+    pub fn end(&mut self, topics: &mut Topics, now: i64, commit: bool) -> u64 {
+        let Some(written) = self.pending.take() else { return 0 };
+        topics.end(written.id, commit);
+        if commit {
+            topics.raw_offsets.extend(written.offsets);
+            return written.late;
+        }
+        self.counter.discard();
+        for partition in self.owns() {
+            self.assign(partition, topics, now);
+        }
+        0
+    }
+}
+
+/// Scores and state of a transaction that has not ended.
+#[derive(Default)]
+struct Scored {
+    scores: Vec<Score>,
+    state: Vec<(i32, String, Vec<u8>)>,
+    offsets: BTreeMap<i32, i64>,
+}
+
+/// The score worker of one instance.
+pub struct Scoring {
+    pipeline: Pipeline,
+    partitions: BTreeMap<i32, (Scorer, usize)>,
+    pending: Option<Scored>,
+}
+
+impl Scoring {
+    pub fn new(pipeline: &Pipeline) -> Self {
+        Self { pipeline: pipeline.clone(), partitions: BTreeMap::new(), pending: None }
+    }
+
+    pub fn owns(&self) -> Vec<i32> {
+        self.partitions.keys().copied().collect()
+    }
+
+    pub fn assign(&mut self, partition: i32, topics: &Topics) {
+        let mut scorer = Scorer::new(&self.pipeline);
+        for (key, value) in &topics.state[partition as usize] {
+            scorer.restore(key, Some(value)).unwrap();
+        }
+        let committed = topics.windows_offsets.get(&partition).copied();
+        scorer.restored(committed).unwrap();
+        self.partitions.insert(partition, (scorer, committed.unwrap_or(0) as usize));
+    }
+
+    pub fn revoke(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+    }
+
+    pub fn busy(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Everything was read and nothing is due.
+    pub fn caught_up(&self, topics: &Topics) -> bool {
+        self.partitions
+            .iter()
+            .all(|(partition, (scorer, position))| *position == topics.stable(*partition) && !scorer.due_now())
+    }
+
+    /// Reads some frames of its partitions, closes some windows.
+    pub fn work(&mut self, rng: &mut StdRng, topics: &Topics) {
+        let mut scored = Scored::default();
+        for (&partition, (scorer, position)) in &mut self.partitions {
+            let stable = topics.stable(partition);
+            // Everything due closes before the next frame, but a transaction may end in between.
+            let mut closes = rng.random_range(0..30);
+            for _ in 0..rng.random_range(0..12) {
+                let entry = topics.windows[partition as usize].get(*position).filter(|_| *position < stable);
+                if let Some(Entry::Frame(bytes)) = entry {
+                    scorer.passed(*position as i64);
+                    if !close(scorer, &mut closes, &mut scored.scores) {
+                        break;
+                    }
+                    scorer.apply(*position as i64, &Frame::decode(bytes).unwrap());
+                } else if entry.is_none() {
+                    scorer.passed(*position as i64);
+                    break;
+                }
+                *position += 1;
+            }
+            close(scorer, &mut closes, &mut scored.scores);
+            if let Some(changes) = scorer.take_changes() {
+                scored.state.extend(changes.state.into_iter().map(|(key, value)| (partition, key, value)));
+                scored.offsets.insert(partition, changes.offset);
+            }
+        }
+        self.pending = Some(scored);
+    }
+
+    pub fn end(&mut self, topics: &mut Topics, commit: bool) {
+        let Some(scored) = self.pending.take() else { return };
+        if commit {
+            topics.scores.extend(scored.scores);
+            topics.windows_offsets.extend(scored.offsets);
+            for (partition, key, value) in scored.state {
+                topics.state[partition as usize].push((key, value));
+            }
+            return;
+        }
+        for partition in self.owns() {
+            self.assign(partition, topics);
+        }
+    }
+}
+
+/// Closes what is due within the budget; false when more is due.
+fn close(scorer: &mut Scorer, budget: &mut usize, scores: &mut Vec<Score>) -> bool {
+    while *budget > 0 {
+        let Some(closed) = scorer.close() else { return true };
+        scores.extend(closed.scores);
+        *budget -= 1;
+    }
+    false
+}

@@ -1,0 +1,318 @@
+//! A run: instances come and go, partitions move between them, transactions commit, abort or die, and records keep
+//! arriving, all drawn from one seed.
+
+use crate::stages::{Scoring, Transforming};
+use crate::topics::{Entry, Topics};
+use outlier_core::measure::{Measure, Operand};
+use outlier_core::pipeline::{Detector, Pipeline, TimeFormat, Timestamp, Topics as Names};
+use outlier_core::score::{Score, Scorer};
+use outlier_core::window::Frame;
+use rand::prelude::*;
+
+/// Whether partitions may be called idle. Idle decisions depend on the wall clock, so two runs differ by them.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Idle {
+    Never,
+    Sometimes,
+}
+
+struct Instance {
+    transforming: Transforming,
+    scoring: Scoring,
+}
+
+pub struct World {
+    pub topics: Topics,
+    pub late: u64,
+    pub enriched: Vec<usize>,
+    pipeline: Pipeline,
+    idle: Idle,
+    input: StdRng,
+    chance: StdRng,
+    instances: Vec<Instance>,
+    now: i64,
+    transactions: u64,
+    /// Partitions that nothing is written to for a while.
+    resting: Vec<bool>,
+}
+
+/// What a fresh scorer makes of the committed windows topic.
+pub struct Replay {
+    pub scores: Vec<Score>,
+    pub after_close: u64,
+}
+
+const ROUNDS: usize = 60;
+
+impl World {
+    /// The input depends on the seed alone, the faults on the seed too but on another stream of numbers.
+    pub fn new(seed: u64, idle: Idle) -> Self {
+        let mut input = StdRng::seed_from_u64(seed);
+        let sources = input.random_range(1..=4);
+        let windows_partitions = input.random_range(1..=3);
+        let pipeline = pipeline(&mut input, windows_partitions);
+        let empty = |n: usize| (0..n).map(|_| Vec::new()).collect::<Vec<_>>();
+        let topics = Topics {
+            raw: vec![Vec::new(); sources],
+            windows: (0..windows_partitions).map(|_| Vec::new()).collect(),
+            state: empty(windows_partitions as usize),
+            ..Topics::default()
+        };
+        Self {
+            topics,
+            late: 0,
+            enriched: Vec::new(),
+            pipeline,
+            idle,
+            input,
+            chance: StdRng::seed_from_u64(seed ^ 0x5eed),
+            instances: Vec::new(),
+            now: 1_000_000,
+            transactions: 0,
+            resting: vec![false; sources],
+        }
+    }
+
+    pub fn detectors(&self) -> u64 {
+        self.pipeline.detectors.len() as u64
+    }
+
+    pub fn measures(&self) -> u64 {
+        self.pipeline.detectors[0].measures.len() as u64
+    }
+
+    pub fn scores(&self) -> Vec<Score> {
+        sorted(self.topics.scores.clone())
+    }
+
+    /// One instance, no fault, everything read to the end.
+    pub fn run_undisturbed(&mut self) {
+        for _ in 0..ROUNDS {
+            self.append();
+        }
+        self.finish();
+    }
+
+    pub fn run(&mut self) {
+        for _ in 0..ROUNDS {
+            self.append();
+            for _ in 0..self.chance.random_range(0..6) {
+                self.disturb();
+                self.step();
+            }
+        }
+        self.finish();
+    }
+
+    /// Records arrive: around now, out of order, sometimes far too late.
+    fn append(&mut self) {
+        self.now += self.input.random_range(0..8_000);
+        for partition in 0..self.topics.raw.len() {
+            if self.input.random_bool(0.05) {
+                self.resting[partition] = !self.resting[partition];
+            }
+            if self.resting[partition] {
+                continue;
+            }
+            for _ in 0..self.input.random_range(0..6) {
+                let delay = if self.input.random_bool(0.03) { 60_000 } else { 4_000 };
+                let time = self.now - self.input.random_range(0..delay);
+                self.topics.raw[partition].push((time, self.input.random_bool(0.2)));
+            }
+        }
+    }
+
+    fn start_instance(&mut self) {
+        let timeout = if self.idle == Idle::Never { i64::MAX } else { 10_000 };
+        self.instances.push(Instance {
+            transforming: Transforming::new(&self.pipeline, timeout),
+            scoring: Scoring::new(&self.pipeline),
+        });
+        self.rebalance();
+    }
+
+    fn disturb(&mut self) {
+        match self.chance.random_range(0..100) {
+            0..10 if self.instances.len() < 4 => self.start_instance(),
+            10..20 => self.rebalance(),
+            20..30 if !self.instances.is_empty() => {
+                // kill -9: what is under way is aborted by the coordinator, the partitions move on.
+                let dead = self.chance.random_range(0..self.instances.len());
+                let mut instance = self.instances.swap_remove(dead);
+                instance.transforming.end(&mut self.topics, self.now, false);
+                instance.scoring.end(&mut self.topics, false);
+                self.rebalance();
+            }
+            _ => {}
+        }
+    }
+
+    /// Partitions change hands at random; what is under way on the old owner commits or aborts first.
+    fn rebalance(&mut self) {
+        if self.instances.is_empty() {
+            return;
+        }
+        for partition in 0..self.topics.raw.len() as i32 {
+            let to = self.chance.random_range(0..self.instances.len());
+            let from = self.instances.iter().position(|i| i.transforming.owns().contains(&partition));
+            if from == Some(to) && self.chance.random_bool(0.8) {
+                continue;
+            }
+            if let Some(from) = from {
+                let commit = self.chance.random_bool(0.5);
+                self.end_transform(from, commit);
+                self.instances[from].transforming.revoke(partition);
+            }
+            self.instances[to].transforming.assign(partition, &self.topics, self.now);
+        }
+        for partition in 0..self.topics.windows.len() as i32 {
+            let to = self.chance.random_range(0..self.instances.len());
+            let from = self.instances.iter().position(|i| i.scoring.owns().contains(&partition));
+            if from == Some(to) && self.chance.random_bool(0.8) {
+                continue;
+            }
+            if let Some(from) = from {
+                let commit = self.chance.random_bool(0.5);
+                let instance = &mut self.instances[from];
+                instance.scoring.end(&mut self.topics, commit);
+                instance.scoring.revoke(partition);
+            }
+            self.instances[to].scoring.assign(partition, &self.topics);
+        }
+    }
+
+    fn end_transform(&mut self, index: usize, commit: bool) {
+        let instance = &mut self.instances[index];
+        self.late += instance.transforming.end(&mut self.topics, self.now, commit);
+    }
+
+    /// One worker of one instance begins or ends a transaction.
+    fn step(&mut self) {
+        if self.instances.is_empty() {
+            return;
+        }
+        let index = self.chance.random_range(0..self.instances.len());
+        let commit = self.chance.random_bool(0.8);
+        if self.chance.random_bool(0.5) {
+            if self.instances[index].transforming.busy() {
+                return self.end_transform(index, commit);
+            }
+            self.transactions += 1;
+            let instance = &mut self.instances[index];
+            instance.transforming.write(&mut self.chance, &mut self.topics, self.now, self.transactions);
+        } else {
+            let instance = &mut self.instances[index];
+            if instance.scoring.busy() {
+                instance.scoring.end(&mut self.topics, commit);
+            } else {
+                instance.scoring.work(&mut self.chance, &self.topics);
+            }
+        }
+    }
+
+    /// Reads everything to the end with whoever is there; event time moves past every window that holds a record.
+    fn finish(&mut self) {
+        if self.instances.is_empty() {
+            self.start_instance();
+        }
+        if self.idle == Idle::Never {
+            // A last record in each partition, an hour later, closes everything before it.
+            for partition in &mut self.topics.raw {
+                partition.push((self.now + 3_600_000, false));
+            }
+        }
+        // Idle timeout, longest window and lateness pass in this many seconds.
+        for second in 0.. {
+            let unread = (0..self.topics.raw.len()).any(|p| self.committed(p) < self.topics.raw[p].len());
+            if !unread && (self.idle == Idle::Never || second > 150) {
+                break;
+            }
+            for index in 0..self.instances.len() {
+                self.end_transform(index, true);
+                self.transactions += 1;
+                let (now, id) = (self.now, self.transactions);
+                let instance = &mut self.instances[index];
+                instance.transforming.write(&mut self.chance, &mut self.topics, now, id);
+                self.end_transform(index, true);
+                let instance = &mut self.instances[index];
+                instance.scoring.end(&mut self.topics, true);
+                instance.scoring.work(&mut self.chance, &self.topics);
+                instance.scoring.end(&mut self.topics, true);
+            }
+            if self.idle == Idle::Sometimes {
+                self.now += 1_000;
+            }
+        }
+        // The scores catch up with what was written.
+        while !self.instances.iter().all(|instance| instance.scoring.caught_up(&self.topics)) {
+            for instance in &mut self.instances {
+                instance.scoring.work(&mut self.chance, &self.topics);
+                instance.scoring.end(&mut self.topics, true);
+            }
+        }
+        self.enriched = (0..self.topics.raw.len()).map(|p| self.committed(p)).collect();
+    }
+
+    fn committed(&self, partition: usize) -> usize {
+        self.topics.raw_offsets.get(&(partition as i32)).map_or(0, |(offset, _)| *offset)
+    }
+
+    /// The committed windows topic through a fresh scorer, from the beginning.
+    pub fn replay(&self) -> Replay {
+        let mut replay = Replay { scores: Vec::new(), after_close: 0 };
+        for partition in &self.topics.windows {
+            let mut scorer = Scorer::new(&self.pipeline);
+            for (offset, entry) in partition.iter().enumerate() {
+                match entry {
+                    Entry::Frame(bytes) => scorer.apply(offset as i64, &Frame::decode(bytes).unwrap()),
+                    Entry::Gap => {}
+                    Entry::Pending(..) => panic!("a transaction was left open"),
+                }
+                while let Some(closed) = scorer.close() {
+                    replay.scores.extend(closed.scores);
+                }
+            }
+            replay.after_close += scorer.take_counts().after_close;
+        }
+        replay.scores = sorted(replay.scores);
+        replay
+    }
+}
+
+fn sorted(mut scores: Vec<Score>) -> Vec<Score> {
+    scores.sort_by(|a, b| (a.window_end, &a.name).cmp(&(b.window_end, &b.name)));
+    scores
+}
+
+fn pipeline(rng: &mut StdRng, windows_partitions: i32) -> Pipeline {
+    let flag = || Operand::Flag(1, "bad".into());
+    let detector = |name: &str, window, lateness| Detector {
+        name: name.into(),
+        measures: vec![Measure::Count, Measure::Sum(flag()), Measure::Ratio(flag())],
+        window,
+        lateness,
+        threshold: 90.0,
+    };
+    let name = |stage: &str| format!("sim.{stage}");
+    Pipeline {
+        name: "sim".into(),
+        topics: Names {
+            raw: name("raw"),
+            enriched: name("enriched"),
+            windows: name("windows"),
+            scores: name("scores"),
+            state: name("state"),
+            anomalies: name("anomalies"),
+            rejected: name("rejected"),
+        },
+        timestamp: Timestamp { field: "t".parse().unwrap(), format: TimeFormat::EpochMillis, max_skew: 0 },
+        max_record_bytes: 1 << 20,
+        max_depth: 16,
+        flags: Vec::new(),
+        detectors: vec![
+            detector("short", 1_000 * rng.random_range(1..=5), 1_000 * rng.random_range(0..=6)),
+            detector("long", 1_000 * rng.random_range(10..=60), 1_000 * rng.random_range(0..=6)),
+        ],
+        windows_partitions,
+    }
+}
