@@ -16,7 +16,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// The next wait: doubled each time, then between half of it and all of it.
-    pub fn next(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let whole = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         // The standard library's only source of randomness; spreading needs no better one.
@@ -26,7 +26,7 @@ impl Backoff {
 
     /// Waits that long.
     pub async fn wait(&mut self) {
-        tokio::time::sleep(self.next()).await;
+        tokio::time::sleep(self.next_wait()).await;
     }
 }
 
@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn waits_grow_to_a_cap() {
         let mut backoff = Backoff::default();
-        let waits: Vec<Duration> = (0..40).map(|_| backoff.next()).collect();
+        let waits: Vec<Duration> = (0..40).map(|_| backoff.next_wait()).collect();
         for (i, wait) in waits.iter().enumerate() {
             let whole = FIRST.saturating_mul(1 << i.min(10)).min(LONGEST);
             assert!(*wait >= whole / 2 && *wait <= whole, "{i}: {wait:?}");
