@@ -1,8 +1,14 @@
 //! outlier: real-time anomaly detection for logs.
+//!
+//! The folders follow the path of a record: `produce` → `process` → `sink` → `serve`; `kafka` and `telemetry` are
+//! what they share, `outlier_core` holds everything pure.
 
+pub mod cli;
 pub mod config;
 pub mod index;
 pub mod kafka;
+pub mod process;
 pub mod setup;
+pub mod shutdown;
 pub mod sink;
 pub mod telemetry;

@@ -32,10 +32,7 @@ pub enum Channel {
 impl Alerting {
     pub(super) fn read(mut r: Reader<'_>) -> Self {
         let channel = match r.node("channel") {
-            Some(Node {
-                value: Value::Table(_),
-                ..
-            }) => read_webhook(r.table("channel", "[alerting.channel]")),
+            Some(Node { value: Value::Table(_), .. }) => read_webhook(r.table("channel", "[alerting.channel]")),
             Some(node) => {
                 let text = r.text_of("`channel`", node);
                 if text.is_some_and(|text| text != "none") {
@@ -56,10 +53,7 @@ impl Alerting {
             Channel::None => w.text("channel", "none"),
             Channel::Webhook { name, .. } => {
                 let url = quote(&format!("https://{MASK}"));
-                w.plain(
-                    "channel",
-                    format!("{{ name = {}, webhook_url = {url} }}", quote(name)),
-                );
+                w.plain("channel", format!("{{ name = {}, webhook_url = {url} }}", quote(name)));
             }
         }
     }

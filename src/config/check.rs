@@ -28,10 +28,7 @@ pub fn check(path: Option<&Path>, out: &mut dyn Write) -> Result<(), CheckFailed
     });
     match loaded {
         Ok((name, config)) => {
-            writeln!(
-                out,
-                "# Effective configuration from {name}; secrets are masked.\n"
-            )?;
+            writeln!(out, "# Effective configuration from {name}; secrets are masked.\n")?;
             out.write_all(effective(&config).as_bytes())?;
             Ok(())
         }

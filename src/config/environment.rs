@@ -12,10 +12,8 @@ use std::sync::Arc;
 pub const OVERRIDE: &str = "OUTLIER__";
 
 /// Defaults under the names that other tools use: variable, table, key.
-const DEFAULTS: [(&str, &str, &str); 2] = [
-    ("KAFKA_BOOTSTRAP_SERVERS", "kafka", "bootstrap_servers"),
-    ("OPENSEARCH_URL", "opensearch", "urls"),
-];
+const DEFAULTS: [(&str, &str, &str); 2] =
+    [("KAFKA_BOOTSTRAP_SERVERS", "kafka", "bootstrap_servers"), ("OPENSEARCH_URL", "opensearch", "urls")];
 
 /// The environment that a configuration is read with.
 #[derive(Debug, Clone, Default)]
@@ -85,16 +83,12 @@ impl Environment {
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
         let pairs = pairs.into_iter();
-        Self {
-            variables: pairs.map(|(n, v)| (n.into(), v.into())).collect(),
-            not_unicode: Vec::new(),
-        }
+        Self { variables: pairs.map(|(n, v)| (n.into(), v.into())).collect(), not_unicode: Vec::new() }
     }
 }
 
 fn is_override(name: &str) -> bool {
-    name.get(..OVERRIDE.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(OVERRIDE))
+    name.get(..OVERRIDE.len()).is_some_and(|start| start.eq_ignore_ascii_case(OVERRIDE))
 }
 
 /// `OUTLIER__KAFKA__TOPIC_PREFIX` as `kafka`, `topic_prefix`; a librdkafka property's dots are underscores.
@@ -119,10 +113,7 @@ fn set(root: &mut Table, path: &[String], node: Node) -> Result<(), String> {
     while let Some(segment) = way.next() {
         let entry = here.entry(segment.clone()).or_insert_with(|| Entry {
             key_at: node.at.clone(),
-            node: Node {
-                value: Value::Table(Table::new()),
-                at: node.at.clone(),
-            },
+            node: Node { value: Value::Table(Table::new()), at: node.at.clone() },
         });
         here = match &mut entry.node.value {
             Value::Table(table) => table,
@@ -133,9 +124,7 @@ fn set(root: &mut Table, path: &[String], node: Node) -> Result<(), String> {
                 })?
             }
             _ => {
-                return Err(format!(
-                    "`{segment}` is a single value, not a table: give `{segment}` itself"
-                ));
+                return Err(format!("`{segment}` is a single value, not a table: give `{segment}` itself"));
             }
         };
     }

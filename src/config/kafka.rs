@@ -13,26 +13,11 @@ use std::collections::BTreeMap;
 const OWN: [(&str, &str); 8] = [
     ("bootstrap.servers", "set `bootstrap_servers` in [kafka]"),
     ("metadata.broker.list", "set `bootstrap_servers` in [kafka]"),
-    (
-        "group.id",
-        "groups are named after pipeline and service; `topic_prefix` comes before them",
-    ),
-    (
-        "transactional.id",
-        "set `instance_id` in [kafka], from which it is made",
-    ),
-    (
-        "isolation.level",
-        "readers always use read_committed; remove it",
-    ),
-    (
-        "enable.auto.commit",
-        "offsets are committed with the results; remove it",
-    ),
-    (
-        "enable.auto.offset.store",
-        "offsets are committed with the results; remove it",
-    ),
+    ("group.id", "groups are named after pipeline and service; `topic_prefix` comes before them"),
+    ("transactional.id", "set `instance_id` in [kafka], from which it is made"),
+    ("isolation.level", "readers always use read_committed; remove it"),
+    ("enable.auto.commit", "offsets are committed with the results; remove it"),
+    ("enable.auto.offset.store", "offsets are committed with the results; remove it"),
     ("enable.idempotence", "set `guarantee` in [process]"),
 ];
 
@@ -111,17 +96,13 @@ fn check_servers(text: &str) -> Result<(), String> {
     for server in text.split(',') {
         let server = server.trim();
         let (host, port) = match server.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') && !port.starts_with("//") => {
-                (host, Some(port))
-            }
+            Some((host, port)) if !port.ends_with(']') && !port.starts_with("//") => (host, Some(port)),
             _ => (server, None),
         };
         let port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
         if host.is_empty() || host.contains(char::is_whitespace) || !port {
             let not = shown(server);
-            return Err(format!(
-                "must be host:port, more of them with commas, not {not}"
-            ));
+            return Err(format!("must be host:port, more of them with commas, not {not}"));
         }
     }
     Ok(())
@@ -153,32 +134,20 @@ fn flatten<'a>(name: String, node: &'a Node, flat: &mut BTreeMap<String, &'a Nod
 fn property(r: &Reader<'_>, name: &str, node: &Node) -> Option<Property> {
     let what = format!("the property {}", shown(name).replace('"', "`"));
     if let Some((_, instead)) = OWN.iter().find(|(own, _)| *own == name) {
-        r.mistake(
-            node.at.clone(),
-            format!("{what} is set by outlier: {instead}"),
-        );
+        r.mistake(node.at.clone(), format!("{what} is set by outlier: {instead}"));
         return None;
     }
     match &node.value {
         Value::Integer(text) | Value::Float(text) => Some(Property::Plain(text.clone())),
         Value::Bool(value) => Some(Property::Plain(value.to_string())),
-        Value::Text(_) | Value::Given(_) if is_secret(name) => {
-            r.secret_of(&what, node).map(Property::Secret)
-        }
+        Value::Text(_) | Value::Given(_) if is_secret(name) => r.secret_of(&what, node).map(Property::Secret),
         _ => r.text_of(&what, node).map(Property::Plain),
     }
 }
 
 /// Passwords, keys and whatever else carries credentials.
 fn is_secret(name: &str) -> bool {
-    let marks = [
-        "password",
-        "secret",
-        "token",
-        "credential",
-        "jaas",
-        "sasl.oauthbearer.config",
-    ];
+    let marks = ["password", "secret", "token", "credential", "jaas", "sasl.oauthbearer.config"];
     let key = name.ends_with("key.pem") || name.ends_with("passphrase");
     key || marks.iter().any(|mark| name.contains(mark)) && !name.ends_with("token.endpoint.url")
 }

@@ -15,6 +15,18 @@ pub(super) enum At {
     Variable(Arc<str>),
 }
 
+impl At {
+    /// Whether the other place is further on in the same file.
+    fn precedes(&self, other: &At) -> bool {
+        match (self, other) {
+            (At::File { source, offset }, At::File { source: other_source, offset: other_offset }) => {
+                source == other_source && offset < other_offset
+            }
+            _ => false,
+        }
+    }
+}
+
 /// The texts that were read, to turn offsets into lines.
 #[derive(Debug, Default)]
 pub(super) struct Sources(Vec<(String, String)>);
@@ -102,10 +114,7 @@ impl Mistakes {
 
     /// One mistake about a whole file.
     pub(super) fn whole(file: impl Into<String>, text: impl Into<String>) -> Self {
-        Self(vec![Mistake {
-            place: Place::Whole(file.into()),
-            text: text.into(),
-        }])
+        Self(vec![Mistake { place: Place::Whole(file.into()), text: text.into() }])
     }
 
     /// One mistake at a position that is already known.
@@ -167,18 +176,12 @@ impl Found {
                 return last.replace(here.clone()) != Some(here);
             }
             let seems = broken_lines.contains(&here)
-                || broken.as_ref().is_some_and(|(from, ..)| at > from)
+                || broken.as_ref().is_some_and(|(from, ..)| from.precedes(at))
                 || (*kind == Kind::Missing && !broken_lines.is_empty());
             !seems
         });
-        let list: Vec<Mistake> = self
-            .0
-            .into_iter()
-            .map(|(at, _, text)| Mistake {
-                place: sources.place(&at),
-                text,
-            })
-            .collect();
+        let list: Vec<Mistake> =
+            self.0.into_iter().map(|(at, _, text)| Mistake { place: sources.place(&at), text }).collect();
         (!list.is_empty()).then_some(Mistakes(list))
     }
 }
@@ -192,10 +195,7 @@ fn line(sources: &Sources, at: &At) -> (String, usize) {
 }
 
 /// The candidate that a misspelt word probably means.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let most = (word.chars().count() / 3).clamp(1, 4);
     candidates

@@ -96,10 +96,7 @@ impl Config {
         let mut root = tree::parse(source, text, &mut found);
         pipeline::preset::complete(&mut root, &mut sources, &mut found);
         environment.apply(&mut root, &mut found);
-        let context = Context {
-            environment,
-            found: RefCell::new(found),
-        };
+        let context = Context { environment, found: RefCell::new(found) };
         let config = Self::read(Reader::top(&context, &root, source));
         match context.found.into_inner().into_mistakes(&sources) {
             Some(mistakes) => Err(mistakes),
@@ -153,8 +150,7 @@ fn open(path: Option<&Path>) -> Result<(String, String), Mistakes> {
     let named = path.unwrap_or(Path::new(DEFAULT_FILE));
     let name = named.display().to_string();
     let mut bytes = Vec::new();
-    let read =
-        File::open(named).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    let read = File::open(named).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
     match read {
         Err(error) if path.is_none() && error.kind() == ErrorKind::NotFound => {
             let (file, text) = pipeline::preset::shipped();
@@ -165,8 +161,7 @@ fn open(path: Option<&Path>) -> Result<(String, String), Mistakes> {
             return Err(Mistakes::whole(name, text));
         }
         Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => {
-            let text =
-                format!("the file has more than {MAX_FILE_BYTES} bytes: is it a configuration?");
+            let text = format!("the file has more than {MAX_FILE_BYTES} bytes: is it a configuration?");
             return Err(Mistakes::whole(name, text));
         }
         Ok(_) => {}
@@ -179,10 +174,7 @@ fn open(path: Option<&Path>) -> Result<(String, String), Mistakes> {
             let mut sources = Sources::default();
             let source = sources.add(&name, &sound);
             let place = sources.place(&mistake::At::File { source, offset });
-            Err(Mistakes::one(
-                place,
-                "this is not UTF-8: save the file as UTF-8",
-            ))
+            Err(Mistakes::one(place, "this is not UTF-8: save the file as UTF-8"))
         }
     }
 }

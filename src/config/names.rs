@@ -17,19 +17,13 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
 
 /// Like a name, but empty is allowed.
 pub(super) fn check_prefix(name: &str) -> Result<(), String> {
-    if name.is_empty() {
-        Ok(())
-    } else {
-        check_name(name)
-    }
+    if name.is_empty() { Ok(()) } else { check_name(name) }
 }
 
 /// Like a name without dots, which an index would take for a path.
 pub(super) fn check_flag(name: &str) -> Result<(), String> {
     if name == "outlier" {
-        return Err(
-            "cannot be \"outlier\", which is added to each record: choose another name".into(),
-        );
+        return Err("cannot be \"outlier\", which is added to each record: choose another name".into());
     }
     check(name, MAX_NAME, |c| matches!(c, '_' | '-'))
 }
@@ -47,14 +41,9 @@ fn check(name: &str, most: usize, allowed: fn(char) -> bool) -> Result<(), Strin
     if !name.is_empty() && name.len() <= most && name.chars().all(sound) {
         return Ok(());
     }
-    let marks: String = ['.', '_', '-']
-        .into_iter()
-        .filter(|c| allowed(*c))
-        .collect();
+    let marks: String = ['.', '_', '-'].into_iter().filter(|c| allowed(*c)).collect();
     let not = shown(name);
-    Err(format!(
-        "must be 1 to {most} of A-Z, a-z, 0-9 and {marks}, not {not}"
-    ))
+    Err(format!("must be 1 to {most} of A-Z, a-z, 0-9 and {marks}, not {not}"))
 }
 
 /// Names of one sort that must differ.
@@ -66,17 +55,15 @@ pub(super) struct Unique {
 impl Unique {
     /// `what` is the sort of thing, as in "two detectors".
     pub(super) fn new(what: &'static str) -> Self {
-        Self {
-            what,
-            seen: BTreeSet::new(),
-        }
+        Self { what, seen: BTreeSet::new() }
     }
 
-    /// Notes a mistake when the name was there before. Case and the difference of `.` and `_` do not
+    /// Whether the name is new; notes a mistake when it was there before. Case and the difference of `.` and `_` do not
     /// count: indices are lower case, and Kafka takes `a.b` and `a_b` for a collision.
-    pub(super) fn add(&mut self, reader: &Reader<'_>, at: At, name: &str) {
+    pub(super) fn add(&mut self, reader: &Reader<'_>, at: At, name: &str) -> bool {
         let plain = name.to_lowercase().replace('.', "_");
-        if !name.is_empty() && !self.seen.insert(plain) {
+        let fresh = name.is_empty() || self.seen.insert(plain);
+        if !fresh {
             let text = format!(
                 "two {} have the name {} (case, and . for _, make no difference): rename one",
                 self.what,
@@ -84,5 +71,6 @@ impl Unique {
             );
             reader.mistake(at, text);
         }
+        fresh
     }
 }

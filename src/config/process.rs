@@ -38,10 +38,8 @@ pub enum Guarantee {
     AtLeastOnce,
 }
 
-const GUARANTEES: &Names<Guarantee> = &[
-    ("exactly_once", Guarantee::ExactlyOnce),
-    ("at_least_once", Guarantee::AtLeastOnce),
-];
+const GUARANTEES: &Names<Guarantee> =
+    &[("exactly_once", Guarantee::ExactlyOnce), ("at_least_once", Guarantee::AtLeastOnce)];
 
 impl Process {
     pub(super) fn read(mut r: Reader<'_>) -> Self {
@@ -49,11 +47,7 @@ impl Process {
         let process = Self {
             commit_interval: r.duration("commit_interval", millis(100), millis(10)..=millis(5_000)),
             guarantee: r.choice("guarantee", Guarantee::ExactlyOnce, GUARANTEES),
-            idle_timeout: r.duration(
-                "idle_timeout",
-                millis(30_000),
-                millis(1_000)..=millis(3_600_000),
-            ),
+            idle_timeout: r.duration("idle_timeout", millis(30_000), millis(1_000)..=millis(3_600_000)),
             data_dir: r.checked("data_dir", "./outlier-data", check_path).into(),
             max_batch_records: r.int("max_batch_records", 10_000, 1..=1_000_000),
             consumer_queue_bytes: r.size("consumer_queue_bytes", 8 * MIB, MIB..=1024 * MIB),
@@ -65,18 +59,11 @@ impl Process {
 
     /// The producer's queue must hold two of the largest messages, the consumer's one.
     pub(super) fn check_queues(&self, top: &Reader<'_>, pipelines: &[Pipeline]) {
-        let largest = pipelines
-            .iter()
-            .map(|pipeline| pipeline.max_record_bytes)
-            .max();
+        let largest = pipelines.iter().map(|pipeline| pipeline.max_record_bytes).max();
         // Flags and metadata come on top of the record.
         let largest = largest.unwrap_or(0) + 64 * 1024;
         for (key, has, needs) in [
-            (
-                "producer_queue_bytes",
-                self.producer_queue_bytes,
-                2 * largest,
-            ),
+            ("producer_queue_bytes", self.producer_queue_bytes, 2 * largest),
             ("consumer_queue_bytes", self.consumer_queue_bytes, largest),
         ] {
             if has < needs {

@@ -44,13 +44,7 @@ impl<'a> Reader<'a> {
     }
 
     fn new(context: &'a Context<'a>, title: String, table: Option<&'a Table>, at: At) -> Self {
-        Self {
-            context,
-            title,
-            table,
-            at,
-            asked: Vec::new(),
-        }
+        Self { context, title, table, at, asked: Vec::new() }
     }
 
     /// Notes a mistake at a place.
@@ -74,17 +68,10 @@ impl<'a> Reader<'a> {
 
     /// Where the value of a key of a table in this table is.
     pub(super) fn at_path(&self, table: &str, key: &str) -> At {
-        match self
-            .table
-            .and_then(|here| here.get(table))
-            .map(|entry| &entry.node)
-        {
-            Some(Node {
-                value: Value::Table(inner),
-                at,
-            }) => inner
-                .get(key)
-                .map_or_else(|| at.clone(), |entry| entry.node.at.clone()),
+        match self.table.and_then(|here| here.get(table)).map(|entry| &entry.node) {
+            Some(Node { value: Value::Table(inner), at }) => {
+                inner.get(key).map_or_else(|| at.clone(), |entry| entry.node.at.clone())
+            }
             _ => self.at.clone(),
         }
     }
@@ -106,10 +93,7 @@ impl<'a> Reader<'a> {
             _ => "",
         };
         let found = node.value.type_name();
-        self.mistake(
-            node.at.clone(),
-            format!("{what} must be {wanted}, not {found}{quotes}"),
-        );
+        self.mistake(node.at.clone(), format!("{what} must be {wanted}, not {found}{quotes}"));
     }
 
     /// The text of a node, variables replaced.
@@ -131,9 +115,7 @@ impl<'a> Reader<'a> {
     pub(super) fn required(&mut self, key: &'static str, such_as: &str) -> Option<String> {
         if self.node(key).is_none() {
             let title = &self.title;
-            self.missing(format!(
-                "{title} lacks `{key}`: add it, such as `{key} = {such_as}`"
-            ));
+            self.missing(format!("{title} lacks `{key}`: add it, such as `{key} = {such_as}`"));
         }
         self.optional(key)
     }
@@ -211,10 +193,7 @@ impl<'a> Reader<'a> {
     pub(super) fn bool(&mut self, key: &'static str, default: bool) -> bool {
         match self.node(key) {
             None => default,
-            Some(Node {
-                value: Value::Bool(value),
-                ..
-            }) => *value,
+            Some(Node { value: Value::Bool(value), .. }) => *value,
             Some(node) => match &node.value {
                 Value::Given(text) if text.parse::<bool>().is_ok() => text == "true",
                 _ => {
@@ -251,12 +230,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A finite number within bounds.
-    pub(super) fn number(
-        &mut self,
-        key: &'static str,
-        default: f64,
-        bounds: RangeInclusive<f64>,
-    ) -> f64 {
+    pub(super) fn number(&mut self, key: &'static str, default: f64, bounds: RangeInclusive<f64>) -> f64 {
         let Some(node) = self.node(key) else {
             return default;
         };
@@ -301,22 +275,16 @@ impl<'a> Reader<'a> {
                 let (from, to) = (text::show_duration(from), text::show_duration(to));
                 format!("must be from {from} to {to}, not {}", shown(&text))
             }
-            None => format!(
-                "is no duration: {}; write whole numbers with ms, s, m, h or d, such as \"90s\"",
-                shown(&text)
-            ),
+            None => {
+                format!("is no duration: {}; write whole numbers with ms, s, m, h or d, such as \"90s\"", shown(&text))
+            }
         };
         self.mistake(node.at.clone(), format!("`{key}` {wrong}"));
         default
     }
 
     /// A number of bytes within bounds.
-    pub(super) fn size(
-        &mut self,
-        key: &'static str,
-        default: usize,
-        bounds: RangeInclusive<usize>,
-    ) -> usize {
+    pub(super) fn size(&mut self, key: &'static str, default: usize, bounds: RangeInclusive<usize>) -> usize {
         let Some(node) = self.node(key) else {
             return default;
         };
@@ -334,9 +302,7 @@ impl<'a> Reader<'a> {
                 let (from, to) = bounds.into_inner();
                 let (from, to) = (text::show_size(from as u64), text::show_size(to as u64));
                 let not = shown(&text);
-                let text = format!(
-                    "`{key}` must be a size from {from} to {to}, such as \"5MiB\", not {not}"
-                );
+                let text = format!("`{key}` must be a size from {from} to {to}, such as \"5MiB\", not {not}");
                 self.mistake(node.at.clone(), text);
                 default
             }
@@ -351,21 +317,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A node's meaning among a few names.
-    pub(super) fn choice_of<T: Copy>(
-        &self,
-        what: &str,
-        node: &Node,
-        names: &Names<T>,
-    ) -> Option<T> {
+    pub(super) fn choice_of<T: Copy>(&self, what: &str, node: &Node, names: &Names<T>) -> Option<T> {
         let text = self.text_of(what, node)?;
         let value = names.iter().find(|(name, _)| *name == text);
         if value.is_none() {
             let words: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
-            let text = format!(
-                "{what} cannot be {}{}",
-                shown(&text),
-                suggestion(&text, &words)
-            );
+            let text = format!("{what} cannot be {}{}", shown(&text), suggestion(&text, &words));
             self.mistake(node.at.clone(), text);
         }
         value.map(|(_, value)| *value)
@@ -378,10 +335,7 @@ impl<'a> Reader<'a> {
             Value::Array(items) => Some(items.clone()),
             Value::Given(text) => Some(
                 text.split(',')
-                    .map(|item| Node {
-                        value: Value::Given(item.trim().to_owned()),
-                        at: node.at.clone(),
-                    })
+                    .map(|item| Node { value: Value::Given(item.trim().to_owned()), at: node.at.clone() })
                     .collect(),
             ),
             _ => {
@@ -413,8 +367,7 @@ impl<'a> Reader<'a> {
             None => return Vec::new(),
             Some((_, Value::Array(items))) => items,
             Some((node, _)) => {
-                let text =
-                    format!("`{key}` must be a list of tables: write {title} in double brackets");
+                let text = format!("`{key}` must be a list of tables: write {title} in double brackets");
                 self.mistake(node.at.clone(), text);
                 return Vec::new();
             }
@@ -422,12 +375,9 @@ impl<'a> Reader<'a> {
         let mut readers = Vec::with_capacity(items.len());
         for item in items {
             match &item.value {
-                Value::Table(table) => readers.push(Reader::new(
-                    self.context,
-                    title.to_owned(),
-                    Some(table),
-                    item.at.clone(),
-                )),
+                Value::Table(table) => {
+                    readers.push(Reader::new(self.context, title.to_owned(), Some(table), item.at.clone()))
+                }
                 _ => self.wrong_type(&format!("each of `{key}`"), "a table", item),
             }
         }
@@ -462,9 +412,7 @@ impl<'a> Reader<'a> {
 fn read_secret(path: &str) -> Result<String, String> {
     let size = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if !size.is_file() || size.len() > MAX_SECRET_BYTES {
-        return Err(format!(
-            "it must be a file of at most {MAX_SECRET_BYTES} bytes"
-        ));
+        return Err(format!("it must be a file of at most {MAX_SECRET_BYTES} bytes"));
     }
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())

@@ -55,10 +55,7 @@ fn read_address(r: &mut Reader<'_>, default: SocketAddr) -> SocketAddr {
         None => text.clone(),
     };
     numeric.parse().unwrap_or_else(|_| {
-        let text = format!(
-            "`listen` must be an IP address and a port, such as \"{default}\", not {}",
-            shown(&text)
-        );
+        let text = format!("`listen` must be an IP address and a port, such as \"{default}\", not {}", shown(&text));
         r.mistake(r.at("listen"), text);
         default
     })
@@ -158,10 +155,7 @@ pub(super) fn check_addresses(r: &Reader<'_>, serve: &Serve, at: At, telemetry: 
     let (a, b) = (serve.listen.address, telemetry.listen.address);
     let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     if a.port() != 0 && a.port() == b.port() && same_ip {
-        let text = format!(
-            "[serve] and [telemetry] both listen on port {}: give one of them another",
-            a.port()
-        );
+        let text = format!("[serve] and [telemetry] both listen on port {}: give one of them another", a.port());
         r.mistake(at, text);
     }
 }

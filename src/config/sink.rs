@@ -48,15 +48,8 @@ pub enum Stage {
     Scores,
 }
 
-const INDICES: &Names<IndexKind> = &[
-    ("opensearch", IndexKind::OpenSearch),
-    ("sqlite", IndexKind::Sqlite),
-];
-const STAGES: &Names<Stage> = &[
-    ("raw", Stage::Raw),
-    ("enriched", Stage::Enriched),
-    ("scores", Stage::Scores),
-];
+const INDICES: &Names<IndexKind> = &[("opensearch", IndexKind::OpenSearch), ("sqlite", IndexKind::Sqlite)];
+const STAGES: &Names<Stage> = &[("raw", Stage::Raw), ("enriched", Stage::Enriched), ("scores", Stage::Scores)];
 
 impl Sink {
     pub(super) fn read(mut r: Reader<'_>) -> Self {
@@ -66,16 +59,8 @@ impl Sink {
             what: read_what(&mut r),
             bulk_bytes: r.size("bulk_bytes", 5 * MIB, 64 * 1024..=100 * MIB),
             bulk_records: r.int("bulk_records", 10_000, 1..=100_000),
-            flush_interval: r.duration(
-                "flush_interval",
-                millis(1_000),
-                millis(10)..=millis(60_000),
-            ),
-            request_timeout: r.duration(
-                "request_timeout",
-                millis(30_000),
-                millis(1_000)..=millis(600_000),
-            ),
+            flush_interval: r.duration("flush_interval", millis(1_000), millis(10)..=millis(60_000)),
+            request_timeout: r.duration("request_timeout", millis(30_000), millis(1_000)..=millis(600_000)),
         };
         r.finish();
         sink
@@ -100,18 +85,14 @@ fn read_what(r: &mut Reader<'_>) -> Vec<Stage> {
         return all();
     };
     if nodes.is_empty() {
-        let text =
-            "`what` is empty, so nothing would be indexed: name some of raw, enriched, scores";
+        let text = "`what` is empty, so nothing would be indexed: name some of raw, enriched, scores";
         r.mistake(r.at("what"), text.to_owned());
     }
     let mut what = Vec::new();
     for node in &nodes {
         match r.choice_of("`what`", node, STAGES) {
             Some(stage) if what.contains(&stage) => {
-                r.mistake(
-                    node.at.clone(),
-                    "`what` names this twice: keep one".to_owned(),
-                );
+                r.mistake(node.at.clone(), "`what` names this twice: keep one".to_owned());
             }
             Some(stage) => what.push(stage),
             None => {}
@@ -152,7 +133,9 @@ impl OpenSearch {
             replicas: r.int("replicas", 1, 0..=10),
         };
         match (r.has("username"), r.has("password")) {
-            (true, false) => r.missing("`username` needs a `password`: add it, such as `password = \"${OPENSEARCH_PASSWORD}\"`".to_owned()),
+            (true, false) => r.missing(
+                "`username` needs a `password`: add it, such as `password = \"${OPENSEARCH_PASSWORD}\"`".to_owned(),
+            ),
             (false, true) => r.missing("`password` needs a `username`: add it".to_owned()),
             _ => {}
         }
@@ -165,13 +148,7 @@ impl OpenSearch {
         w.list("urls", &self.urls);
         w.optional("username", self.username.as_deref());
         w.secret("password", self.password.as_ref());
-        w.optional(
-            "ca_file",
-            self.ca_file
-                .as_ref()
-                .map(|path| path.to_string_lossy())
-                .as_deref(),
-        );
+        w.optional("ca_file", self.ca_file.as_ref().map(|path| path.to_string_lossy()).as_deref());
         w.text("index_prefix", &self.index_prefix);
         w.plain("shards", self.shards);
         w.plain("replicas", self.replicas);
@@ -200,18 +177,13 @@ fn read_urls(r: &mut Reader<'_>) -> Vec<String> {
 
 /// `http://host:9200`. What is not that may hold a password and is not repeated.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
-    let rest = url
-        .strip_prefix("http://")
-        .or_else(|| url.strip_prefix("https://"));
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let Some(rest) = rest else {
         return Err("must begin with http:// or https://".to_owned());
     };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.contains('@') {
-        return Err(
-            "must not hold a user or a password: OpenSearch's belong in `username` and `password`"
-                .to_owned(),
-        );
+        return Err("must not hold a user or a password: OpenSearch's belong in `username` and `password`".to_owned());
     }
     let port = match host.rsplit_once(':') {
         Some((_, port)) if !port.ends_with(']') => port.parse::<u16>().is_ok_and(|port| port > 0),
@@ -229,9 +201,7 @@ fn check_index_prefix(text: &str) -> Result<(), String> {
     names::check_prefix(text)?;
     if text.starts_with(['-', '_', '.']) || text.contains(|c: char| c.is_ascii_uppercase()) {
         let not = shown(text);
-        return Err(format!(
-            "must be lower case and begin with a letter or a digit, not {not}"
-        ));
+        return Err(format!("must be lower case and begin with a letter or a digit, not {not}"));
     }
     Ok(())
 }

@@ -4,13 +4,7 @@
 
 use std::time::Duration;
 
-const DURATION_UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const DURATION_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 const SIZE_UNITS: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
@@ -54,9 +48,7 @@ pub(super) fn size(text: &str) -> Option<u64> {
         return Some(bytes);
     }
     let (number, unit, rest) = number_and_unit(text)?;
-    let (_, bytes) = SIZE_UNITS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
+    let (_, bytes) = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
     rest.is_empty().then(|| number.checked_mul(*bytes))?
 }
 
@@ -65,9 +57,7 @@ pub(super) fn show_size(bytes: u64) -> String {
     if bytes == 0 {
         return "0B".to_owned();
     }
-    let binary = SIZE_UNITS
-        .iter()
-        .filter(|(name, _)| name.contains('i') || *name == "B");
+    let binary = SIZE_UNITS.iter().filter(|(name, _)| name.contains('i') || *name == "B");
     show(bytes, binary)
 }
 
@@ -75,10 +65,7 @@ fn show<'a>(amount: u64, units: impl IntoIterator<Item = &'a (&'a str, u64)>) ->
     units
         .into_iter()
         .find(|(_, unit)| amount.is_multiple_of(*unit))
-        .map_or_else(
-            || amount.to_string(),
-            |(name, unit)| format!("{}{name}", amount / unit),
-        )
+        .map_or_else(|| amount.to_string(), |(name, unit)| format!("{}{name}", amount / unit))
 }
 
 /// Splits `30 s…` into its number, its letters and what follows.
@@ -95,10 +82,7 @@ fn number_and_unit(text: &str) -> Option<(u64, &str, &str)> {
 ///
 /// # Errors
 /// What is wrong and what to do, when a variable is not set or a brace is not closed.
-pub(super) fn expand<'a>(
-    text: &str,
-    variable: impl Fn(&str) -> Option<&'a str>,
-) -> Result<String, String> {
+pub(super) fn expand<'a>(text: &str, variable: impl Fn(&str) -> Option<&'a str>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(found) = rest.find("${") {

@@ -72,9 +72,7 @@ pub(super) fn parse_given(name: &Arc<str>, text: &str) -> Node {
     let at = At::Variable(name.clone());
     let trimmed = text.trim();
     let value = match DeValue::parse(trimmed) {
-        Ok(value) if trimmed.starts_with(['[', '{']) => {
-            convert(value.into_inner(), &|_| at.clone())
-        }
+        Ok(value) if trimmed.starts_with(['[', '{']) => convert(value.into_inner(), &|_| at.clone()),
         _ => Value::Given(text.to_owned()),
     };
     Node { value, at }
@@ -83,15 +81,16 @@ pub(super) fn parse_given(name: &Arc<str>, text: &str) -> Node {
 /// The parser's words as a remedy.
 fn explain(message: &str) -> (Kind, String) {
     let told = match message {
-        m if m.starts_with("duplicate key") => {
-            "this key or table is there twice: keep one of them".to_owned()
-        }
+        m if m.starts_with("duplicate key") => "this key or table is there twice: keep one of them".to_owned(),
         m if m.starts_with("string values must be quoted") || m.starts_with("invalid boolean") => {
             "a value is missing or not quoted: write a text in double quotes".to_owned()
         }
         "recursion limit" => {
             let text = "nested too deep: nothing here needs more than five levels";
             return (Kind::Broken, text.to_owned());
+        }
+        m if m.starts_with("unexpected key or value") => {
+            "a line must be one `key = value`: remove what is too much".to_owned()
         }
         m if m.starts_with("invalid ") => format!("{m}: correct this value"),
         m => return (Kind::Broken, format!("this is no TOML: {m}")),
@@ -103,20 +102,14 @@ fn convert_table(table: DeTable<'_>, at: &dyn Fn(usize) -> At) -> Table {
     table
         .into_iter()
         .map(|(key, value)| {
-            let entry = Entry {
-                key_at: at(key.span().start),
-                node: convert_node(value, at),
-            };
+            let entry = Entry { key_at: at(key.span().start), node: convert_node(value, at) };
             (key.into_inner().into_owned(), entry)
         })
         .collect()
 }
 
 fn convert_node(node: Spanned<DeValue<'_>>, at: &dyn Fn(usize) -> At) -> Node {
-    Node {
-        at: at(node.span().start),
-        value: convert(node.into_inner(), at),
-    }
+    Node { at: at(node.span().start), value: convert(node.into_inner(), at) }
 }
 
 fn convert(value: DeValue<'_>, at: &dyn Fn(usize) -> At) -> Value {

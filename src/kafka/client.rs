@@ -47,6 +47,12 @@ pub fn consumer(kafka: &Kafka, group: &str) -> ClientConfig {
     client
 }
 
+/// A consumer that is assigned partitions by hand and never commits.
+pub fn reader(kafka: &Kafka) -> ClientConfig {
+    // librdkafka assigns nothing without a group's name, though none is joined.
+    consumer(kafka, "outlier-reader")
+}
+
 /// An idempotent producer with large compressed batches.
 pub fn producer(kafka: &Kafka) -> ClientConfig {
     let mut client = base(kafka);

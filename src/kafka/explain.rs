@@ -15,12 +15,18 @@ pub fn remedy(code: Code) -> Option<&'static str> {
         Code::UnknownTopicOrPartition | Code::UnknownTopic => {
             "the topic does not exist: run `outlier setup` (with --dry-run it prints the topics and rights needed)"
         }
-        Code::TopicAuthorizationFailed => "the user may not use the topic: `outlier setup --dry-run` prints the ACLs needed",
-        Code::GroupAuthorizationFailed => "the user may not use the consumer group: `outlier setup --dry-run` prints the ACLs needed",
+        Code::TopicAuthorizationFailed => {
+            "the user may not use the topic: `outlier setup --dry-run` prints the ACLs needed"
+        }
+        Code::GroupAuthorizationFailed => {
+            "the user may not use the consumer group: `outlier setup --dry-run` prints the ACLs needed"
+        }
         Code::TransactionalIdAuthorizationFailed => {
             "the user may not use the transactional id: `outlier setup --dry-run` prints the ACLs needed"
         }
-        Code::ClusterAuthorizationFailed => "the user may not create topics: create them with the rights that `outlier setup --dry-run` prints",
+        Code::ClusterAuthorizationFailed => {
+            "the user may not create topics: create them with the rights that `outlier setup --dry-run` prints"
+        }
         _ => return None,
     })
 }

@@ -1,6 +1,9 @@
-//! Everything that speaks to Kafka: connections, topics, transactional workers.
+//! Everything that speaks to Kafka: connections, group members, transactions.
 //!
 //! Invariant: services never know whether the broker is Kafka or the embedded one; there is one code path.
 
 pub mod client;
 pub mod explain;
+pub mod group;
+pub mod output;
+pub mod topics;

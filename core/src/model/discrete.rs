@@ -87,9 +87,8 @@ impl Discrete {
     /// Natural logarithm of the two-sided mid-p of `y`: twice the tail on its side of the mean, at most 0.
     pub(super) fn ln_p(&self, y: f64) -> f64 {
         let tail = if self.exact() {
-            let (sum, up) = if y > self.mean { (self.beyond(y, 1.0), true) } else { (self.beyond(y, -1.0), false) };
-            debug_assert!(sum >= 0.0 || !up);
-            self.ln_pmf(y) + log(0.5 + sum)
+            let direction = if y > self.mean { 1.0 } else { -1.0 };
+            self.ln_pmf(y) + log(0.5 + self.beyond(y, direction))
         } else {
             ln_normal_tail(fabs(self.z(y)))
         };
@@ -145,6 +144,11 @@ impl Discrete {
         }
     }
 
+    /// `pmf(k + direction) / pmf(k)`.
+    fn outward(&self, k: f64, direction: f64) -> f64 {
+        if direction > 0.0 { self.up(k) } else { 1.0 / self.up(k - 1.0) }
+    }
+
     /// Probability beyond `y` in this direction (1 or -1), in units of `pmf(y)`.
     fn beyond(&self, y: f64, direction: f64) -> f64 {
         let (mut k, mut term, mut sum) = (y, 1.0, 0.0);
@@ -153,7 +157,7 @@ impl Discrete {
             if k == last {
                 return sum;
             }
-            let ratio = if direction > 0.0 { self.up(k) } else { 1.0 / self.up(k - 1.0) };
+            let ratio = self.outward(k, direction);
             k += direction;
             term *= ratio;
             sum += term;
@@ -162,7 +166,7 @@ impl Discrete {
                 return sum;
             }
         }
-        let ratio = if direction > 0.0 { self.up(k) } else { 1.0 / self.up(k - 1.0) };
+        let ratio = self.outward(k, direction);
         sum + term * ratio / (1.0 - ratio.min(0.999))
     }
 
@@ -173,12 +177,12 @@ impl Discrete {
         let (first, last) = if direction > 0.0 { (0.0, self.most()) } else { (self.most(), 0.0) };
         for _ in 0..MAX_TERMS {
             if outside > SIDE && k != last {
-                let ratio = if direction > 0.0 { self.up(k) } else { 1.0 / self.up(k - 1.0) };
+                let ratio = self.outward(k, direction);
                 k += direction;
                 pmf *= ratio;
                 outside -= pmf;
             } else if outside + pmf <= SIDE && k != first {
-                let ratio = if direction > 0.0 { 1.0 / self.up(k - 1.0) } else { self.up(k) };
+                let ratio = self.outward(k, -direction);
                 outside += pmf;
                 k -= direction;
                 pmf *= ratio;
@@ -223,3 +227,6 @@ impl Discrete {
         y
     }
 }
+
+#[cfg(test)]
+mod tests;

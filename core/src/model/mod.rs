@@ -24,11 +24,13 @@
 //!
 //! **Robustness.** Values are clipped to the 99.9 % band before they are learned; beyond p = 1e-4 the level
 //! does not learn at all, but suspicion grows by one, and falls by 1/8 with each ordinary window. When it is
-//! worth half an hour (at least [`PATIENCE`] windows; three while learning), the new level is accepted.
+//! worth half an hour (at least [`PATIENCE`] windows; three while learning), the new level is accepted (`learn`).
 
 mod baseline;
 mod codec;
 mod discrete;
+mod learn;
+mod predict;
 mod special;
 mod spread;
 mod tail;
@@ -40,32 +42,21 @@ pub use codec::DecodeError;
 use crate::measure::Kind;
 use crate::pipeline::Millis;
 use baseline::{Baseline, Place};
-use libm::{exp, log, log1p, round};
+use learn::Window;
+use libm::round;
+use predict::Prediction;
 use spread::Spread;
-use tail::{FEWEST, Tail};
 
 /// Windows that a model only learns from; their score is 0.
 pub const LEARNING: u32 = 30;
-/// Outlying windows, at least, before a new level is accepted.
+/// Outlying windows, at least, before a new level is accepted; the time is half an hour.
 pub const PATIENCE: f32 = 12.0;
-/// Suspicion that makes a new level, as a time.
-const ACCEPT_AFTER: Millis = 1_800_000;
-/// Outlying windows that are enough while the model only learns.
-const IMPATIENCE: f32 = 3.0;
-/// What an ordinary window takes from suspicion.
-const CALM: f32 = 0.125;
-/// Up to this suspicion an outlier is a chance of the series' own and widens its spread, clipped.
-const ISOLATED: f32 = 2.0;
-/// ln of the tail probability beyond which a value is an outlier: 1e-4.
-const OUTLIER: f64 = -9.210_340_371_976_182;
 /// Score per natural logarithm of the tail probability.
 const SCORE: f64 = 15.0 * std::f64::consts::LOG10_E;
 /// Amounts are clipped to this size, counts to [`MOST`].
 const LARGEST: f64 = 1e30;
 /// The largest count.
 const MOST: f64 = 1e15;
-/// Bound of a logarithm or log-odds before it is used.
-const MOST_LOG: f64 = 60.0;
 /// Longest window: a day.
 const LONGEST: Millis = 86_400_000;
 
@@ -116,24 +107,6 @@ pub struct Model {
     suspicion: f32,
 }
 
-/// A prediction in the terms that learning needs.
-struct Prediction {
-    tail: Tail,
-    /// Variance of the value without dispersion (amounts: with), and with it.
-    pure: f64,
-    scatter: f64,
-    /// Variance of the mean on the link's scale, and how much the value moves per unit of that scale.
-    unsure: f64,
-    slope: f64,
-}
-
-impl Prediction {
-    /// Variance of the mean, in units of the value (shares: of the successes).
-    fn ignorance(&self) -> f64 {
-        self.unsure * self.slope * self.slope
-    }
-}
-
 impl Model {
     /// A model that knows nothing.
     pub fn new(kind: Kind) -> Model {
@@ -143,27 +116,28 @@ impl Model {
     /// Judges a window by what was learned before it, then learns it. A window that says nothing (not
     /// trusted, not a number, a share of no records) scores 0 and leaves the model as it is.
     pub fn observe(&mut self, point: &Point) -> Verdict {
-        let window = point.window.clamp(1, LONGEST);
-        let place = Place::of(point.start, window);
+        let length = point.window.clamp(1, LONGEST);
+        let place = Place::of(point.start, length);
         let n = (point.count as f64).clamp(1.0, MOST);
         let Some(value) = self.usable(point, n) else {
             let mut silent = self.clone();
-            silent.baseline.advance(&place, window, window);
+            silent.baseline.advance(&place, length, length);
             let prediction = silent.predict(&place, n);
             return silent.verdict(&prediction, prediction.tail.band(), 0.0);
         };
         let elapsed = match self.seen {
-            0 => window,
-            _ => point.start.saturating_sub(self.newest).max(window),
+            0 => length,
+            _ => point.start.saturating_sub(self.newest).max(length),
         };
-        self.baseline.advance(&place, elapsed, window);
+        self.baseline.advance(&place, elapsed, length);
         let prediction = self.predict(&place, n);
         let (ln_p, band) = (prediction.tail.ln_p(value), prediction.tail.band());
         let verdict = self.verdict(&prediction, band, ln_p);
+        let window = Window { place, length, value, n };
         if self.seen == 0 {
-            self.start(&place, value, n);
+            self.start(&window);
         } else {
-            self.learn(&place, window, value, n, &prediction, band, ln_p < OUTLIER);
+            self.learn(&window, &prediction, band, ln_p);
         }
         self.newest = self.newest.max(point.start);
         self.seen = self.seen.saturating_add(1);
@@ -183,39 +157,6 @@ impl Model {
         }
     }
 
-    fn predict(&self, place: &Place, n: f64) -> Prediction {
-        let (link, unsure) = self.baseline.at(place);
-        let factor = self.spread.factor();
-        let link = match self.kind {
-            Kind::Amount => link,
-            Kind::Count | Kind::Share => link.clamp(-MOST_LOG, MOST_LOG),
-        };
-        match self.kind {
-            Kind::Count => {
-                let tail = Tail::count(exp(link), factor, unsure);
-                let mean = tail.mean;
-                Prediction { tail, pure: mean, scatter: mean * factor, unsure, slope: mean }
-            }
-            Kind::Share => {
-                let tail = Tail::share(1.0 / (1.0 + exp(-link)), n, factor, unsure);
-                let pure = n * tail.mean * (1.0 - tail.mean);
-                Prediction { tail, pure, scatter: pure * factor, unsure, slope: pure }
-            }
-            Kind::Amount => {
-                let slope = f64::from(self.spread.scale);
-                let own = self.spread.amount_variance(link);
-                let variance = own.map(|v| v + unsure * slope * slope);
-                Prediction {
-                    tail: Tail::amount(link, variance, self.spread.freedom()),
-                    pure: 0.5 * (own[0] + own[1]),
-                    scatter: 0.5 * (own[0] + own[1]),
-                    unsure,
-                    slope,
-                }
-            }
-        }
-    }
-
     fn verdict(&self, prediction: &Prediction, (lower, upper): (f64, f64), ln_p: f64) -> Verdict {
         let learning = self.seen < LEARNING;
         let ignorance = prediction.ignorance();
@@ -228,109 +169,5 @@ impl Model {
             confidence: seen / (seen + 60.0) * prediction.scatter / (prediction.scatter + ignorance),
             learning,
         }
-    }
-
-    /// The first window sets the level.
-    fn start(&mut self, place: &Place, value: f64, n: f64) {
-        let level = match self.kind {
-            Kind::Count => log(value.max(0.3)),
-            Kind::Share => log((value * n + 0.3) / (n - value * n + 0.3)),
-            Kind::Amount => {
-                self.spread.start(value);
-                value
-            }
-        };
-        let (now, _) = self.baseline.at(place);
-        self.baseline.level = (f64::from(self.baseline.level) + level - now) as f32;
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn learn(
-        &mut self,
-        place: &Place,
-        window: Millis,
-        value: f64,
-        n: f64,
-        prediction: &Prediction,
-        band: (f64, f64),
-        outlier: bool,
-    ) {
-        let learning = self.seen < LEARNING;
-        let isolated = self.suspicion < ISOLATED;
-        let patience = match learning {
-            true => IMPATIENCE,
-            false => PATIENCE.max((ACCEPT_AFTER / window) as f32),
-        };
-        self.suspicion = if outlier { self.suspicion + 1.0 } else { (self.suspicion - CALM).max(0.0) };
-        let accept = self.suspicion >= patience;
-        if accept {
-            self.suspicion = 0.5 * patience;
-            self.baseline.reopen();
-            self.spread.reopen(value);
-            let reopened = self.predict(place, n);
-            self.learn_level(place, value, n, &reopened);
-            return;
-        }
-        // The next whole number is never clipped: where nothing is the rule, one must be learnt.
-        let whole = match self.kind {
-            Kind::Count => 1.0,
-            Kind::Share => 1.0 / n,
-            Kind::Amount => 0.0,
-        };
-        let clipped = value.clamp(band.0 - whole, band.1 + whole);
-        if !outlier || learning {
-            self.learn_level(place, clipped, n, prediction);
-        }
-        // A run of outliers is an incident, but one that lasts says that the series scatters like this.
-        let lasting = self.suspicion >= 0.5 * patience;
-        if !outlier || learning || isolated || lasting {
-            self.learn_spread(window, value, clipped, n, prediction, band);
-        }
-    }
-
-    fn learn_spread(
-        &mut self,
-        window: Millis,
-        value: f64,
-        clipped: f64,
-        n: f64,
-        prediction: &Prediction,
-        band: (f64, f64),
-    ) {
-        let Prediction { tail, pure, .. } = prediction;
-        let ignorance = prediction.ignorance();
-        let residual = clipped - tail.mean;
-        match self.kind {
-            Kind::Count => self.spread.learn(residual * residual, *pure, ignorance, window),
-            Kind::Share => {
-                let square = residual * n * (residual * n);
-                self.spread.learn(square, *pure, ignorance, window);
-            }
-            Kind::Amount => {
-                // Twice the band: what lies just outside says how heavy the tail is.
-                let (low, high) = (2.0 * band.0 - tail.mean, 2.0 * band.1 - tail.mean);
-                let amount = value.clamp(low, high);
-                self.spread.learn_amount(amount, amount - tail.mean, ignorance, window);
-            }
-        }
-    }
-
-    /// Moves the baseline to its conjugate posterior: gamma for counts, beta for shares, normal for amounts.
-    fn learn_level(&mut self, place: &Place, value: f64, n: f64, prediction: &Prediction) {
-        let Prediction { tail, scatter, unsure, .. } = prediction;
-        let ignorance = prediction.ignorance();
-        let gain = ignorance / (ignorance + scatter);
-        let mean = tail.mean;
-        let factor = self.spread.factor();
-        let (step, limit) = match self.kind {
-            Kind::Count => (log1p(gain * (value - mean) / mean), (log(FEWEST), 40.0)),
-            Kind::Share => {
-                let good = unsure * (1.0 - mean) * value * n / factor;
-                let bad = unsure * mean * (1.0 - value) * n / factor;
-                (log1p(good) - log1p(bad), (-30.0, 30.0))
-            }
-            Kind::Amount => (gain * (value - mean), (-LARGEST, LARGEST)),
-        };
-        self.baseline.learn(place, step, gain, limit);
     }
 }

@@ -45,16 +45,12 @@ impl Defaults {
 /// Windows are aligned to the epoch and merged from panes of a minute.
 fn divides(window: Duration) -> bool {
     let (window, minute) = (window.as_millis(), MINUTE.as_millis());
-    DAY.as_millis() % window == 0 && (window <= minute || window % minute == 0)
+    DAY.as_millis().is_multiple_of(window) && (window <= minute || window.is_multiple_of(minute))
 }
 
 /// Reads the detectors of a pipeline whose flags are read.
 pub(super) fn read_all(r: &mut Reader<'_>, pipeline: &Pipeline) -> Vec<Detector> {
-    let defaults = Defaults {
-        window: MINUTE,
-        lateness: Duration::from_secs(10),
-        threshold: 90.0,
-    };
+    let defaults = Defaults { window: MINUTE, lateness: Duration::from_secs(10), threshold: 90.0 };
     let defaults = defaults.read(r);
     let readers = r.tables("detectors", TITLE);
     if readers.len() > MAX_DETECTORS {
@@ -67,29 +63,16 @@ pub(super) fn read_all(r: &mut Reader<'_>, pipeline: &Pipeline) -> Vec<Detector>
     }
     let flags: Vec<&str> = pipeline.flag_names().collect();
     let mut unique = Unique::new("detectors");
-    readers
-        .into_iter()
-        .map(|reader| read(reader, defaults, &flags, &mut unique))
-        .collect()
+    readers.into_iter().map(|reader| read(reader, defaults, &flags, &mut unique)).collect()
 }
 
 fn read(mut r: Reader<'_>, defaults: Defaults, flags: &[&str], unique: &mut Unique) -> Detector {
     let name = r.name("\"action\"", names::check_name);
     unique.add(&r, r.at("name"), &name);
     let measures = read_measures(&mut r, flags);
-    let Defaults {
-        window,
-        lateness,
-        threshold,
-    } = defaults.read(&mut r);
+    let Defaults { window, lateness, threshold } = defaults.read(&mut r);
     r.finish();
-    Detector {
-        name,
-        measures,
-        window: millis(window),
-        lateness: millis(lateness),
-        threshold,
-    }
+    Detector { name, measures, window: millis(window), lateness: millis(lateness), threshold }
 }
 
 fn read_measures(r: &mut Reader<'_>, flags: &[&str]) -> Vec<Measure> {
@@ -100,18 +83,13 @@ fn read_measures(r: &mut Reader<'_>, flags: &[&str]) -> Vec<Measure> {
         r.missing(text.to_owned());
     }
     if count > MAX_MEASURES {
-        let text = format!(
-            "`measures` has {count} values, at most {MAX_MEASURES} are possible: add another detector"
-        );
+        let text = format!("`measures` has {count} values, at most {MAX_MEASURES} are possible: add another detector");
         r.mistake(r.at("measures"), text);
         return Vec::new();
     }
     let mut measures = Vec::with_capacity(count);
     for node in nodes.iter().flatten() {
-        match r
-            .text_of("`measures`", node)
-            .map(|text| parse(&text, flags))
-        {
+        match r.text_of("`measures`", node).map(|text| parse(&text, flags)) {
             Some(Ok(measure)) if measures.contains(&measure) => {
                 let text = format!("`measures` has \"{measure}\" twice: keep one");
                 r.mistake(node.at.clone(), text);
@@ -134,12 +112,8 @@ fn parse(text: &str, flags: &[&str]) -> Result<Measure, String> {
         return Ok(Measure::Count);
     }
     let inner = text.strip_suffix(')').and_then(|text| text.split_once('('));
-    let (name, argument) = inner.ok_or_else(|| {
-        format!(
-            "{} is no measure: write count, sum(X) or ratio(X)",
-            shown(text)
-        )
-    })?;
+    let (name, argument) =
+        inner.ok_or_else(|| format!("{} is no measure: write count, sum(X) or ratio(X)", shown(text)))?;
     let argument = argument.trim();
     let flag = flags.iter().position(|flag| *flag == argument);
     let flag = flag.map(|index| Operand::Flag(index, argument.to_owned()));
@@ -157,24 +131,13 @@ fn parse(text: &str, flags: &[&str]) -> Result<Measure, String> {
                 .map_err(|wrong| wrong.to_string()),
         },
         ("ratio", None) => Err(match nearest(argument, flags.iter().copied()) {
-            Some(flag) => format!(
-                "there is no flag {}; did you mean `{flag}`?",
-                shown(argument)
-            ),
+            Some(flag) => format!("there is no flag {}; did you mean `{flag}`?", shown(argument)),
             None if flags.is_empty() => {
-                "a ratio needs a flag, and this pipeline has none: add [[pipeline.flags]]"
-                    .to_owned()
+                "a ratio needs a flag, and this pipeline has none: add [[pipeline.flags]]".to_owned()
             }
-            None => format!(
-                "there is no flag {}; a ratio needs one of {}",
-                shown(argument),
-                flags.join(", ")
-            ),
+            None => format!("there is no flag {}; a ratio needs one of {}", shown(argument), flags.join(", ")),
         }),
-        (other, _) => Err(format!(
-            "there is no measure {}; write count, sum(X) or ratio(X)",
-            shown(other)
-        )),
+        (other, _) => Err(format!("there is no measure {}; write count, sum(X) or ratio(X)", shown(other))),
     }
 }
 
@@ -182,8 +145,7 @@ fn parse(text: &str, flags: &[&str]) -> Result<Measure, String> {
 fn misspelt<'a>(name: &str, flags: &[&'a str]) -> Option<&'a str> {
     let near = |flag: &&&str| {
         name.len() <= 64
-            && (flag.eq_ignore_ascii_case(name)
-                || (flag.len() > 3 && strsim::damerau_levenshtein(flag, name) == 1))
+            && (flag.eq_ignore_ascii_case(name) || (flag.len() > 3 && strsim::damerau_levenshtein(flag, name) == 1))
     };
     // A backslash before the first letter changes nothing in a path, but shows that a path is meant.
     let plain = !name.starts_with('\\');
@@ -208,13 +170,7 @@ pub(super) fn write_all(pipeline: &Pipeline, w: &mut Writer) {
     for detector in &pipeline.detectors {
         w.table(TITLE);
         w.text("name", &detector.name);
-        w.list(
-            "measures",
-            detector
-                .measures
-                .iter()
-                .map(|measure| show(measure, &flags)),
-        );
+        w.list("measures", detector.measures.iter().map(|measure| show(measure, &flags)));
         w.duration("window", span(detector.window));
         w.duration("lateness", span(detector.lateness));
         w.plain("threshold", detector.threshold);

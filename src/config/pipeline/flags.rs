@@ -50,30 +50,14 @@ fn read(mut r: Reader<'_>, (groups, flags): &mut (Unique, Unique)) -> FlagGroup 
     });
     if let Some((a, b, text)) = both {
         let (a, b) = (matcher::show(a), matcher::show(b));
-        let text = format!(
-            "{text:?} would be good by {a:?} and bad by {b:?}: change one so that no text matches both"
-        );
+        let text = format!("{text:?} would be good by {a:?} and bad by {b:?}: change one so that no text matches both");
         r.mistake(r.at("bad"), text);
     }
     r.finish();
-    FlagGroup {
-        name,
-        field,
-        good,
-        bad,
-        other,
-        missing,
-        ignore_case,
-    }
+    FlagGroup { name, field, good, bad, other, missing, ignore_case }
 }
 
-fn read_flag(
-    group: &mut Reader<'_>,
-    key: &'static str,
-    title: &str,
-    may_be_empty: bool,
-    unique: &mut Unique,
-) -> Flag {
+fn read_flag(group: &mut Reader<'_>, key: &'static str, title: &str, may_be_empty: bool, unique: &mut Unique) -> Flag {
     if !group.has(key) {
         group.missing(format!(
             "{TITLE} lacks `{key}`: add it, such as `{key} = {{ name = \"{key}_action\", match = [\"ALLOW\"] }}`"
@@ -81,10 +65,7 @@ fn read_flag(
     }
     let mut r = group.table(key, title);
     if !group.has(key) {
-        return Flag {
-            name: String::new(),
-            matchers: Vec::new(),
-        };
+        return Flag { name: String::new(), matchers: Vec::new() };
     }
     let name = r.name("\"B_action\"", names::check_flag);
     unique.add(&r, r.at("name"), &name);
@@ -97,13 +78,12 @@ fn read_matchers(r: &mut Reader<'_>, may_be_empty: bool) -> Vec<Matcher> {
     let nodes = r.list("match");
     let count = nodes.as_ref().map_or(0, Vec::len);
     if count == 0 && !may_be_empty && (nodes.is_some() || !r.has("match")) {
-        let text = "`match` has no values, so this flag would never be 1: name some, such as `match = [\"BLOCK\", \"4xx\"]`";
+        let text =
+            "`match` has no values, so this flag would never be 1: name some, such as `match = [\"BLOCK\", \"4xx\"]`";
         r.missing(text.to_owned());
     }
     if count > MAX_MATCHERS {
-        let text = format!(
-            "`match` has {count} values, at most {MAX_MATCHERS} are possible: use prefixes or ranges"
-        );
+        let text = format!("`match` has {count} values, at most {MAX_MATCHERS} are possible: use prefixes or ranges");
         r.mistake(r.at("match"), text);
         return Vec::new();
     }

@@ -14,9 +14,7 @@ const MAX_TEXT: usize = 1024;
 /// What is wrong and what to do.
 pub(super) fn parse(text: &str) -> Result<Matcher, String> {
     if text.is_empty() || text.len() > MAX_TEXT {
-        return Err(format!(
-            "must have 1 to {MAX_TEXT} bytes; `\"=\"` matches an empty text"
-        ));
+        return Err(format!("must have 1 to {MAX_TEXT} bytes; `\"=\"` matches an empty text"));
     }
     if let Some(literal) = text.strip_prefix('=') {
         return Ok(Matcher::Literal(literal.to_owned()));
@@ -25,9 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Matcher, String> {
         return Ok(Matcher::Class(digit - b'0'));
     }
     if text == "*" {
-        return Err(
-            "`\"*\"` would match every text: use `other`, or `\"=*\"` for an asterisk".into(),
-        );
+        return Err("`\"*\"` would match every text: use `other`, or `\"=*\"` for an asterisk".into());
     }
     if let Some(prefix) = text.strip_suffix('*') {
         return Ok(Matcher::Prefix(prefix.to_owned()));
@@ -36,10 +32,7 @@ pub(super) fn parse(text: &str) -> Result<Matcher, String> {
         None => Ok(Matcher::Literal(text.to_owned())),
         Some((from, to)) => match (number(from), number(to)) {
             (Some(from), Some(to)) if from <= to => Ok(Matcher::Range(from, to)),
-            (Some(_), Some(_)) => Err(format!(
-                "{} is empty: write the smaller number first",
-                shown(text)
-            )),
+            (Some(_), Some(_)) => Err(format!("{} is empty: write the smaller number first", shown(text))),
             (Some(_), None) if to.is_empty() => Err(half(text)),
             (None, Some(_)) if from.is_empty() => Err(half(text)),
             _ => Ok(Matcher::Literal(text.to_owned())),
@@ -49,9 +42,7 @@ pub(super) fn parse(text: &str) -> Result<Matcher, String> {
 
 fn half(text: &str) -> String {
     let not = shown(text);
-    format!(
-        "{not} has only one end: write both, such as \"400..499\", or put = before it for a literal"
-    )
+    format!("{not} has only one end: write both, such as \"400..499\", or put = before it for a literal")
 }
 
 fn number(text: &str) -> Option<f64> {
@@ -88,11 +79,7 @@ fn witnesses(matcher: &Matcher) -> Vec<String> {
 
 fn matches(matcher: &Matcher, text: &str, ignore_case: bool) -> bool {
     let fold = |text: &str| {
-        if ignore_case {
-            text.to_ascii_lowercase()
-        } else {
-            text.to_owned()
-        }
+        if ignore_case { text.to_ascii_lowercase() } else { text.to_owned() }
     };
     match matcher {
         Matcher::Literal(literal) => fold(literal) == fold(text),

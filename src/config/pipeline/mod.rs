@@ -41,26 +41,21 @@ pub(super) fn read_all(top: &mut Reader<'_>, prefix: &str) -> Vec<Pipeline> {
             "there is no pipeline: add [[pipeline]] with `preset = \"…\"` (one of {presets}) or with its own flags and detectors"
         ));
     } else if readers.len() > MAX_PIPELINES || readers.is_empty() {
-        let text = format!(
-            "there must be 1 to {MAX_PIPELINES} pipelines, not {}",
-            readers.len()
-        );
+        let text = format!("there must be 1 to {MAX_PIPELINES} pipelines, not {}", readers.len());
         top.mistake(top.at("pipeline"), text);
         return Vec::new();
     }
     let mut unique = Unique::new("pipelines");
     let mut topics = Unique::new("topics");
-    readers
-        .into_iter()
-        .map(|r| read(r, prefix, &mut unique, &mut topics))
-        .collect()
+    readers.into_iter().map(|r| read(r, prefix, &mut unique, &mut topics)).collect()
 }
 
 fn read(mut r: Reader<'_>, prefix: &str, unique: &mut Unique, topics: &mut Unique) -> Pipeline {
     let name = r.name("\"web\"", names::check_name);
-    unique.add(&r, r.at("name"), &name);
+    // Pipelines of one name are reported as such, not once for each of their topics.
+    let fresh = unique.add(&r, r.at("name"), &name) && !name.is_empty();
     r.choice("format", (), FORMATS);
-    let topics = read_topics(&mut r, prefix, &name, topics);
+    let topics = read_topics(&mut r, &format!("{prefix}{name}"), fresh, topics);
     let timestamp = read_timestamp(r.table("timestamp", "[pipeline.timestamp]"));
     let max_record_bytes = r.size("max_record_bytes", 1024 * KIB, KIB..=16 * 1024 * KIB);
     let max_depth = r.int("max_depth", 128, 1..=1_000);
@@ -95,7 +90,8 @@ fn stages(topics: &mut Topics) -> [(&'static str, &mut String); 7] {
     ]
 }
 
-fn read_topics(pipeline: &mut Reader<'_>, prefix: &str, name: &str, unique: &mut Unique) -> Topics {
+/// Topics that are not named are `default` and the stage; those count only when the pipeline's name does.
+fn read_topics(pipeline: &mut Reader<'_>, default: &str, named: bool, unique: &mut Unique) -> Topics {
     let mut r = pipeline.table("topics", "[pipeline.topics]");
     let none = String::new;
     let mut topics = Topics {
@@ -108,16 +104,10 @@ fn read_topics(pipeline: &mut Reader<'_>, prefix: &str, name: &str, unique: &mut
         rejected: none(),
     };
     for (stage, topic) in stages(&mut topics) {
-        let default = format!("{prefix}{name}.{stage}");
+        let default = format!("{default}.{stage}");
         *topic = r.checked(stage, &default, names::check_topic);
-        // Pipelines of one name are reported as such, not once for each of their topics.
-        let named = r.has(stage) || !name.is_empty();
-        if named {
-            let at = if r.has(stage) {
-                r.at(stage)
-            } else {
-                pipeline.at("name")
-            };
+        if named || r.has(stage) {
+            let at = if r.has(stage) { r.at(stage) } else { pipeline.at("name") };
             unique.add(&r, at, topic);
         }
     }
@@ -163,11 +153,7 @@ fn unread() -> FieldPath {
 fn refuse_overwriting(r: &Reader<'_>, pipeline: &Pipeline) {
     let mut read: Vec<&FieldPath> = vec![&pipeline.timestamp.field];
     read.extend(pipeline.flags.iter().map(|group| &group.field));
-    for measure in pipeline
-        .detectors
-        .iter()
-        .flat_map(|detector| &detector.measures)
-    {
+    for measure in pipeline.detectors.iter().flat_map(|detector| &detector.measures) {
         if let Measure::Sum(Operand::Field(path)) = measure {
             read.push(path);
         }
@@ -195,11 +181,7 @@ fn span(millis: Millis) -> Duration {
 /// Refuses a preset that is not there.
 fn unknown_preset(text: &str) -> String {
     let names: Vec<&str> = preset::names().collect();
-    format!(
-        "there is no preset {}{}",
-        super::mistake::shown(text),
-        suggestion(text, &names)
-    )
+    format!("there is no preset {}{}", super::mistake::shown(text), suggestion(text, &names))
 }
 
 /// Writes one pipeline, complete.

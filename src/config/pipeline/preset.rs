@@ -9,16 +9,8 @@ use crate::config::tree::{self, Node, Table, Value};
 
 /// Name, file and text of each preset.
 const PRESETS: [(&str, &str, &str); 2] = [
-    (
-        "waf",
-        "built-in waf.toml",
-        include_str!("../../../config/waf.toml"),
-    ),
-    (
-        "aws-waf",
-        "built-in aws-waf.toml",
-        include_str!("../../../config/aws-waf.toml"),
-    ),
+    ("waf", "built-in waf.toml", include_str!("../../../config/waf.toml")),
+    ("aws-waf", "built-in aws-waf.toml", include_str!("../../../config/aws-waf.toml")),
 ];
 
 /// File and text of the configuration that is used when there is none.
@@ -67,8 +59,7 @@ fn find(node: &Node) -> Result<(&'static str, &'static str), (At, String)> {
 /// Adds the keys of the preset's first pipeline that the table does not have.
 fn fill(table: &mut Table, file: &str, text: &str, sources: &mut Sources, found: &mut Found) {
     let mut preset = tree::parse(sources.add(file, text), text, found);
-    let Some(Value::Array(pipelines)) = preset.remove("pipeline").map(|entry| entry.node.value)
-    else {
+    let Some(Value::Array(pipelines)) = preset.remove("pipeline").map(|entry| entry.node.value) else {
         return;
     };
     if let Some(Value::Table(keys)) = pipelines.into_iter().next().map(|node| node.value) {

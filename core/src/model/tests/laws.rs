@@ -118,6 +118,11 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     /// Further from the median, on the same side, is never less surprising.
     #[test]
     fn surprise_is_monotone(

@@ -1,0 +1,66 @@
+//! The fast tails against plain sums of the whole distribution.
+
+use super::*;
+
+/// Twice the mid-p by plain summation of the whole distribution.
+fn summed(d: &Discrete, y: f64, most: u32) -> f64 {
+    let pmf = |k: u32| exp(d.ln_pmf(f64::from(k)));
+    let total: f64 = (0..=most).map(pmf).sum();
+    assert!((total - 1.0).abs() < 1e-6, "the probabilities sum to {total}");
+    let upper = y > d.mean;
+    let beyond = (0..=most).filter(|&k| if upper { f64::from(k) > y } else { f64::from(k) < y });
+    let tail: f64 = beyond.map(pmf).sum();
+    log((2.0 * tail + exp(d.ln_pmf(y))).min(1.0))
+}
+
+#[test]
+fn tails_are_those_of_the_summed_distribution() {
+    for (d, most) in [
+        (Discrete::count(0.2, 0.2), 200),
+        (Discrete::count(50.0, 50.0), 400),
+        (Discrete::count(50.0, 250.0), 1000),
+        (Discrete::count(0.5, 20.0), 4000),
+        (Discrete::share(50.0, 0.02, 1.0), 50),
+        (Discrete::share(50.0, 0.9, 3.0), 50),
+        (Discrete::share(700.0, 0.3, 1.5), 700),
+        (Discrete::share(1.0, 0.3, 5.0), 1),
+    ] {
+        for y in (0..=most.min(120)).map(f64::from) {
+            let (fast, slow) = (d.ln_p(y), summed(&d, y, most));
+            // A sum of everything cannot see below 1e-12.
+            if slow > -27.0 {
+                assert!((fast - slow).abs() < 1e-4, "{y}: {fast} {slow}, mean {}", d.mean);
+            }
+        }
+        let (low, high) = d.band();
+        for (at, direction) in [(low, -1.0), (high, 1.0)] {
+            let outside = exp(d.ln_pmf(at)) * d.beyond(at, direction);
+            assert!(outside <= SIDE, "{at} mean {}: {outside}", d.mean);
+            assert!(outside + exp(d.ln_pmf(at)) > SIDE || at == 0.0, "{at} mean {}", d.mean);
+        }
+    }
+}
+
+/// On both sides of the variance where summation ends, surprise is the same to 5 % of the score.
+#[test]
+fn saddlepoints_continue_the_sums() {
+    let below = EXACT_VARIANCE * (1.0 - 1e-9);
+    let above = EXACT_VARIANCE * (1.0 + 1e-9);
+    let share = |n: f64, p: f64, variance: f64| Discrete::share(n, p, variance / (n * p * (1.0 - p)));
+    for (name, sums, saddle) in [
+        ("Poisson", Discrete::count(below, below), Discrete::count(above, above)),
+        ("a little more", Discrete::count(150.0, below), Discrete::count(150.0, above)),
+        ("much more", Discrete::count(60.0, below), Discrete::count(60.0, above)),
+        ("binomial", share(2000.0, 0.1, below), share(2000.0, 0.1, above)),
+        ("wide share", share(300.0, 0.2, below), share(300.0, 0.2, above)),
+    ] {
+        for sds in [-4.5, -3.0, -1.5, 1.5, 3.0, 5.0] {
+            let y = libm::round(sums.mean + sds * 16.0);
+            if y < 0.0 {
+                continue;
+            }
+            let (exact, near) = (sums.ln_p(y), saddle.ln_p(y));
+            assert!((exact - near).abs() < 0.1 - 0.05 * exact, "{name} at {sds}: {exact} {near}");
+        }
+    }
+}

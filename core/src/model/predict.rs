@@ -1,0 +1,66 @@
+//! From what was learned to the predictive distribution of the next window.
+//!
+//! Used by `model` before a window is learned. Invariant: every number of a [`Prediction`] is finite and every
+//! variance above zero, whatever state was decoded.
+
+use super::Model;
+use super::baseline::Place;
+use super::tail::Tail;
+use crate::measure::Kind;
+use libm::exp;
+
+/// Bound of a logarithm or log-odds before it is used.
+const MOST_LOG: f64 = 60.0;
+
+/// A prediction in the terms that learning needs; variances of shares are those of the successes.
+pub(super) struct Prediction {
+    /// The distribution of the value.
+    pub(super) tail: Tail,
+    /// Variance of the value around a known mean without dispersion (amounts: with), and with it.
+    pub(super) pure: f64,
+    pub(super) scatter: f64,
+    /// Variance of the mean on the link's scale, and how much the value moves per unit of that scale.
+    pub(super) unsure: f64,
+    slope: f64,
+}
+
+impl Prediction {
+    /// Variance of the mean, in units of the value (shares: of the successes).
+    pub(super) fn ignorance(&self) -> f64 {
+        self.unsure * self.slope * self.slope
+    }
+}
+
+impl Model {
+    /// The prediction for a window of `n` records at `place`.
+    pub(super) fn predict(&self, place: &Place, n: f64) -> Prediction {
+        let (link, unsure) = self.baseline.at(place);
+        let factor = self.spread.factor();
+        let bounded = link.clamp(-MOST_LOG, MOST_LOG);
+        match self.kind {
+            Kind::Count => {
+                let tail = Tail::count(exp(bounded), factor, unsure);
+                let mean = tail.mean;
+                Prediction { tail, pure: mean, scatter: mean * factor, unsure, slope: mean }
+            }
+            Kind::Share => {
+                let tail = Tail::share(1.0 / (1.0 + exp(-bounded)), n, factor, unsure);
+                let pure = n * tail.mean * (1.0 - tail.mean);
+                Prediction { tail, pure, scatter: pure * factor, unsure, slope: pure }
+            }
+            Kind::Amount => {
+                let slope = f64::from(self.spread.scale);
+                let own = self.spread.amount_variance(link);
+                let variance = own.map(|v| v + unsure * slope * slope);
+                let scatter = 0.5 * (own[0] + own[1]);
+                Prediction {
+                    tail: Tail::amount(link, variance, self.spread.freedom()),
+                    pure: scatter,
+                    scatter,
+                    unsure,
+                    slope,
+                }
+            }
+        }
+    }
+}

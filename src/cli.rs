@@ -1,0 +1,108 @@
+//! The command line: one subcommand a service.
+
+use crate::config::{self, Config};
+use crate::telemetry::Telemetry;
+use crate::{process, shutdown, telemetry};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use std::io::stdout;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Real-time anomaly detection for logs, on Kafka and OpenSearch.
+#[derive(Debug, Parser)]
+#[command(name = "outlier", version, max_term_width = 100)]
+struct Cli {
+    /// Configuration file [default: ./outlier.toml if it exists, else the built-in waf pipeline].
+    #[arg(short, long, global = true, env = "OUTLIER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Flag records, count windows and score them: raw topic in, enriched and scores out.
+    ///
+    /// Start as many as you like, up to the raw topic's partitions: they share the work as a consumer group.
+    Process,
+    /// Check the configuration: print every mistake, or the complete effective configuration.
+    Check,
+    /// Print a completion script for your shell.
+    Completions {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: Shell,
+    },
+}
+
+/// Runs the command line; the exit code is 0 for success, 1 for a failure, 2 for a wrong call or configuration.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match &cli.command {
+        Command::Check => match config::check(cli.config.as_deref(), &mut stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(2),
+        },
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "outlier", &mut stdout());
+            ExitCode::SUCCESS
+        }
+        _ => run_service(cli),
+    }
+}
+
+fn run_service(cli: Cli) -> ExitCode {
+    let config = match Config::load(cli.config.as_deref()) {
+        Ok(config) => Arc::new(config),
+        Err(mistakes) => {
+            eprint!("{mistakes}");
+            return ExitCode::from(2);
+        }
+    };
+    telemetry::log::start(&config.telemetry);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(service(cli.command, config));
+    // Threads that still wait for a broker must not hold the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outlier: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
+    let stop = shutdown::on_signals(config.telemetry.shutdown_deadline)?;
+    let telemetry = Telemetry::default();
+    let beside = telemetry_server(&config, &telemetry, &stop).await?;
+    let result = match command {
+        Command::Process => process::run(config, telemetry, stop.clone()).await,
+        Command::Check | Command::Completions { .. } => Ok(()),
+    };
+    stop.cancel();
+    beside.await??;
+    result
+}
+
+/// Serves `/health`, `/ready` and `/metrics` beside a service.
+async fn telemetry_server(
+    config: &Config,
+    telemetry: &Telemetry,
+    stop: &CancellationToken,
+) -> anyhow::Result<tokio::task::JoinHandle<anyhow::Result<()>>> {
+    let listen = &config.telemetry.listen;
+    let listener = telemetry::http::bind(listen.address, "telemetry.listen").await?;
+    tracing::info!(address = %listener.local_addr()?, "health and metrics");
+    let (telemetry, token, stop) = (telemetry.clone(), listen.token.clone(), stop.clone());
+    Ok(tokio::spawn(telemetry::http::serve(listener, telemetry, token, stop)))
+}

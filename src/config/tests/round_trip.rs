@@ -1,0 +1,133 @@
+//! The effective configuration loads again as the same, whatever is set.
+
+use super::valid;
+use crate::config::effective;
+use proptest::prelude::*;
+
+/// No key has its default, so that one that is not written would be noticed.
+const EVERYTHING: &str = r#"
+[kafka]
+bootstrap_servers = "a:1,b:2"
+topic_prefix = "pre."
+instance_id = "me"
+replication_factor = 3
+raw_partitions = 12
+[kafka.properties]
+"linger.ms" = 5
+enable.ssl.certificate.verification = false
+sasl.password = "***"
+[process]
+commit_interval = "1s"
+guarantee = "at_least_once"
+idle_timeout = "1m"
+data_dir = "/d\\\"x"
+max_batch_records = 5
+consumer_queue_bytes = 20000000
+producer_queue_bytes = "64MiB"
+[sink]
+index = "sqlite"
+what = ["scores", "raw"]
+bulk_bytes = "1MiB"
+bulk_records = 7
+flush_interval = "3s"
+request_timeout = "4s"
+[opensearch]
+urls = ["https://a", "http://b:1/path"]
+username = "u"
+password = "***"
+ca_file = "ca.pem"
+index_prefix = "x-"
+shards = 3
+replicas = 0
+[sqlite]
+path = "p"
+max_rows = 1001
+[alerting]
+channel = { name = "n", webhook_url = "https://***" }
+[serve]
+listen = "0.0.0.0:1"
+token = "***"
+allow_unauthenticated = true
+[telemetry]
+level = "trace"
+format = "json"
+listen = "[::1]:2"
+token = "***"
+allow_unauthenticated = true
+shutdown_deadline = "11s"
+[[pipeline]]
+name = "p"
+max_record_bytes = "2MiB"
+max_depth = 9
+windows_partitions = 3
+[pipeline.topics]
+raw = "t1"
+enriched = "t2"
+windows = "t3"
+scores = "t4"
+state = "t5"
+anomalies = "t6"
+rejected = "t7"
+[pipeline.timestamp]
+field = 'a\.b.c'
+format = "iso8601"
+max_skew = "5m"
+[[pipeline.flags]]
+name = "g"
+field = "x.y"
+good = { name = "G1", match = ["=4xx", "5xx", "1..2.5", "Rate*", "==x", "${", 7, true, "é\"\\"] }
+bad = { name = "B1" }
+other = "bad"
+missing = "neither"
+ignore_case = true
+[[pipeline.detectors]]
+name = "d"
+measures = ["count", "sum(G1)", "ratio(B1)", "sum(other.path)", 'sum(\G2abc)', 'sum(\ x)']
+window = "2m"
+lateness = "0s"
+threshold = 12.5
+[[pipeline]]
+name = "q"
+"#;
+
+#[test]
+fn everything_survives() {
+    let text = EVERYTHING.replace("\"${\"", "\"$${\"").replace("G1", "G1abc");
+    let config = valid(&text, &[]);
+    let shown = effective(&config);
+    assert_eq!(valid(&shown, &[]), config, "{shown}");
+    let defaults = effective(&valid("[[pipeline]]\nname = \"q\"", &[]));
+    for line in defaults.lines().take_while(|line| *line != "[[pipeline]]") {
+        let same = line.contains('=') && shown.contains(&format!("\n{line}\n"));
+        assert!(!same || line == "allow_unauthenticated = false", "has its default: {line}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives(
+        texts in prop::collection::vec("\\PC{1,12}", 1..4),
+        path in "\\PC{1,8}",
+        field in "[a-zé]{1,4}(\\.[a-z ]{1,3}){0,2}",
+        millis in 10u64..5_000,
+        bytes in 1usize << 20..1 << 25,
+    ) {
+        let config = {
+            let mut config = valid(EVERYTHING.replace("\"${\"", "\"x\"").as_str(), &[]);
+            config.process.data_dir = path.into();
+            config.process.commit_interval = std::time::Duration::from_millis(millis);
+            config.process.producer_queue_bytes = bytes + (1 << 24);
+            config.pipelines[0].timestamp.field = field.parse().unwrap();
+            let mut literals: Vec<_> = texts;
+            literals.sort();
+            literals.dedup();
+            config.pipelines[0].flags[0].good.matchers = literals
+                .into_iter()
+                .map(outlier_core::pipeline::Matcher::Literal)
+                .collect();
+            config
+        };
+        let shown = effective(&config);
+        prop_assert_eq!(valid(&shown, &[]), config, "{}", shown);
+    }
+}

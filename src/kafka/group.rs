@@ -1,0 +1,98 @@
+//! A consumer group member that acts on rebalances itself, in its own thread, between two polls.
+//!
+//! librdkafka's callback only notes what happened; the worker then commits or aborts what is under way and calls
+//! assign or unassign. Invariant: the group's metadata for a transaction is the one that came with the last
+//! rebalance, never read at commit, where it could already be the next member's.
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What a rebalance asks of the worker.
+pub enum Rebalance {
+    /// Start to own these partitions: call [`Group::assign`] with the offsets to start from.
+    Assign(TopicPartitionList),
+    /// Finish what is under way, then call [`Group::unassign`].
+    Revoke(TopicPartitionList),
+    /// The session is over and others own these already: abort what is under way, then call [`Group::unassign`].
+    Lost(TopicPartitionList),
+}
+
+/// Notes rebalances for the worker.
+#[derive(Default)]
+pub struct Notes {
+    events: Mutex<VecDeque<(Rebalance, Option<ConsumerGroupMetadata>)>>,
+    closing: AtomicBool,
+}
+
+impl ClientContext for Notes {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client");
+    }
+}
+
+impl ConsumerContext for Notes {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Relaxed) {
+            let _ = consumer.incremental_unassign(partitions);
+            return;
+        }
+        let event = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(partitions.clone()),
+            _ if consumer.assignment_lost() => Rebalance::Lost(partitions.clone()),
+            _ => Rebalance::Revoke(partitions.clone()),
+        };
+        let metadata = consumer.group_metadata();
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back((event, metadata));
+    }
+}
+
+/// A member of a consumer group with the cooperative protocol.
+pub struct Group {
+    /// To poll.
+    pub consumer: BaseConsumer<Notes>,
+}
+
+impl Group {
+    /// Joins the group for one topic.
+    ///
+    /// # Errors
+    /// The configuration is refused by librdkafka.
+    pub fn join(config: &ClientConfig, topic: &str) -> KafkaResult<Self> {
+        let consumer: BaseConsumer<Notes> = config.create_with_context(Notes::default())?;
+        consumer.subscribe(&[topic])?;
+        Ok(Self { consumer })
+    }
+
+    /// What happened during the last polls, oldest first, with the group's metadata as of then.
+    pub fn next_rebalance(&self) -> Option<(Rebalance, Option<ConsumerGroupMetadata>)> {
+        self.consumer.context().events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Starts to fetch, from the offsets in the list.
+    ///
+    /// # Errors
+    /// librdkafka refuses the call.
+    pub fn assign(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
+        self.consumer.incremental_assign(partitions)
+    }
+
+    /// Lets partitions go.
+    ///
+    /// # Errors
+    /// librdkafka refuses the call.
+    pub fn unassign(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
+        self.consumer.incremental_unassign(partitions)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Closing revokes what is assigned; there is no worker any more to act on it.
+        self.consumer.context().closing.store(true, Ordering::Relaxed);
+    }
+}

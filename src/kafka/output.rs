@@ -1,0 +1,185 @@
+//! The producer side of a worker: one transaction at a time, or plain at-least-once.
+//!
+//! ```text
+//! Idle ──send──► Open ──commit──► Idle
+//!                  └────abort───► Idle
+//! ```
+//!
+//! Invariant: before a commit every delivery is drained in small polls; the client's own flush sleeps in steps of
+//! 100 ms, which would be the speed of exactly-once.
+
+use anyhow::{Context, bail};
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a broker may take to acknowledge before the transaction is given up; below its own timeout.
+const PATIENCE: Duration = Duration::from_secs(9);
+
+/// Counts deliveries that failed.
+#[derive(Default)]
+pub struct Failures(AtomicU64);
+
+impl ClientContext for Failures {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client");
+    }
+}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        if result.is_err() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How a commit ended.
+#[derive(Debug)]
+pub enum Commit {
+    /// Results and offsets are durable.
+    Done,
+    /// Nothing of it happened; the stage must go back to its committed offsets.
+    Aborted(String),
+}
+
+/// Produces a stage's results.
+pub struct Output {
+    producer: BaseProducer<Failures>,
+    transactional: bool,
+    open: bool,
+}
+
+impl Output {
+    /// Connects; with a transactional id, fences whoever used the same id before.
+    ///
+    /// # Errors
+    /// The configuration is refused, or no broker answers within 30 s.
+    pub fn connect(mut config: ClientConfig, transactional_id: Option<&str>) -> anyhow::Result<Self> {
+        config.set("delivery.report.only.error", "true");
+        if let Some(id) = transactional_id {
+            config.set("transactional.id", id);
+            config.set("transaction.timeout.ms", "10000");
+            config.set("message.timeout.ms", "9000");
+        }
+        let producer: BaseProducer<Failures> = config.create_with_context(Failures::default())?;
+        if transactional_id.is_some() {
+            producer.init_transactions(Duration::from_secs(30)).context("cannot start transactions")?;
+        }
+        Ok(Self { producer, transactional: transactional_id.is_some(), open: false })
+    }
+
+    /// True while a transaction is open.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Sends one record within the transaction, which it opens if need be. Waits while the queue is full.
+    ///
+    /// # Errors
+    /// The broker takes nothing for too long, or refuses.
+    pub fn send(&mut self, record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
+        self.begin()?;
+        let mut record = record;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                    if Instant::now() < deadline =>
+                {
+                    record = back;
+                    self.producer.poll(Duration::from_millis(5));
+                }
+                Err((error, _)) => return Err(error).context("cannot produce"),
+            }
+        }
+    }
+
+    /// Commits what was sent together with the consumer's offsets.
+    ///
+    /// # Errors
+    /// The producer is fenced or broken: it must be made anew.
+    pub fn commit(
+        &mut self,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+        plain: impl FnOnce(&TopicPartitionList) -> Result<(), KafkaError>,
+    ) -> anyhow::Result<Commit> {
+        self.begin()?;
+        self.drain()?;
+        if !self.transactional {
+            if self.producer.context().0.swap(0, Ordering::Relaxed) > 0 {
+                bail!("records could not be delivered");
+            }
+            self.open = false;
+            plain(offsets).context("cannot commit offsets")?;
+            return Ok(Commit::Done);
+        }
+        let sent = self.producer.send_offsets_to_transaction(offsets, group, PATIENCE);
+        let mut result = sent.and_then(|()| self.producer.commit_transaction(PATIENCE));
+        // A commit that timed out is still under way: only asking again tells how it ended.
+        let deadline = Instant::now() + 3 * PATIENCE;
+        while let Err(KafkaError::Transaction(error)) = &result
+            && error.is_retriable()
+            && Instant::now() < deadline
+        {
+            result = self.producer.commit_transaction(PATIENCE);
+        }
+        match result {
+            Ok(()) => {
+                self.open = false;
+                Ok(Commit::Done)
+            }
+            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
+                let reason = error.to_string();
+                self.abort()?;
+                Ok(Commit::Aborted(reason))
+            }
+            Err(error) => Err(error).context("the transaction can neither be committed nor aborted"),
+        }
+    }
+
+    /// Gives up what was sent since the last commit.
+    ///
+    /// # Errors
+    /// The producer is fenced or broken: it must be made anew.
+    pub fn abort(&mut self) -> anyhow::Result<()> {
+        if !std::mem::take(&mut self.open) || !self.transactional {
+            return Ok(());
+        }
+        self.producer.abort_transaction(3 * PATIENCE).context("cannot abort a transaction")
+    }
+
+    /// Lets the client serve its callbacks.
+    pub fn poll(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    fn begin(&mut self) -> anyhow::Result<()> {
+        if !self.open {
+            if self.transactional {
+                self.producer.begin_transaction().context("cannot begin a transaction")?;
+            }
+            self.open = true;
+        }
+        Ok(())
+    }
+
+    fn drain(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.producer.in_flight_count() > 0 {
+            if Instant::now() > deadline {
+                bail!("the broker did not acknowledge within {} s", PATIENCE.as_secs());
+            }
+            self.producer.poll(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! `process`: the two stages between the raw topic and the scores, each in a thread of its own.
+//!
+//! [`transform`] reads raw and writes enriched, rejected and windows; [`score`] reads windows and writes scores,
+//! anomalies and state; [`worker`] is the transactional loop both run in.
+//!
+//! Invariant: a worker that fails is started again from what is committed; only what an operator must decide ends
+//! the process.
+
+mod anomalies;
+mod instance;
+mod restore;
+mod score;
+mod transform;
+mod worker;
+
+use crate::config::{Config, Guarantee};
+use crate::kafka::client;
+use crate::telemetry::Telemetry;
+use crate::telemetry::health::State;
+use instance::Instance;
+use outlier_core::pipeline::Pipeline;
+use outlier_core::score::StateError;
+use score::ScoreStage;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use transform::TransformStage;
+use worker::{Setup, Stage};
+
+/// What is configured and what is on the broker do not fit; only an operator can decide.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misfit(pub String);
+
+/// First and longest pause before a failed worker starts again.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Runs both stages of every pipeline until `stop`.
+///
+/// # Errors
+/// A stage met something that only an operator can decide.
+pub async fn run(config: Arc<Config>, telemetry: Telemetry, stop: CancellationToken) -> anyhow::Result<()> {
+    let instance = Instance::claim(&config.kafka.instance_id, &config.process.data_dir)?;
+    tracing::info!(instance = instance.name(), "instance");
+    if config.process.guarantee == Guarantee::AtLeastOnce {
+        tracing::warn!("at_least_once: a crash may double enriched records and count windows twice");
+    }
+    let mut workers = tokio::task::JoinSet::new();
+    for pipeline in &config.pipelines {
+        let pipeline = Arc::new(pipeline.clone());
+        for stage in ["transform", "score"] {
+            let setup = setup(&config, &pipeline, stage, instance.name());
+            let (config, pipeline) = (config.clone(), pipeline.clone());
+            let (telemetry, stop) = (telemetry.clone(), stop.clone());
+            telemetry.health.set(&setup.name, State::Starting { reason: "joining the group".into() });
+            workers.spawn_blocking(move || {
+                let make = || make_stage(&config, &pipeline, stage, &telemetry);
+                supervise(&setup, make, &telemetry, &stop)
+            });
+        }
+    }
+    let mut result = Ok(());
+    while let Some(ended) = workers.join_next().await {
+        let ended = ended.map_err(anyhow::Error::from).flatten();
+        if ended.is_err() {
+            // One stage without the other makes no sense.
+            stop.cancel();
+            result = result.and(ended);
+        }
+    }
+    drop(instance);
+    result
+}
+
+fn make_stage(
+    config: &Config,
+    pipeline: &Arc<Pipeline>,
+    stage: &str,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Box<dyn Stage>> {
+    let connection = client::reader(&config.kafka);
+    if stage == "transform" {
+        let idle = config.process.idle_timeout;
+        return Ok(Box::new(TransformStage::new(pipeline.clone(), connection, idle, telemetry)?));
+    }
+    Ok(Box::new(ScoreStage::new(pipeline.clone(), connection, telemetry)))
+}
+
+fn setup(config: &Config, pipeline: &Pipeline, stage: &str, instance: &str) -> Setup {
+    let group = format!("{}{}.{stage}", config.kafka.topic_prefix, pipeline.name);
+    let mut consumer = client::consumer(&config.kafka, &group);
+    let mut producer = client::producer(&config.kafka);
+    let kilobytes = |bytes: usize| (bytes / 1024).max(1).to_string();
+    if !config.kafka.properties.contains_key("queued.max.messages.kbytes") {
+        consumer.set("queued.max.messages.kbytes", kilobytes(config.process.consumer_queue_bytes));
+    }
+    if !config.kafka.properties.contains_key("queue.buffering.max.kbytes") {
+        producer.set("queue.buffering.max.kbytes", kilobytes(config.process.producer_queue_bytes));
+    }
+    Setup {
+        name: format!("process {} {stage}", pipeline.name),
+        pipeline: pipeline.name.clone(),
+        consumer,
+        producer,
+        transactional_id: format!("{group}.{instance}.0"),
+        process: config.process.clone(),
+    }
+}
+
+/// Runs a worker, again and again, until `stop` or something only an operator can decide.
+fn supervise(
+    setup: &Setup,
+    make: impl Fn() -> anyhow::Result<Box<dyn Stage>>,
+    telemetry: &Telemetry,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut pause = PAUSE.0;
+    loop {
+        let started = std::time::Instant::now();
+        let result = make().and_then(|mut stage| worker::run(setup, stage.as_mut(), telemetry, stop));
+        let Err(error) = result else { return Ok(()) };
+        if error.is::<Misfit>() || error.is::<StateError>() {
+            telemetry.health.set(&setup.name, State::Failed { reason: format!("{error:#}") });
+            return Err(error);
+        }
+        if stop.is_cancelled() {
+            // What was not committed is done again by the next owner.
+            tracing::info!(worker = setup.name, error = format!("{error:#}"), "stopped in the middle of a transaction");
+            return Ok(());
+        }
+        telemetry.health.set(&setup.name, State::Waiting { reason: format!("{error:#}") });
+        pause = if started.elapsed() > 6 * PAUSE.1 { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
+        let until = std::time::Instant::now() + pause;
+        while std::time::Instant::now() < until && !stop.is_cancelled() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Stage two: frames become scores, anomalies and state.
+//!
+//! Invariant: scores, anomalies, state and the offset of a windows partition are written in one transaction; a
+//! partition's state is what the state topic and the committed offset say, and nothing else.
+
+use super::restore::restore;
+use super::worker::{Assigned, Next, Progress, Stage, now};
+use crate::kafka::output::Output;
+use crate::telemetry::Telemetry;
+use anyhow::Context;
+use outlier_core::pipeline::{Millis, Pipeline};
+use outlier_core::score::{Anomaly, Closed, Counts, Scorer, SeriesName};
+use outlier_core::window::Frame;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use rdkafka::Offset;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::producer::BaseRecord;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The most windows that one transaction closes.
+const CLOSES: usize = 2_000;
+
+/// The score stage of one pipeline.
+pub struct ScoreStage {
+    pipeline: Arc<Pipeline>,
+    connection: rdkafka::ClientConfig,
+    partitions: BTreeMap<i32, Scorer>,
+    /// Windows closed in the transaction under way.
+    closes: usize,
+    metrics: Metrics,
+}
+
+struct Metrics {
+    scores: Counter,
+    anomalies: Counter,
+    after_close: Counter,
+    unknown_detector: Counter,
+    event_time: Gauge,
+}
+
+impl ScoreStage {
+    /// A stage that owns nothing yet. `connection` reads committed records of the state topic.
+    pub fn new(pipeline: Arc<Pipeline>, connection: rdkafka::ClientConfig, telemetry: &Telemetry) -> Self {
+        let record = |outcome| telemetry.metrics.records("score", &pipeline.name, outcome, "");
+        let metrics = Metrics {
+            scores: record("scores"),
+            anomalies: record("anomalies"),
+            after_close: record("after_close"),
+            unknown_detector: record("unknown_detector"),
+            event_time: telemetry.metrics.gauge("score", &pipeline.name, "event_time_ms"),
+        };
+        Self { connection, partitions: BTreeMap::new(), closes: 0, metrics, pipeline }
+    }
+
+    fn close_due(&mut self, partition: i32, output: &mut Output) -> anyhow::Result<bool> {
+        while self.closes < CLOSES {
+            let Some(scorer) = self.partitions.get_mut(&partition) else { return Ok(true) };
+            let Some(closed) = scorer.close() else { return Ok(true) };
+            self.closes += 1;
+            write_closed(&self.pipeline, &closed, output)?;
+        }
+        Ok(false)
+    }
+}
+
+fn write_closed(pipeline: &Pipeline, closed: &Closed, output: &mut Output) -> anyhow::Result<()> {
+    let latest = now();
+    for score in &closed.scores {
+        let key = score.name.key();
+        let value = serde_json::to_vec(score)?;
+        // A broker refuses timestamps far in the future, and a window may end after the present.
+        let time = score.window_end.min(latest);
+        let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&pipeline.topics.scores);
+        output.send(record.key(key.as_bytes()).payload(&value).timestamp(time))?;
+    }
+    for (name, anomaly) in &closed.anomalies {
+        write_anomaly(pipeline, name, anomaly.as_ref(), output)?;
+    }
+    Ok(())
+}
+
+fn write_anomaly(
+    pipeline: &Pipeline,
+    name: &SeriesName,
+    anomaly: Option<&Anomaly>,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    let key = name.key();
+    let value = anomaly.map(serde_json::to_vec).transpose()?;
+    let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&pipeline.topics.anomalies).key(key.as_bytes());
+    if let Some(value) = &value {
+        record = record.payload(value);
+    }
+    output.send(record)
+}
+
+impl Stage for ScoreStage {
+    fn topic(&self) -> &str {
+        &self.pipeline.topics.windows
+    }
+
+    fn assign(&mut self, partitions: Vec<Assigned>, _: Millis) -> anyhow::Result<Vec<(i32, Offset)>> {
+        let mut starts = Vec::with_capacity(partitions.len());
+        for Assigned { partition, committed } in partitions {
+            let mut scorer = Scorer::new(&self.pipeline);
+            restore(&self.connection, &self.pipeline.topics.state, partition, &mut scorer)?;
+            let offset = committed.map(|(offset, _)| offset);
+            scorer.restored(offset)?;
+            self.partitions.insert(partition, scorer);
+            starts.push((partition, offset.map_or(Offset::Beginning, Offset::Offset)));
+        }
+        Ok(starts)
+    }
+
+    fn revoke(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+    }
+
+    fn message(&mut self, message: &BorrowedMessage<'_>, output: &mut Output) -> anyhow::Result<Next> {
+        let (partition, offset) = (message.partition(), message.offset());
+        if let Some(scorer) = self.partitions.get_mut(&partition) {
+            scorer.passed(offset);
+        }
+        if !self.close_due(partition, output)? {
+            return Ok(Next::CommitAndRepeat);
+        }
+        let bytes = message.payload().unwrap_or_default();
+        let frame = Frame::decode(bytes)
+            .map_err(|error| super::Misfit(error.to_string()))
+            .with_context(|| format!("cannot read {}/{partition} at offset {offset}", message.topic()))?;
+        if let Some(scorer) = self.partitions.get_mut(&partition) {
+            scorer.apply(offset, &frame);
+        }
+        Ok(Next::Message)
+    }
+
+    fn at_end(&mut self, _: i32, _: Millis) {}
+
+    fn wants_commit(&mut self, _: Millis) -> bool {
+        self.partitions.values().any(Scorer::due_now)
+    }
+
+    fn finish(&mut self, _: Millis, output: &mut Output) -> anyhow::Result<Vec<Progress>> {
+        for partition in self.partitions.keys().copied().collect::<Vec<_>>() {
+            self.close_due(partition, output)?;
+        }
+        let mut progress = Vec::new();
+        for (partition, scorer) in &mut self.partitions {
+            let Some(changes) = scorer.take_changes() else { continue };
+            for (key, value) in &changes.state {
+                let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.pipeline.topics.state);
+                output.send(record.partition(*partition).key(key.as_bytes()).payload(value))?;
+            }
+            progress.push(Progress { partition: *partition, offset: changes.offset, metadata: String::new() });
+        }
+        Ok(progress)
+    }
+
+    fn committed(&mut self) {
+        self.closes = 0;
+        for scorer in self.partitions.values_mut() {
+            let Counts { after_close, unknown_detector, scores, anomalies } = scorer.take_counts();
+            self.metrics.scores.inc_by(scores);
+            self.metrics.anomalies.inc_by(anomalies);
+            self.metrics.after_close.inc_by(after_close);
+            self.metrics.unknown_detector.inc_by(unknown_detector);
+            if let Some(time) = scorer.progress().watermark.time() {
+                self.metrics.event_time.set(time);
+            }
+        }
+    }
+
+    fn aborted(&mut self) {
+        // The counts go with the scorers, which `assign` makes anew.
+        self.closes = 0;
+    }
+}

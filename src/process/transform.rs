@@ -1,0 +1,291 @@
+//! Stage one: raw records become enriched or rejected ones, and differences to windows.
+//!
+//! Invariant: `in = enriched + rejected`; a record's enriched form keeps its key, headers, order and Kafka timestamp
+//! and says in the header `outlier-source` where it came from.
+
+use super::anomalies::AnomalyTail;
+use super::worker::{Assigned, Next, Progress, Stage};
+use crate::kafka::output::Output;
+use crate::kafka::topics::partition_count;
+use crate::telemetry::Telemetry;
+use anyhow::Context;
+use outlier_core::measure::Operand;
+use outlier_core::pipeline::{Millis, Pipeline};
+use outlier_core::record::{Reject, Scratch, Transform};
+use outlier_core::window::{Counter, SourceTime};
+use prometheus_client::metrics::counter::Counter as Metric;
+use rdkafka::Offset;
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::BaseRecord;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Largest message of the windows topic.
+const FRAME_BYTES: usize = 900_000;
+/// How often the number of partitions is looked up.
+const LOOK_UP: Duration = Duration::from_secs(30);
+
+/// The transform stage of one pipeline.
+pub struct TransformStage {
+    pipeline: Arc<Pipeline>,
+    connection: rdkafka::ClientConfig,
+    transform: Transform,
+    scratch: Scratch,
+    counter: Counter,
+    anomalies: AnomalyTail,
+    /// Next offset of each owned partition.
+    positions: BTreeMap<i32, i64>,
+    raw_partitions: i32,
+    enriched_partitions: i32,
+    looked_up: Option<Instant>,
+    source: String,
+    pending: Ledger,
+    metrics: Metrics,
+}
+
+/// What the transaction under way will have done.
+#[derive(Default)]
+struct Ledger {
+    enriched: u64,
+    rejected: BTreeMap<&'static str, u64>,
+    late: u64,
+}
+
+struct Metrics {
+    read: Metric,
+    enriched: Metric,
+    late: Metric,
+    rejected: BTreeMap<&'static str, Metric>,
+}
+
+impl TransformStage {
+    /// A stage that owns nothing yet. `connection` is for looking up topics.
+    ///
+    /// # Errors
+    /// The client configuration is refused.
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        connection: rdkafka::ClientConfig,
+        idle_timeout: Duration,
+        telemetry: &Telemetry,
+    ) -> anyhow::Result<Self> {
+        let record = |outcome, reason| telemetry.metrics.records("process", &pipeline.name, outcome, reason);
+        let metrics = Metrics {
+            read: record("in", ""),
+            enriched: record("out", ""),
+            late: record("late", ""),
+            rejected: Reject::CODES.iter().map(|code| (*code, record("rejected", code))).collect(),
+        };
+        Ok(Self {
+            transform: Transform::new(&pipeline),
+            scratch: Scratch::default(),
+            counter: Counter::new(&pipeline, idle_timeout.as_millis() as Millis),
+            anomalies: AnomalyTail::new(&connection, &pipeline.topics.anomalies)?,
+            positions: BTreeMap::new(),
+            raw_partitions: 0,
+            enriched_partitions: 0,
+            looked_up: None,
+            source: String::new(),
+            pending: Ledger::default(),
+            metrics,
+            pipeline,
+            connection,
+        })
+    }
+
+    /// Looks up how many partitions there are, now and then: more may be added while running.
+    fn look_up(&mut self) -> anyhow::Result<()> {
+        if self.looked_up.is_some_and(|at| at.elapsed() < LOOK_UP) {
+            return Ok(());
+        }
+        let consumer: rdkafka::consumer::BaseConsumer = self.connection.create()?;
+        self.raw_partitions = partition_count(&consumer, &self.pipeline.topics.raw)?;
+        self.enriched_partitions = partition_count(&consumer, &self.pipeline.topics.enriched)?;
+        let windows = partition_count(&consumer, &self.pipeline.topics.windows)?;
+        if windows != self.pipeline.windows_partitions {
+            anyhow::bail!(super::Misfit(format!(
+                "topic {} has {windows} partitions, the configuration says {}: set windows_partitions = {windows}, or delete \
+                 the topics {} and {} and run `outlier setup`",
+                self.pipeline.topics.windows,
+                self.pipeline.windows_partitions,
+                self.pipeline.topics.windows,
+                self.pipeline.topics.state,
+            )));
+        }
+        self.looked_up = Some(Instant::now());
+        Ok(())
+    }
+
+    fn reject(&mut self, message: &BorrowedMessage<'_>, reject: &Reject, output: &mut Output) -> anyhow::Result<()> {
+        let code = reject.code();
+        let reason = reject.to_string();
+        let headers = kept_headers(message, 6)
+            .insert(header("outlier-reason", code))
+            .insert(header("outlier-detail", &reason))
+            .insert(header("outlier-service", "process"))
+            .insert(header("outlier-source", &self.source));
+        let mut record = BaseRecord::to(&self.pipeline.topics.rejected).headers(headers);
+        if let Some(payload) = message.payload() {
+            record = record.payload(payload);
+        }
+        output.send(with_key_and_time(record, message))?;
+        *self.pending.rejected.entry(code).or_default() += 1;
+        Ok(())
+    }
+}
+
+impl Stage for TransformStage {
+    fn topic(&self) -> &str {
+        &self.pipeline.topics.raw
+    }
+
+    fn assign(&mut self, partitions: Vec<Assigned>, now: Millis) -> anyhow::Result<Vec<(i32, Offset)>> {
+        self.looked_up = None;
+        self.look_up()?;
+        let consumer: rdkafka::consumer::BaseConsumer = self.connection.create()?;
+        let mut starts = Vec::with_capacity(partitions.len());
+        for Assigned { partition, committed } in partitions {
+            let (offset, time) = match committed {
+                Some((offset, metadata)) if !metadata.is_empty() => {
+                    let time = metadata
+                        .parse()
+                        .map_err(|e: outlier_core::window::BadSourceTime| super::Misfit(e.to_string()))?;
+                    (offset, time)
+                }
+                // An offset that an operator set by hand has no stream time: the next record gives one.
+                Some((offset, _)) => (offset, SourceTime::default()),
+                None => {
+                    let topic = &self.pipeline.topics.raw;
+                    let watermarks = rdkafka::consumer::Consumer::fetch_watermarks(
+                        &consumer,
+                        topic,
+                        partition,
+                        Duration::from_secs(30),
+                    );
+                    (
+                        watermarks.with_context(|| format!("cannot look up the start of {topic}/{partition}"))?.0,
+                        SourceTime::default(),
+                    )
+                }
+            };
+            self.counter.assign(partition, time, now);
+            self.positions.insert(partition, offset);
+            starts.push((partition, Offset::Offset(offset)));
+        }
+        Ok(starts)
+    }
+
+    fn revoke(&mut self, partition: i32) {
+        self.counter.revoke(partition);
+        self.positions.remove(&partition);
+    }
+
+    fn message(&mut self, message: &BorrowedMessage<'_>, output: &mut Output) -> anyhow::Result<Next> {
+        let partition = message.partition();
+        self.source.clear();
+        // Writing to a String cannot fail.
+        let _ = write!(self.source, "{}/{partition}/{}", message.topic(), message.offset());
+        let time = message.timestamp().to_millis().unwrap_or(-1);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        match self.transform.apply(message.payload(), time, self.anomalies.current(), &mut scratch) {
+            Ok(enriched) => {
+                let headers = kept_headers(message, 1).insert(header("outlier-source", &self.source));
+                let record = BaseRecord::to(&self.pipeline.topics.enriched)
+                    .partition(partition % self.enriched_partitions.max(1))
+                    .headers(headers)
+                    .payload(enriched.bytes);
+                output.send(with_key_and_time(record, message))?;
+                let numbers = enriched.numbers;
+                let number = |operand: &Operand| match operand {
+                    Operand::Field(path) => {
+                        self.transform.number_index(path).and_then(|i| numbers.get(i).copied().flatten())
+                    }
+                    Operand::Flag(..) => None,
+                };
+                self.counter.add(partition, enriched.event_time, enriched.flags, number);
+                self.pending.enriched += 1;
+            }
+            Err(reject) => {
+                self.reject(message, &reject, output)?;
+                self.counter.touch(partition);
+            }
+        }
+        self.scratch = scratch;
+        self.positions.insert(partition, message.offset() + 1);
+        Ok(Next::Message)
+    }
+
+    fn at_end(&mut self, partition: i32, now: Millis) {
+        self.counter.at_end(partition, now);
+    }
+
+    fn wants_commit(&mut self, now: Millis) -> bool {
+        self.anomalies.poll();
+        self.counter.tick(now);
+        self.counter.has_news(self.raw_partitions)
+    }
+
+    fn finish(&mut self, now: Millis, output: &mut Output) -> anyhow::Result<Vec<Progress>> {
+        self.anomalies.poll();
+        if !self.positions.is_empty() {
+            self.look_up()?;
+        }
+        self.counter.tick(now);
+        let outgoing = self.counter.take(self.raw_partitions);
+        for (partition, frame) in &outgoing.frames {
+            for bytes in frame.encode(FRAME_BYTES) {
+                let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.pipeline.topics.windows);
+                output.send(record.partition(*partition).payload(&bytes))?;
+            }
+        }
+        self.pending.late += outgoing.counts.late;
+        let progress = |(partition, time): (i32, SourceTime)| {
+            let offset = *self.positions.get(&partition)?;
+            Some(Progress { partition, offset, metadata: time.to_string() })
+        };
+        Ok(outgoing.times.into_iter().filter_map(progress).collect())
+    }
+
+    fn committed(&mut self) {
+        let done = std::mem::take(&mut self.pending);
+        let rejected: u64 = done.rejected.values().sum();
+        self.metrics.read.inc_by(done.enriched + rejected);
+        self.metrics.enriched.inc_by(done.enriched);
+        self.metrics.late.inc_by(done.late);
+        for (code, count) in done.rejected {
+            if let Some(metric) = self.metrics.rejected.get(code) {
+                metric.inc_by(count);
+            }
+        }
+    }
+
+    fn aborted(&mut self) {
+        self.pending = Ledger::default();
+        self.counter.discard();
+    }
+}
+
+fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
+    Header { key, value: Some(value) }
+}
+
+/// The record's own headers, with room for more.
+fn kept_headers(message: &BorrowedMessage<'_>, room: usize) -> OwnedHeaders {
+    let Some(headers) = message.headers() else { return OwnedHeaders::new_with_capacity(room) };
+    headers.iter().fold(OwnedHeaders::new_with_capacity(headers.count() + room), |kept, header| kept.insert(header))
+}
+
+fn with_key_and_time<'a>(
+    mut record: BaseRecord<'a, [u8], [u8]>,
+    message: &'a BorrowedMessage<'_>,
+) -> BaseRecord<'a, [u8], [u8]> {
+    if let Some(key) = message.key() {
+        record = record.key(key);
+    }
+    if let Some(time) = message.timestamp().to_millis() {
+        record = record.timestamp(time);
+    }
+    record
+}

@@ -1,0 +1,362 @@
+//! The loop that both stages share: consume, let the stage work, commit everything in one transaction.
+//!
+//! ```text
+//!          ┌────────────── rebalance: commit or abort, (un)assign ◄─┐
+//! poll ────┤ message ► stage.message ─► Output                      ├─► poll
+//!          └ quiet or due ► stage.finish ► commit ─┬─ done ─────────┤
+//!                                                  └─ aborted ► reload
+//! ```
+//!
+//! Invariants: offsets are committed with the results or not at all; after an abort every owned partition goes back
+//! to its committed offset and metadata, the same way as after a restart; the loop never blocks for good.
+
+use crate::config::{Guarantee, Process};
+use crate::kafka::explain::explain;
+use crate::kafka::group::{Group, Rebalance};
+use crate::kafka::output::{Commit, Output};
+use crate::telemetry::Telemetry;
+use crate::telemetry::health::State;
+use anyhow::Context;
+use outlier_core::pipeline::Millis;
+use prometheus_client::metrics::counter::Counter;
+use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio_util::sync::CancellationToken;
+
+/// Without a record under way the clock is looked at this often, for idle decisions and the stop signal.
+const LOOK: Duration = Duration::from_millis(50);
+/// A commit comes this long after the first record when there is little to do.
+const QUICK: Duration = Duration::from_millis(10);
+/// How long offsets may be held back by another member's transaction, and how long a broker may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A partition that the worker starts to own, with what the group committed for it.
+pub struct Assigned {
+    /// The partition.
+    pub partition: i32,
+    /// Offset and metadata, if there was a commit.
+    pub committed: Option<(i64, String)>,
+}
+
+/// What a stage wants after a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The message is done.
+    Message,
+    /// Commit, then give me the same message again: it makes more work than one transaction should hold.
+    CommitAndRepeat,
+}
+
+/// An offset to commit.
+pub struct Progress {
+    /// The partition of the stage's input topic.
+    pub partition: i32,
+    /// The next offset to read.
+    pub offset: i64,
+    /// To be kept with it.
+    pub metadata: String,
+}
+
+/// One stage of `process`: everything it decides is in what it writes and commits.
+pub trait Stage {
+    /// The topic it reads.
+    fn topic(&self) -> &str;
+    /// Starts to own partitions, or starts them again after an abort; answers the offset to read from for each.
+    ///
+    /// # Errors
+    /// What was committed does not fit: the operator must decide.
+    fn assign(&mut self, partitions: Vec<Assigned>, now: Millis) -> anyhow::Result<Vec<(i32, Offset)>>;
+    /// Stops to own a partition.
+    fn revoke(&mut self, partition: i32);
+    /// Works on one message.
+    ///
+    /// # Errors
+    /// The results cannot be produced, or the message cannot be understood and must not be skipped.
+    fn message(&mut self, message: &BorrowedMessage<'_>, output: &mut Output) -> anyhow::Result<Next>;
+    /// The partition is read to its last stable offset.
+    fn at_end(&mut self, partition: i32, now: Millis);
+    /// True if there is something to commit even without a message.
+    fn wants_commit(&mut self, now: Millis) -> bool;
+    /// Writes what belongs to the end of the transaction; answers the offsets to commit.
+    ///
+    /// # Errors
+    /// The results cannot be produced.
+    fn finish(&mut self, now: Millis, output: &mut Output) -> anyhow::Result<Vec<Progress>>;
+    /// The transaction that `finish` ended is durable: counters may move.
+    fn committed(&mut self);
+    /// Forgets the transaction under way; `assign` follows for every owned partition.
+    fn aborted(&mut self);
+}
+
+/// What a worker is called and how it connects.
+pub struct Setup {
+    /// For health, metrics and logs: `process waf transform`.
+    pub name: String,
+    /// The pipeline, for metrics.
+    pub pipeline: String,
+    /// The consumer's configuration, group included.
+    pub consumer: ClientConfig,
+    /// The producer's configuration.
+    pub producer: ClientConfig,
+    /// Unique to this worker.
+    pub transactional_id: String,
+    /// Commit interval, guarantee, batch size.
+    pub process: Process,
+}
+
+/// Runs a stage until `stop`.
+///
+/// # Errors
+/// The broker, the group or the stage failed in a way that needs a new start.
+pub fn run(
+    setup: &Setup,
+    stage: &mut dyn Stage,
+    telemetry: &Telemetry,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let id = (setup.process.guarantee == Guarantee::ExactlyOnce).then_some(setup.transactional_id.as_str());
+    let output = Output::connect(setup.producer.clone(), id)?;
+    let group = Group::join(&setup.consumer, stage.topic())?;
+    let counter = |outcome| telemetry.metrics.transactions(&setup.name, &setup.pipeline, outcome);
+    let mut worker = Worker {
+        committed: counter("committed"),
+        aborted: counter("aborted"),
+        topic: stage.topic().to_owned(),
+        setup,
+        stage,
+        output,
+        telemetry,
+        metadata: None,
+        owned: BTreeSet::new(),
+        opened: None,
+        records: 0,
+        troubled: false,
+    };
+    while !stop.is_cancelled() {
+        worker.turn(&group)?;
+    }
+    worker.commit(&group)?;
+    Ok(())
+}
+
+struct Worker<'a> {
+    setup: &'a Setup,
+    topic: String,
+    stage: &'a mut dyn Stage,
+    output: Output,
+    telemetry: &'a Telemetry,
+    metadata: Option<ConsumerGroupMetadata>,
+    owned: BTreeSet<i32>,
+    /// When the first record of the transaction under way came.
+    opened: Option<Instant>,
+    records: usize,
+    /// The client reported an error and nothing came since.
+    troubled: bool,
+    committed: Counter,
+    aborted: Counter,
+}
+
+impl Worker<'_> {
+    /// One poll and what follows from it.
+    fn turn(&mut self, group: &Group) -> anyhow::Result<()> {
+        let mut polled = group.consumer.poll(Duration::ZERO);
+        if polled.is_none() {
+            let quick = self.opened.is_some_and(|opened| opened.elapsed() >= QUICK);
+            if quick || self.stage.wants_commit(now()) {
+                self.commit(group)?;
+            }
+            let wait = self.opened.map_or(LOOK, |opened| QUICK.saturating_sub(opened.elapsed()));
+            polled = group.consumer.poll(wait);
+        }
+        while let Some((event, metadata)) = group.next_rebalance() {
+            self.rebalance(group, event, metadata)?;
+        }
+        match polled {
+            None => {}
+            Some(Ok(message)) => {
+                self.recovered();
+                self.message(group, &message)?;
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.recovered();
+                self.stage.at_end(partition, now());
+            }
+            Some(Err(error)) => self.client_error(&error)?,
+        }
+        self.output.poll();
+        Ok(())
+    }
+
+    fn message(&mut self, group: &Group, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
+        // A partition that was just revoked may have left a message in the queue.
+        if !self.owned.contains(&message.partition()) {
+            return Ok(());
+        }
+        let opened = *self.opened.get_or_insert_with(Instant::now);
+        while self.stage.message(message, &mut self.output)? == Next::CommitAndRepeat {
+            if !self.commit(group)? {
+                return Ok(());
+            }
+        }
+        self.records += 1;
+        let full = self.records >= self.setup.process.max_batch_records;
+        if full || opened.elapsed() >= self.setup.process.commit_interval {
+            self.commit(group)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the transaction under way; false if it was aborted.
+    fn commit(&mut self, group: &Group) -> anyhow::Result<bool> {
+        self.opened = None;
+        self.records = 0;
+        let progress = self.stage.finish(now(), &mut self.output)?;
+        let Some(metadata) = self.metadata.as_ref().filter(|_| !progress.is_empty() || self.output.is_open()) else {
+            return Ok(true);
+        };
+        let mut offsets = TopicPartitionList::with_capacity(progress.len());
+        for Progress { partition, offset, metadata } in &progress {
+            let mut element = offsets.add_partition(&self.topic, *partition);
+            element.set_offset(Offset::Offset(*offset))?;
+            element.set_metadata(metadata);
+        }
+        let plain = |offsets: &TopicPartitionList| group.consumer.commit(offsets, CommitMode::Sync);
+        match self.output.commit(&offsets, metadata, plain)? {
+            Commit::Done => {
+                self.committed.inc();
+                self.stage.committed();
+                Ok(true)
+            }
+            Commit::Aborted(reason) => {
+                tracing::info!(worker = self.setup.name, reason, "transaction aborted, going back to the last commit");
+                self.reload(group)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Gives up the transaction under way and goes back to what is committed.
+    fn abort(&mut self) -> anyhow::Result<()> {
+        self.output.abort()?;
+        self.opened = None;
+        self.records = 0;
+        self.stage.aborted();
+        self.aborted.inc();
+        Ok(())
+    }
+
+    fn reload(&mut self, group: &Group) -> anyhow::Result<()> {
+        self.abort()?;
+        let owned: Vec<i32> = self.owned.iter().copied().collect();
+        for (partition, offset) in self.start_offsets(group, &owned)? {
+            group.consumer.seek(&self.topic, partition, offset, PATIENCE)?;
+        }
+        Ok(())
+    }
+
+    fn rebalance(
+        &mut self,
+        group: &Group,
+        event: Rebalance,
+        metadata: Option<ConsumerGroupMetadata>,
+    ) -> anyhow::Result<()> {
+        let partitions = |list: &TopicPartitionList| list.elements().iter().map(|e| e.partition()).collect::<Vec<_>>();
+        match event {
+            Rebalance::Assign(list) => {
+                let added = partitions(&list);
+                self.metadata = metadata.or(self.metadata.take());
+                let mut start = TopicPartitionList::with_capacity(added.len());
+                for (partition, offset) in self.start_offsets(group, &added)? {
+                    start.add_partition_offset(&self.topic, partition, offset)?;
+                }
+                self.owned.extend(&added);
+                group.consumer.incremental_assign(&start)?;
+                tracing::info!(worker = self.setup.name, ?added, owned = ?self.owned, "partitions assigned");
+                self.telemetry.health.set(&self.setup.name, State::Ready);
+            }
+            Rebalance::Revoke(list) => {
+                // What is under way belongs to the old owner: it is committed before the partition moves on.
+                self.commit(group)?;
+                self.release(group, &list, &partitions(&list), metadata)?;
+            }
+            Rebalance::Lost(list) => {
+                self.abort()?;
+                self.release(group, &list, &partitions(&list), metadata)?;
+                self.reload(group)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn release(
+        &mut self,
+        group: &Group,
+        list: &TopicPartitionList,
+        removed: &[i32],
+        metadata: Option<ConsumerGroupMetadata>,
+    ) -> anyhow::Result<()> {
+        for partition in removed {
+            self.owned.remove(partition);
+            self.stage.revoke(*partition);
+        }
+        self.metadata = metadata.or(self.metadata.take());
+        group.consumer.incremental_unassign(list)?;
+        tracing::info!(worker = self.setup.name, ?removed, owned = ?self.owned, "partitions revoked");
+        Ok(())
+    }
+
+    /// What the group committed for these partitions, given to the stage, and where reading starts.
+    fn start_offsets(&mut self, group: &Group, partitions: &[i32]) -> anyhow::Result<Vec<(i32, Offset)>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let assigned = committed(group, &self.topic, partitions)?;
+        self.stage.assign(assigned, now())
+    }
+
+    fn recovered(&mut self) {
+        if std::mem::take(&mut self.troubled) {
+            self.telemetry.health.set(&self.setup.name, State::Ready);
+        }
+    }
+
+    fn client_error(&mut self, error: &KafkaError) -> anyhow::Result<()> {
+        let fatal = matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal));
+        if fatal {
+            anyhow::bail!("the consumer failed for good: {error}");
+        }
+        // The client tries again by itself.
+        self.troubled = true;
+        self.telemetry.health.set(&self.setup.name, State::Waiting { reason: explain(error) });
+        Ok(())
+    }
+}
+
+/// The group's committed offsets, once no transaction holds them back any more.
+fn committed(group: &Group, topic: &str, partitions: &[i32]) -> anyhow::Result<Vec<Assigned>> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    let list = group.consumer.committed_offsets(list, PATIENCE).context("cannot read the committed offsets")?;
+    let read = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+        element
+            .error()
+            .with_context(|| format!("cannot read the committed offset of {topic}/{}", element.partition()))?;
+        let committed = match element.offset() {
+            Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
+            _ => None,
+        };
+        Ok(Assigned { partition: element.partition(), committed })
+    };
+    list.elements().iter().map(read).collect()
+}
+
+/// The wall clock in epoch milliseconds.
+pub fn now() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
+}
