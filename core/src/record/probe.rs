@@ -32,13 +32,7 @@ pub struct Probed<'p> {
 impl Probe {
     /// Finds `field` in records that nest at most `max_depth` deep.
     pub fn new(field: &FieldPath, max_depth: usize) -> Self {
-        Self {
-            trie: Trie::new([field], []),
-            max_depth,
-            found: Found::default(),
-            inner: Vec::new(),
-            text: Vec::new(),
-        }
+        Self { trie: Trie::new([field], []), max_depth, found: Found::default(), inner: Vec::new(), text: Vec::new() }
     }
 
     /// The member's text; `None` when it is absent, null, an object or an array, or the record is no JSON object
