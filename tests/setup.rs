@@ -30,8 +30,12 @@ async fn topics_are_created_once_and_compared_after() {
     let Some(servers) = support::kafka() else { return };
     let prefix = unique("topics");
     let with = |more: &str, partitions: u32| {
-        let head = format!("[kafka]\nbootstrap_servers = {servers:?}\ntopic_prefix = \"{prefix}.\"\nreplication_factor = 1\n{more}");
-        support::parse(&support::text(&head, "p").replace("windows_partitions = 3", &format!("windows_partitions = {partitions}")))
+        let head = format!(
+            "[kafka]\nbootstrap_servers = {servers:?}\ntopic_prefix = \"{prefix}.\"\nreplication_factor = 1\n{more}"
+        );
+        support::parse(
+            &support::text(&head, "p").replace("windows_partitions = 3", &format!("windows_partitions = {partitions}")),
+        )
     };
     let config = with("raw_partitions = 2", 3);
     let dry = Options { dry_run: true, ..TOPICS };
@@ -90,7 +94,8 @@ async fn templates_and_indices_are_created_once_on_opensearch() {
     let Some(url) = support::opensearch() else { return };
     let prefix = unique("setup");
     let with = |shards: u32| {
-        let head = format!("[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nshards = {shards}\nreplicas = 0");
+        let head =
+            format!("[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nshards = {shards}\nreplicas = 0");
         support::config(&head, "p")
     };
     let dry = Options { dry_run: true, ..INDEX };
@@ -147,7 +152,10 @@ impl Plugins {
         let json = |status: u16, value: Value| Reply::Json(status, value.to_string());
         if let Some(rest) = path.strip_prefix("/_plugins/_alerting/monitors") {
             if self.forbidden {
-                return json(403, json!({"error": {"type": "security_exception", "reason": "no permissions for [monitor/search]"}, "status": 403}));
+                return json(
+                    403,
+                    json!({"error": {"type": "security_exception", "reason": "no permissions for [monitor/search]"}, "status": 403}),
+                );
             }
             let mut monitor = body.clone();
             match (request.method.as_str(), rest) {
@@ -169,14 +177,22 @@ impl Plugins {
                 _ => panic!("{} {path}", request.method),
             }
             self.stored.insert("monitor-1".to_owned(), monitor.clone());
-            return json(201, json!({"_id": "monitor-1", "_version": 1, "_seq_no": 0, "_primary_term": 1, "monitor": monitor}));
+            return json(
+                201,
+                json!({"_id": "monitor-1", "_version": 1, "_seq_no": 0, "_primary_term": 1, "monitor": monitor}),
+            );
         }
         if path.starts_with("/_plugins/_notifications/configs") {
             let id = body["config_id"].as_str().or(path.rsplit('/').next()).unwrap().to_owned();
             if request.method == "GET" {
                 return match self.stored.get(&id) {
-                    Some(config) => json(200, json!({"total_hits": 1, "config_list": [{"config_id": id, "config": config}]})),
-                    None => json(404, json!({"error": {"type": "status_exception", "reason": "NotificationConfig not found"}, "status": 404})),
+                    Some(config) => {
+                        json(200, json!({"total_hits": 1, "config_list": [{"config_id": id, "config": config}]}))
+                    }
+                    None => json(
+                        404,
+                        json!({"error": {"type": "status_exception", "reason": "NotificationConfig not found"}, "status": 404}),
+                    ),
                 };
             }
             self.stored.insert(id.clone(), body["config"].clone());
@@ -188,7 +204,9 @@ impl Plugins {
                 json(200, json!({"acknowledged": true}))
             }
             (_, Some(template)) => json(200, json!({"index_templates": [{"name": "x", "index_template": template}]})),
-            (_, None) => json(404, json!({"error": {"type": "resource_not_found_exception", "reason": "none"}, "status": 404})),
+            (_, None) => {
+                json(404, json!({"error": {"type": "resource_not_found_exception", "reason": "none"}, "status": 404}))
+            }
         }
     }
 }
@@ -258,5 +276,8 @@ async fn a_user_without_rights_to_alerting_gets_the_rest() {
     let (lines, result) = run(&config, INDEX).await;
     result.unwrap();
     assert_eq!(starting_with(&lines, "create").len(), 6, "{lines:#?}");
-    assert!(starting_with(&lines, "note   alerting was not set up").iter().any(|l| l.contains("no permissions")), "{lines:#?}");
+    assert!(
+        starting_with(&lines, "note   alerting was not set up").iter().any(|l| l.contains("no permissions")),
+        "{lines:#?}"
+    );
 }

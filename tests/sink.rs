@@ -161,7 +161,8 @@ async fn search(client: &Client, index: &str, query: &str) -> Vec<(String, Value
     client.send(post, &format!("/{index}/_refresh"), None).await.unwrap();
     let body = serde_json::json!({"size": 1000, "query": {"query_string": {"query": query}}}).to_string();
     let answer = client.send(post, &format!("/{index}/_search"), Some(body.into())).await.unwrap();
-    let hits = answer.json().unwrap()["hits"]["hits"].as_array().cloned().unwrap_or_else(|| panic!("{}", answer.reason()));
+    let hits =
+        answer.json().unwrap()["hits"]["hits"].as_array().cloned().unwrap_or_else(|| panic!("{}", answer.reason()));
     hits.iter().map(|hit| (hit["_id"].as_str().unwrap().to_owned(), hit["_source"].clone())).collect()
 }
 
@@ -249,7 +250,8 @@ async fn a_delivery_waits_until_the_index_takes_it() {
     };
     let mut batch = Batch::default();
     for offset in 0..100 {
-        let source = Source { stage: Stage::Raw, topic: "p.raw".into(), partition: 2, offset, timestamp_ms: 0, key: None };
+        let source =
+            Source { stage: Stage::Raw, topic: "p.raw".into(), partition: 2, offset, timestamp_ms: 0, key: None };
         batch.push(1, source, Ok(document(Stage::Raw, &offset.to_string(), Some(br#"{"a":1}"#))));
     }
     let positions = delivery.settle(batch).await.unwrap();
@@ -274,11 +276,13 @@ async fn a_delivery_is_given_up_when_the_sink_stops() {
         stop: stop.clone(),
     };
     let mut batch = Batch::default();
-    let source = Source { stage: Stage::Raw, topic: "p.raw".into(), partition: 0, offset: 0, timestamp_ms: 0, key: None };
+    let source =
+        Source { stage: Stage::Raw, topic: "p.raw".into(), partition: 0, offset: 0, timestamp_ms: 0, key: None };
     batch.push(1, source, Ok(document(Stage::Raw, "0", Some(b"{}"))));
     let component = delivery.component();
     let settling = tokio::spawn(async move { delivery.settle(batch).await });
-    let waits = |state: Option<&State>| matches!(state, Some(State::Waiting { reason }) if reason.contains("does not answer"));
+    let waits =
+        |state: Option<&State>| matches!(state, Some(State::Waiting { reason }) if reason.contains("does not answer"));
     until("health says what it waits for", || waits(telemetry.health.components().get(&component))).await;
     stop.cancel();
     assert!(settling.await.unwrap().is_err());
@@ -349,7 +353,9 @@ fn topics_toml(name: &str) -> String {
 
 /// A configuration of the pipeline `p` on topics of this name; `group` comes before the group's name.
 fn config_on(servers: &str, name: &str, group: &str, head: &str) -> Config {
-    let head = format!("[kafka]\nbootstrap_servers = {servers:?}\ntopic_prefix = \"{group}\"\nraw_partitions = 2\nreplication_factor = 1\n{head}");
+    let head = format!(
+        "[kafka]\nbootstrap_servers = {servers:?}\ntopic_prefix = \"{group}\"\nraw_partitions = 2\nreplication_factor = 1\n{head}"
+    );
     let text = support::text(&head, "p") + &topics_toml(name);
     support::parse(&text)
 }
@@ -359,7 +365,8 @@ async fn the_sink_indexes_all_topics_once_and_rejects_the_rest() {
     let Some(servers) = support::kafka() else { return };
     let (folder, name) = (Folder::new(), support::unique("sink"));
     let path = folder.0.join("index.sqlite");
-    let head = format!("[sink]\nindex = \"sqlite\"\nflush_interval = \"50ms\"\nbulk_records = 100\n[sqlite]\npath = {path:?}");
+    let head =
+        format!("[sink]\nindex = \"sqlite\"\nflush_interval = \"50ms\"\nbulk_records = 100\n[sqlite]\npath = {path:?}");
     let config = config_on(&servers, &name, &format!("{name}a."), &head);
     setup::ensure_topics(&config).await.unwrap();
     let (all, bad) = fill(&servers, &config).await;
@@ -438,10 +445,46 @@ async fn an_index_that_is_down_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sinks_that_come_and_go_share_the_work() {
+    let Some(servers) = support::kafka() else { return };
+    let memory = Arc::new(Mutex::new(Memory::default()));
+    let served = Arc::clone(&memory);
+    let url = standin::serve(move |request| Reply::Json(200, served.lock().unwrap().bulk(&request.body))).await;
+    let name = support::unique("share");
+    let head = format!("[sink]\nflush_interval = \"10ms\"\nbulk_records = 7\n[opensearch]\nurls = [{url:?}]");
+    let config = config_on(&servers, &name, &format!("{name}."), &head);
+    // The first starts before its topics are there: it says what to do, and goes on when it is done.
+    let first = Running::start(&config);
+    let told =
+        |state: Option<&State>| matches!(state, Some(State::Waiting { reason }) if reason.contains("outlier setup"));
+    until("the missing topics are told", || told(first.telemetry.health.components().get("sink.p.kafka"))).await;
+    setup::ensure_topics(&config).await.unwrap();
+    let (all, bad) = fill(&servers, &config).await;
+    until("the first works", || outcomes(&first.telemetry, "p").0 > 0).await;
+    let second = Running::start(&config);
+    until("the second has joined", || second.telemetry.health.components().get("sink.p.kafka") == Some(&State::Ready))
+        .await;
+    let (more, _) = fill(&servers, &config).await;
+    until("the second works", || outcomes(&second.telemetry, "p").0 > 0).await;
+    let (a, out_a, there_a, rejected_a) = first.stop().await;
+    // Enriched and scores came twice under the same ids; raw did not.
+    let distinct = (all - bad + 504) as usize;
+    until("all is there", || memory.lock().unwrap().documents.len() == distinct).await;
+    until("all is settled", || a + outcomes(&second.telemetry, "p").0 >= all + more).await;
+    let (b, out_b, there_b, rejected_b) = second.stop().await;
+    assert_eq!(a + b, out_a + there_a + rejected_a + out_b + there_b + rejected_b);
+    assert_eq!(out_a + out_b, distinct as u64);
+    // Each stop committed what was done: nobody has anything left to do.
+    assert_eq!((a + b, rejected_a + rejected_b), (all + more, 2 * bad));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_opensearch_refuses_goes_to_the_rejected_topic() {
     let (Some(servers), Some(url)) = (support::kafka(), support::opensearch()) else { return };
     let name = support::unique("refused");
-    let head = format!("[sink]\nflush_interval = \"50ms\"\n[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{name}\"\nreplicas = 0");
+    let head = format!(
+        "[sink]\nflush_interval = \"50ms\"\n[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{name}\"\nreplicas = 0"
+    );
     let config = config_on(&servers, &name, &format!("{name}."), &head);
     setup::ensure_topics(&config).await.unwrap();
     setup::apply_index(&config).await.unwrap();
