@@ -251,6 +251,7 @@ impl Worker {
             topic: Arc::clone(topic),
             partition: message.partition(),
             offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
             key: message.key().map(Bytes::copy_from_slice),
         };
         let header = match stage {
@@ -261,7 +262,7 @@ impl Worker {
             topic,
             partition: source.partition,
             offset: source.offset,
-            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+            timestamp_ms: source.timestamp_ms,
             source: header,
         };
         let body = message.payload().map(Bytes::copy_from_slice);
