@@ -9,7 +9,7 @@ const REFRESH = 700; // at most one refresh in so many milliseconds
 const LAG = 5 * 60_000; // data older than this are shown "as of" their own time
 
 const $ = (id) => document.getElementById(id);
-const page = { overview: null, pipeline: "", panel: "", minutes: 60, paused: false, browser: "connecting" };
+const page = { overview: null, pipeline: "", panel: "", chosen: false, minutes: 60, paused: false, browser: "connecting" };
 
 /* ---- small helpers ---- */
 
@@ -88,18 +88,23 @@ function showVerdict() {
   const names = new Intl.ListFormat("en").format(bad.map((p) => p.title));
   $("verdict").dataset.state = current.state;
   $("headline").textContent =
-    current.state === "anomalous" ? (bad.length === 1 ? `${names} is anomalous` : `${bad.length} of ${scored.length} are anomalous: ${names}`)
+    current.state === "anomalous" ? (bad.length === 1 ? `${names} is anomalous${against(bad[0])}` : `${bad.length} of ${scored.length} are anomalous: ${names}`)
     : current.state === "normal" ? "All is as expected"
     : current.state === "learning" ? "Learning what is normal"
     : current.state === "stale" ? "No new scores are coming"
     : "Waiting for the first scores";
   const parts = [];
   if (current.rate !== null) parts.push(`${number(current.rate)} records a second`);
-  if (scored.length) parts.push(`${scored.length} ${scored.length === 1 ? "series group" : "series groups"} watched`);
+  if (scored.length) parts.push(`${scored.length} ${scored.length === 1 ? "group" : "groups"} watched`);
   if (current.until !== null) parts.push(`windows closed until ${when(current.until)}`);
   if (current.state === "empty") parts.push("a window closes soon after its end, once records arrive");
   $("subline").textContent = parts.join(" · ");
   document.title = `${current.state === "anomalous" ? "● " : ""}${current.name} – outlier`;
+}
+
+function against(p) {
+  if (p.bad_share === null || p.expected_share === null) return "";
+  return `: ${percent(p.bad_share)} bad instead of ${percent(p.expected_share)}`;
 }
 
 function showChoices() {
@@ -130,7 +135,7 @@ function showTiles() {
       const tile = make("button", "tile");
       tile.type = "button";
       tile.dataset.id = p.id;
-      tile.addEventListener("click", () => choose({ panel: p.id }));
+      tile.addEventListener("click", () => choose({ panel: p.id, chosen: true }));
       return tile;
     }));
   }
@@ -155,16 +160,17 @@ function showTile(tile, p) {
   const score = make("span", "score");
   if (p.score !== null) score.append("score ", make("b", "", number(Math.round(p.score))));
   tile.replaceChildren(
-    make("span", "name", p.title), make("span", "state", STATES[p.state]), main, against, spark(p.spark),
+    make("span", "name", p.title), make("span", "state", STATES[p.state]), main, against, spark(p.spark, last?.upper ?? 0),
     make("span", "rate", p.rate === null ? "" : `${number(p.rate)} records/s`), score,
   );
   tile.title = p.field ? `field ${p.field}` : p.title;
 }
 
-function spark(values) {
+// Against the expected range: what is normal looks small.
+function spark(values, upper) {
   const svg = draw("svg", { viewBox: "0 0 120 38", preserveAspectRatio: "none", "aria-hidden": "true" });
   if (values.length < 2) return svg;
-  const top = Math.max(...values, 1e-9);
+  const top = Math.max(...values, upper * 1.5, 1e-9);
   const points = values.map((v, i) => `${((i / (values.length - 1)) * 120).toFixed(1)},${(35 - (Math.max(v, 0) / top) * 32).toFixed(1)}`);
   svg.append(
     draw("polygon", { points: `0,38 ${points.join(" ")} 120,38`, fill: "currentColor", opacity: ".12" }),
@@ -178,6 +184,9 @@ function spark(values) {
 // Plotly shows dates in UTC; people want their own clock.
 const local = (time) => time - new Date(time).getTimezoneOffset() * 60_000;
 let chartTurn = 0;
+const widths = new ResizeObserver((plots) => {
+  for (const { target } of plots) if (target.isConnected && target.data) Plotly.Plots.resize(target);
+});
 
 async function showCharts() {
   const turn = ++chartTurn;
@@ -192,10 +201,13 @@ async function showCharts() {
   const key = `${current.name}\n${p.id}\n${answers.length}`;
   if (charts.dataset.key !== key) {
     charts.dataset.key = key;
+    widths.disconnect();
     for (const plot of charts.querySelectorAll(".plot")) Plotly.purge(plot);
     charts.replaceChildren(...answers.map(() => {
       const chart = make("div", "chart");
-      chart.append(make("h3"), make("div", answers.length === 1 ? "plot tall" : "plot"));
+      const plot = make("div", answers.length === 1 ? "plot tall" : "plot");
+      chart.append(make("h3"), plot);
+      widths.observe(plot);
       return chart;
     }));
     if (!answers.length) charts.append(make("p", "empty", "No detector counts this group: add one to the configuration."));
@@ -210,7 +222,7 @@ function showChart(chart, s, from, to) {
   heading.replaceChildren(`${kind}: ${s.series}`, make("span", "", s.total > s.end.length ? `${what}, ${s.end.length} of ${s.total} points drawn` : what));
   plot.setAttribute("role", "img");
   plot.setAttribute("aria-label", `${s.series}: ${s.total} windows, ${s.anomalies.length} anomalies`);
-  Plotly.react(plot, traces(s, to - from), layout(s, from, to), { displayModeBar: false, responsive: true });
+  Plotly.react(plot, traces(s, to - from), layout(s, from, to), { displayModeBar: false });
 }
 
 function traces(s, range) {
@@ -236,10 +248,10 @@ function traces(s, range) {
   return [
     { ...line, y: lower, line: { width: 0 }, hoverinfo: "skip" },
     { ...line, y: upper, line: { width: 0 }, fill: "tonexty", fillcolor: colour("--band"), hoverinfo: "skip" },
-    { ...line, y: expected, line: { width: 1.5, dash: "4px,4px", color: colour("--muted") }, hoverinfo: "skip" },
-    { ...line, y: value, line: { width: 1.8, color: colour("--accent") }, customdata: note, hovertemplate: text },
+    { ...line, y: value, line: { width: 1.7, color: colour("--accent") }, customdata: note, hovertemplate: text },
+    { ...line, y: expected, line: { width: 1.4, dash: "5px,4px", color: colour("--text") }, hoverinfo: "skip" },
     {
-      type: "scatter", mode: "markers", x: at.map((i) => local(s.end[i])), y: at.map((i) => s.value[i]), hoverinfo: "skip",
+      type: "scatter", mode: "markers", x: at.map((i) => local(s.end[i])), y: at.map((i) => s.value[i]), hoverinfo: "skip", cliponaxis: false,
       marker: { size: 9, color: colour("--bad"), line: { width: 1.5, color: colour("--card") } },
     },
   ];
@@ -251,15 +263,15 @@ function layout(s, from, to) {
   // A few very wide bands, from before much was learned, must not flatten the line.
   const uppers = [...s.upper].sort((a, b) => a - b);
   const top = Math.max(...s.value, ...s.expected, uppers[Math.floor(uppers.length * 0.9)] ?? 0, s.unit === "share" ? 0.01 : 1);
-  const bottom = Math.min(0, ...s.value);
+  const bottom = Math.min(0, ...s.value), days = to - from > 12 * 3_600_000;
   const axis = { gridcolor: colour("--line"), linecolor: colour("--line"), zerolinecolor: colour("--line"), fixedrange: true, tickfont: { size: 11.5 } };
   return {
-    margin: { l: 46, r: 10, t: 8, b: 26 }, showlegend: false, hovermode: "x", dragmode: false,
+    margin: { l: 46, r: 10, t: 8, b: days ? 40 : 26 }, showlegend: false, hovermode: "x", dragmode: false,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: style.getPropertyValue("--sans"), color: colour("--muted"), size: 12 },
     hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--text"), family: style.getPropertyValue("--sans") }, align: "left" },
-    xaxis: { ...axis, type: "date", range: [local(from), local(to)], showgrid: false, hoverformat: "%H:%M:%S", nticks: Math.max(3, Math.floor(innerWidth / 150)), tickformatstops: [{ dtickrange: [null, 59_000], value: "%H:%M:%S" }, { dtickrange: [59_000, 86_000_000], value: "%H:%M\n%e %b" }, { dtickrange: [86_000_000, null], value: "%e %b" }] },
-    yaxis: { ...axis, range: [bottom * 1.08, top * 1.08], nticks: 5, tickformat: s.unit === "share" ? ".1~%" : "~s" },
+    xaxis: { ...axis, type: "date", range: [local(from), local(to + (to - from) * 0.012)], showgrid: false, hoverformat: "%H:%M:%S", nticks: Math.max(3, Math.floor(innerWidth / 150)), tickformat: days ? "%H:%M\n%e %b" : "%H:%M" },
+    yaxis: { ...axis, range: [bottom * 1.08, top * 1.08], nticks: 5, tickformat: s.unit === "share" ? ".1~%" : top < 10 ? ".2~f" : "~s" },
   };
 }
 
@@ -280,7 +292,7 @@ async function showAnomalies() {
     const detector = make("td");
     const link = make("button", "link", a.detector);
     link.type = "button";
-    link.addEventListener("click", () => of && choose({ panel: of.id }));
+    link.addEventListener("click", () => of && choose({ panel: of.id, chosen: true }));
     detector.append(link);
     const score = make("td", "number");
     score.append(make("span", "scorebox", number(Math.round(a.peak.score))));
@@ -354,7 +366,8 @@ function showRecord(record) {
 
 function choose(change) {
   Object.assign(page, change);
-  const hash = new URLSearchParams({ pipeline: page.pipeline, panel: page.panel, minutes: page.minutes });
+  const hash = new URLSearchParams({ pipeline: page.pipeline, minutes: page.minutes });
+  if (page.chosen) hash.set("panel", page.panel);
   history.replaceState(null, "", `#${hash}`);
   showTiles();
   showRanges();
@@ -374,12 +387,20 @@ async function refresh() {
   const names = page.overview.pipelines.map((p) => p.name);
   if (!names.includes(page.pipeline)) page.pipeline = names[0] ?? "";
   const panels = pipeline()?.panels ?? [];
-  if (!panels.some((p) => p.id === page.panel)) page.panel = (panels.find((p) => p.state === "anomalous") ?? panels[0])?.id ?? "";
+  pick(panels);
   showChoices();
   showConnection();
   showVerdict();
   showTiles();
   await Promise.all([showCharts(), showAnomalies()]);
+}
+
+// Until somebody chooses a tile, the page shows what is anomalous.
+function pick(panels) {
+  const here = panels.find((p) => p.id === page.panel), anomalous = panels.find((p) => p.state === "anomalous");
+  if (!here) page.chosen = false;
+  if (page.chosen || here?.state === "anomalous") return;
+  page.panel = (anomalous ?? here ?? panels[0])?.id ?? "";
 }
 
 let timer = null, busy = false;
@@ -418,6 +439,7 @@ function start() {
   const hash = new URLSearchParams(location.hash.slice(1));
   page.pipeline = hash.get("pipeline") ?? "";
   page.panel = hash.get("panel") ?? "";
+  page.chosen = page.panel !== "";
   page.minutes = RANGES.map(([, minutes]) => minutes).find((m) => m === Number(hash.get("minutes"))) ?? 60;
   for (const [label, minutes] of RANGES) {
     const button = make("button", "", label);
@@ -427,7 +449,7 @@ function start() {
     $("ranges").append(button);
   }
   showRanges();
-  $("pipeline").addEventListener("change", (event) => { page.pipeline = event.target.value; page.panel = ""; load(); });
+  $("pipeline").addEventListener("change", (event) => { page.pipeline = event.target.value; page.panel = ""; page.chosen = false; load(); });
   $("pause").addEventListener("click", () => {
     page.paused = !page.paused;
     $("pause").textContent = page.paused ? "Resume" : "Pause";
@@ -437,6 +459,12 @@ function start() {
   $("close").addEventListener("click", () => $("record").close());
   $("inject").addEventListener("submit", inject);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showCharts().catch(report));
+  if (hash.get("live") === "no") {
+    // As it is now and no further: for printing and screenshots.
+    page.browser = "live";
+    load();
+    return;
+  }
   // Notices silence: without events nothing else would ask.
   setInterval(refreshSoon, 10_000);
   follow();
