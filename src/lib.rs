@@ -7,5 +7,6 @@ pub mod cli;
 pub mod config;
 pub mod kafka;
 pub mod process;
+pub mod produce;
 pub mod shutdown;
 pub mod telemetry;

@@ -22,7 +22,7 @@ mod serve;
 mod sink;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 mod tree;
 mod writer;
 

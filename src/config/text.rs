@@ -17,7 +17,7 @@ const SIZE_UNITS: [(&str, u64); 7] = [
 ];
 
 /// Reads whole numbers with units, largest first or not: `1m30s`. `None` when it is no duration.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total: u64 = 0;
     if rest.is_empty() {

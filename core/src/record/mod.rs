@@ -11,6 +11,7 @@
 mod anomalies;
 mod flags;
 mod number;
+mod probe;
 mod reject;
 mod scan;
 mod string;
@@ -19,7 +20,9 @@ mod transform;
 mod trie;
 
 pub use anomalies::Anomalies;
+pub use probe::{Probe, Probed};
 pub use reject::Reject;
+pub use time::event_time;
 pub use transform::{Enriched, Scratch, Transform};
 
 #[cfg(test)]

@@ -124,6 +124,28 @@ pub(super) fn unescape(body: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// How many bytes of a string's body the first `length` bytes of its unescaped text are written with.
+///
+/// `length` must end between two characters of the text.
+pub(super) fn written(body: &[u8], length: usize) -> usize {
+    let mut at = 0;
+    let mut left = length;
+    while left > 0 && at < body.len() {
+        let plain = special(body, at) - at;
+        if plain >= left {
+            return at + left;
+        }
+        left -= plain;
+        at += plain;
+        let Ok((c, next)) = escape(body, at) else {
+            return at;
+        };
+        left = left.saturating_sub(c.len_utf8());
+        at = next;
+    }
+    at
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ const PLAUSIBLE: Range<Millis> = 946_684_800_000..END_OF_2099;
 const END_OF_2099: Millis = 4_102_444_800_000;
 
 /// The event time that `text` (a number's literal or a string's content) stands for.
-pub(super) fn event_time(text: &[u8], format: TimeFormat) -> Option<Millis> {
+pub fn event_time(text: &[u8], format: TimeFormat) -> Option<Millis> {
     let believed = |ms: &Millis| BELIEVED.contains(ms);
     let plausible = |ms: &Millis| PLAUSIBLE.contains(ms);
     match format {

@@ -1,0 +1,129 @@
+//! A broker and what tests ask of it.
+
+use outlier_broker::{Broker, Config};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::time::{Duration, Instant};
+
+/// A broker for one test.
+pub struct Kafka {
+    pub bootstrap: String,
+    runtime: tokio::runtime::Runtime,
+    _embedded: Option<Broker>,
+}
+
+/// A record as a test sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Record {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.value.as_deref().unwrap_or_default()).into_owned()
+    }
+}
+
+impl Kafka {
+    /// The broker of the environment, else an embedded one.
+    pub fn start() -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        if let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
+            return Self { bootstrap, runtime, _embedded: None };
+        }
+        let broker = runtime.block_on(Broker::start(Config::default())).unwrap();
+        Self { bootstrap: broker.address().to_string(), runtime, _embedded: Some(broker) }
+    }
+
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        config
+    }
+
+    pub fn create(&self, topics: &[(String, i32)]) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        // Room for records over the limit of a pipeline, and for their headers.
+        let topic = |(name, partitions)| {
+            NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "2200000")
+        };
+        let new: Vec<_> = topics.iter().map(|(name, n)| topic((name.as_str(), *n))).collect();
+        let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));
+        for result in self.runtime.block_on(admin.create_topics(&new, &options)).unwrap() {
+            result.unwrap();
+        }
+    }
+
+    pub fn producer(&self) -> BaseProducer {
+        self.client().set("enable.idempotence", "true").set("linger.ms", "2").create().unwrap()
+    }
+
+    /// Every committed record of a topic, by partition and offset.
+    pub fn read_all(&self, topic: &str) -> Vec<Record> {
+        let mut config = self.client();
+        config.set("group.id", "test-reader").set("isolation.level", "read_committed");
+        config.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(30)).unwrap();
+        let mut list = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            list.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+        }
+        consumer.assign(&list).unwrap();
+        let (mut records, mut ended) = (Vec::new(), 0);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while ended < list.count() {
+            assert!(Instant::now() < deadline, "topic {topic} could not be read to its end");
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => records.push(record(&message)),
+                Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+                Some(Err(error)) => println!("reading {topic}: {error}"),
+                None => {}
+            }
+        }
+        records.sort_by_key(|r| (r.partition, r.offset));
+        records
+    }
+}
+
+fn record(message: &rdkafka::message::BorrowedMessage<'_>) -> Record {
+    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+    Record {
+        partition: message.partition(),
+        offset: message.offset(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: message
+            .headers()
+            .map_or(Vec::new(), |headers| headers.iter().map(|h| (h.key.to_owned(), text(h.value))).collect()),
+    }
+}
+
+/// Sends a record to a partition, waiting while the queue is full.
+pub fn send(producer: &BaseProducer, topic: &str, partition: i32, value: Option<&[u8]>, time: i64) {
+    let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(partition).timestamp(time);
+    if let Some(value) = value {
+        record = record.payload(value);
+    }
+    while let Err((_, back)) = producer.send(record) {
+        record = back;
+        producer.poll(Duration::from_millis(10));
+    }
+}
+
+pub fn flush(producer: &BaseProducer) {
+    producer.flush(Duration::from_secs(60)).unwrap();
+}

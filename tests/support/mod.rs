@@ -1,0 +1,65 @@
+//! What the black-box tests share: a broker, a place to work in, the outlier binary as a child process.
+//!
+//! The broker is the one of `KAFKA_BOOTSTRAP_SERVERS`, else an embedded one. Each test works under a topic prefix of
+//! its own, so that tests can share a broker.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+pub mod kafka;
+pub mod outlier;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// A folder that is removed at the end, and a topic prefix.
+pub struct Workplace {
+    pub dir: PathBuf,
+    pub prefix: String,
+}
+
+impl Workplace {
+    pub fn new(name: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(format!("outlier-{unique}"));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self { dir, prefix: format!("{unique}.") }
+    }
+
+    /// Writes a file into the folder.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// Waits until `done`, with a bound; `what` says in the failure what did not come.
+pub fn wait(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what} did not come within {limit:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The folder with samples and the stack, for tests that need it.
+pub fn shared() -> Option<PathBuf> {
+    let path = std::env::var_os("OUTLIER_SHARED").map(PathBuf::from).filter(|path| path.is_dir());
+    if path.is_none() {
+        println!("skipped: OUTLIER_SHARED is not set");
+    }
+    path
+}
+
+pub fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
