@@ -8,5 +8,6 @@ pub mod config;
 pub mod kafka;
 pub mod process;
 pub mod produce;
+pub mod serve;
 pub mod shutdown;
 pub mod telemetry;

@@ -1,0 +1,171 @@
+//! Requests to OpenSearch: which node, whose credentials, and what an answer that is no answer means.
+//!
+//! Invariant: an error names what the operator can change; credentials never appear in one.
+
+use crate::config::Config;
+use crate::index::Unavailable;
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use opensearch::auth::Credentials;
+use opensearch::cert::{Certificate, CertificateValidation};
+use opensearch::http::headers::HeaderMap;
+use opensearch::http::request::Body;
+use opensearch::http::transport::{Connection, ConnectionPool, Transport, TransportBuilder};
+use opensearch::http::{Method, Url};
+use serde_json::Value;
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Takes the configured nodes in turn, so that a retry goes to another one.
+#[derive(Debug, Clone)]
+struct Nodes {
+    connections: Arc<[Connection]>,
+    turn: Arc<AtomicUsize>,
+}
+
+impl ConnectionPool for Nodes {
+    fn next(&self) -> Connection {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.connections[turn % self.connections.len()].clone()
+    }
+}
+
+/// A connection to the cluster. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    transport: Transport,
+    /// For errors.
+    urls: Arc<str>,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Bytes,
+}
+
+struct Raw(Bytes);
+
+impl Body for Raw {
+    fn bytes(&self) -> Option<Bytes> {
+        Some(self.0.clone())
+    }
+
+    fn write(&self, bytes: &mut bytes::BytesMut) -> Result<(), opensearch::Error> {
+        bytes.extend_from_slice(&self.0);
+        Ok(())
+    }
+}
+
+impl Client {
+    /// Prepares the connection; nothing is sent.
+    ///
+    /// # Errors
+    /// No usable address, or the certificate file cannot be used.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let opensearch = &config.opensearch;
+        let mut connections = Vec::new();
+        for url in &opensearch.urls {
+            let url = Url::parse(url).with_context(|| format!("opensearch.urls: {url} is not a URL"))?;
+            connections.push(Connection::new(url));
+        }
+        if connections.is_empty() {
+            bail!("opensearch.urls is empty: name at least one node");
+        }
+        let nodes = Nodes { connections: connections.into(), turn: Arc::default() };
+        let mut builder = TransportBuilder::new(nodes).timeout(config.sink.request_timeout);
+        if let (Some(user), Some(password)) = (&opensearch.username, &opensearch.password) {
+            builder = builder.auth(Credentials::Basic(user.clone(), password.expose().to_owned()));
+        }
+        if let Some(path) = &opensearch.ca_file {
+            let shown = path.display();
+            let pem = std::fs::read(path).with_context(|| format!("opensearch.ca_file {shown} cannot be read"))?;
+            let certificate = Certificate::from_pem(&pem)
+                .with_context(|| format!("opensearch.ca_file {shown} holds no PEM certificate"))?;
+            builder = builder.cert_validation(CertificateValidation::Full(certificate));
+        }
+        let transport = builder.build().context("the connection to OpenSearch cannot be prepared")?;
+        Ok(Self { transport, urls: opensearch.urls.join(", ").into() })
+    }
+
+    /// Sends a request with a JSON body, or without one.
+    ///
+    /// # Errors
+    /// No answer came, or the credentials were refused.
+    pub async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Unavailable> {
+        let nothing: Option<&()> = None;
+        let body = body.map(Raw);
+        let sent = self.transport.send(method, path, HeaderMap::new(), nothing, body, None).await;
+        let response = sent.map_err(|error| self.no_answer(&error))?;
+        let status = response.status_code().as_u16();
+        let body = response.bytes().await.map_err(|error| self.no_answer(&error))?;
+        if status == 401 {
+            return Err(Unavailable(
+                "OpenSearch refused the credentials (401): check opensearch.username and opensearch.password"
+                    .to_owned(),
+            ));
+        }
+        Ok(Answer { status, body })
+    }
+
+    fn no_answer(&self, error: &opensearch::Error) -> Unavailable {
+        let mut why = String::new();
+        let mut cause: Option<&dyn Error> = Some(error);
+        while let Some(inner) = cause {
+            why = inner.to_string();
+            cause = inner.source();
+        }
+        let urls = &self.urls;
+        Unavailable(if error.is_timeout() {
+            format!(
+                "OpenSearch at {urls} did not answer in time: it is overloaded or stuck; see its log, or raise sink.request_timeout"
+            )
+        } else if why.contains("certificate") {
+            format!("the certificate of OpenSearch at {urls} is not trusted ({why}): set opensearch.ca_file")
+        } else {
+            format!("OpenSearch at {urls} does not answer ({why}): check that it runs, and opensearch.urls")
+        })
+    }
+}
+
+impl Answer {
+    /// True for 200 to 299.
+    pub fn good(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// It is not JSON: whatever answered is not OpenSearch, or the answer was cut off.
+    pub fn json(&self) -> Result<Value, Unavailable> {
+        serde_json::from_slice(&self.body).map_err(|_| self.not_opensearch())
+    }
+
+    /// The error that the body tells of, with the status.
+    pub fn reason(&self) -> String {
+        let json: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let text = match &json["error"] {
+            Value::String(text) => text.clone(),
+            Value::Object(error) => {
+                let part = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
+                format!("{}: {}", part("type"), part("reason"))
+            }
+            _ => return self.not_opensearch().0,
+        };
+        format!("{text} (HTTP {})", self.status)
+    }
+
+    /// What to say of a body that is not OpenSearch's.
+    pub fn not_opensearch(&self) -> Unavailable {
+        let start: String = String::from_utf8_lossy(&self.body).chars().filter(|c| !c.is_control()).take(80).collect();
+        Unavailable(format!(
+            "the answer (HTTP {}) is not OpenSearch's or was cut off: {start:?}; is there a proxy in between? Check opensearch.urls",
+            self.status
+        ))
+    }
+}

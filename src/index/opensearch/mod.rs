@@ -1,0 +1,135 @@
+//! The index in production: OpenSearch's bulk API.
+//!
+//! ```text
+//! documents ─► body (splice) ─► POST /_bulk ─► answer ─► outcomes
+//!                  ▲                              │
+//!                  └── raw, refused as JSON ──────┘   once, as text
+//! ```
+//!
+//! Invariants: only `create`, so nothing is ever overwritten; a request that is too large is halved until it fits;
+//! an answer that cannot be read leaves every document undecided.
+
+pub mod answer;
+pub mod body;
+pub mod client;
+
+pub use client::{Answer, Client};
+
+use crate::config::Config;
+use crate::index::names::{self, STAGES};
+use crate::index::{Document, Index, Outcome, Stage, Unavailable};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use opensearch::http::Method;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What the answer needs to hold; the rest would be parsed for nothing.
+const BULK: &str = "/_bulk?filter_path=error,items.*.status,items.*.error";
+
+/// Writes to OpenSearch.
+pub struct OpenSearch {
+    client: Client,
+    /// Index names by pipeline, in the order of [`STAGES`].
+    names: HashMap<Arc<str>, [String; STAGES.len()]>,
+}
+
+impl OpenSearch {
+    /// Prepares the connection; nothing is sent.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let prefix = &config.opensearch.index_prefix;
+        let of = |pipeline: &str| STAGES.map(|stage| names::index(prefix, pipeline, stage));
+        let names = config.pipelines.iter().map(|p| (p.name.as_str().into(), of(&p.name))).collect();
+        Ok(Self { client: Client::new(config)?, names })
+    }
+
+    fn index_of(&self, document: &Document) -> &str {
+        let position = STAGES.iter().position(|stage| *stage == document.stage).unwrap_or_default();
+        self.names.get(&document.pipeline).map_or("", |names| &names[position])
+    }
+
+    async fn write_all(&self, batch: &[Document]) -> Result<Vec<Outcome>, Unavailable> {
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        outcomes.resize_with(batch.len(), || Outcome::Retry(String::new()));
+        self.send(batch, (0..batch.len()).collect(), false, &mut outcomes).await?;
+        let refused = |i: &usize| batch[*i].stage == Stage::Raw && matches!(outcomes[*i], Outcome::Reject(_));
+        let texts: Vec<usize> = (0..batch.len()).filter(refused).collect();
+        self.send(batch, texts, true, &mut outcomes).await?;
+        Ok(outcomes)
+    }
+
+    /// Sends the chosen documents, in halves if need be, and notes their outcomes.
+    async fn send(
+        &self,
+        batch: &[Document],
+        chosen: Vec<usize>,
+        as_text: bool,
+        outcomes: &mut [Outcome],
+    ) -> Result<(), Unavailable> {
+        let mut parts = vec![chosen];
+        while let Some(mut part) = parts.pop() {
+            let mut body = Vec::with_capacity(part.iter().map(|i| batch[*i].len() + 128).sum());
+            part.retain(|i| match body::push(&mut body, self.index_of(&batch[*i]), &batch[*i], as_text) {
+                Ok(()) => true,
+                Err(reason) => {
+                    outcomes[*i] = Outcome::Reject(reason);
+                    false
+                }
+            });
+            if part.is_empty() {
+                continue;
+            }
+            let answer = self.client.send(Method::Post, BULK, Some(Bytes::from(body))).await?;
+            match answer.status {
+                200..=299 => {
+                    let found = answer::outcomes(&answer.body, part.len()).ok_or_else(|| odd(&answer))?;
+                    for (i, outcome) in part.into_iter().zip(found) {
+                        outcomes[i] = outcome;
+                    }
+                }
+                413 if part.len() > 1 => {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.push(rest);
+                    parts.push(part);
+                }
+                413 => {
+                    outcomes[part[0]] =
+                        Outcome::Reject("larger than OpenSearch's http.max_content_length (413)".to_owned())
+                }
+                _ => return Err(refused(&answer)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Index for OpenSearch {
+    fn write<'a>(&'a self, batch: &'a [Document]) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
+        Box::pin(self.write_all(batch))
+    }
+}
+
+/// A good status with a body that is no bulk answer.
+fn odd(answer: &Answer) -> Unavailable {
+    match answer.json() {
+        Ok(json) if !json["error"].is_null() => refused(answer),
+        _ => answer.not_opensearch(),
+    }
+}
+
+/// A status that is about the whole request.
+fn refused(answer: &Answer) -> Unavailable {
+    let reason = answer.reason();
+    Unavailable(match answer.status {
+        403 => {
+            format!("OpenSearch does not allow the write: {reason}; give the user the rights, or lift the index block")
+        }
+        429 | 502..=504 => format!("OpenSearch is overloaded or starting: {reason}; if it lasts, see its log"),
+        _ => {
+            format!("OpenSearch refused the request: {reason}; check opensearch.urls and OpenSearch's version (2 or 3)")
+        }
+    })
+}

@@ -1,0 +1,139 @@
+//! The index on a laptop: one SQLite file with a table for each pipeline and stage.
+//!
+//! Invariants: a batch is one transaction, on disk before its outcomes are known; the id is unique, so a replay
+//! changes nothing; a table never holds more than `sqlite.max_rows`, the oldest written go first (a replay of a
+//! record that has gone this way is written again).
+
+mod reader;
+mod schema;
+
+pub use reader::{Reader, StoredScore};
+
+use crate::config::Config;
+use crate::index::names::{self, STAGES};
+use crate::index::score::ScoreRow;
+use crate::index::{Document, Index, Outcome, Stage, Unavailable};
+use futures::future::BoxFuture;
+use rusqlite::{Connection, ErrorCode, Statement, params};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Writes to SQLite. Cheap to clone; all clones share one connection.
+#[derive(Clone)]
+pub struct Sqlite(Arc<Writer>);
+
+struct Writer {
+    connection: Mutex<Connection>,
+    tables: BTreeMap<(Arc<str>, Stage), Table>,
+}
+
+struct Table {
+    insert: String,
+    prune: String,
+}
+
+impl Sqlite {
+    /// Opens or creates the file and its tables.
+    ///
+    /// # Errors
+    /// The file cannot be written or is not a database.
+    pub fn open(config: &Config) -> rusqlite::Result<Self> {
+        let connection = Connection::open(&config.sqlite.path)?;
+        schema::prepare(&connection)?;
+        let mut tables = BTreeMap::new();
+        for pipeline in &config.pipelines {
+            for stage in STAGES {
+                let name = names::index("", &pipeline.name, stage);
+                schema::create(&connection, &name, stage)?;
+                let table =
+                    Table { insert: schema::insert(&name, stage), prune: schema::prune(&name, config.sqlite.max_rows) };
+                tables.insert((pipeline.name.as_str().into(), stage), table);
+            }
+        }
+        Ok(Self(Arc::new(Writer { connection: Mutex::new(connection), tables })))
+    }
+}
+
+impl Index for Sqlite {
+    fn write<'a>(&'a self, batch: &'a [Document]) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
+        let writer = Arc::clone(&self.0);
+        let batch = batch.to_vec();
+        Box::pin(async move {
+            let written = tokio::task::spawn_blocking(move || writer.write(&batch)).await;
+            match written {
+                Ok(outcomes) => outcomes.map_err(|error| unavailable(&error)),
+                Err(error) => Err(Unavailable(format!("the write to SQLite was cut off: {error}"))),
+            }
+        })
+    }
+}
+
+impl Writer {
+    fn write(&self, batch: &[Document]) -> rusqlite::Result<Vec<Outcome>> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction()?;
+        let mut outcomes = Vec::new();
+        outcomes.resize_with(batch.len(), || Outcome::Reject("the pipeline is not configured".to_owned()));
+        let mut by_table: BTreeMap<(&Arc<str>, Stage), Vec<usize>> = BTreeMap::new();
+        for (i, document) in batch.iter().enumerate() {
+            by_table.entry((&document.pipeline, document.stage)).or_default().push(i);
+        }
+        for ((pipeline, stage), chosen) in by_table {
+            let Some(table) = self.tables.get(&(Arc::clone(pipeline), stage)) else {
+                continue;
+            };
+            let mut statement = transaction.prepare(&table.insert)?;
+            for i in chosen {
+                outcomes[i] = insert(&mut statement, &batch[i])?;
+            }
+            transaction.execute(&table.prune, [])?;
+        }
+        transaction.commit()?;
+        Ok(outcomes)
+    }
+}
+
+/// Inserts one document with its table's statement.
+fn insert(statement: &mut Statement<'_>, document: &Document) -> rusqlite::Result<Outcome> {
+    let (id, time, body) = (&document.id, document.timestamp_ms, document.body.as_deref());
+    let changed = match (document.stage, body) {
+        (Stage::Raw, _) => statement.execute(params![id, time, body])?,
+        (_, None) => return Ok(Outcome::Reject("the record has no value".to_owned())),
+        (Stage::Enriched, _) => statement.execute(params![id, time, body])?,
+        (Stage::Scores, Some(bytes)) => match ScoreRow::parse(bytes) {
+            Ok(row) => {
+                let (start, end) = (row.window_start, row.window_end);
+                statement.execute(params![
+                    id,
+                    time,
+                    body,
+                    row.detector,
+                    row.series,
+                    start,
+                    end,
+                    row.value,
+                    row.expected,
+                    row.lower,
+                    row.upper,
+                    row.score,
+                    row.anomaly
+                ])?
+            }
+            Err(reason) => return Ok(Outcome::Reject(reason)),
+        },
+    };
+    Ok(if changed == 0 { Outcome::AlreadyThere } else { Outcome::Created })
+}
+
+fn unavailable(error: &rusqlite::Error) -> Unavailable {
+    Unavailable(match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => format!("SQLite: {error}: free disk space, or lower sqlite.max_rows"),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            format!("SQLite: {error}: another process writes to the file; give each its own sqlite.path")
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            format!("SQLite: {error}: stop outlier and move the file away; it is filled again from Kafka")
+        }
+        _ => format!("SQLite: {error}: check the file at sqlite.path and its rights"),
+    })
+}

@@ -1,0 +1,169 @@
+//! Which topics a pipeline needs, and whether an existing one fits. No I/O.
+//!
+//! Invariant: the partitions of windows and state decide which instance owns a series; a topic with another number
+//! would split its history, so that is an error and never changed here.
+
+use crate::config::Config;
+use outlier_core::pipeline::Pipeline;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Flags and metadata come on top of a record.
+const ADDED_BYTES: usize = 64 * 1024;
+
+/// A topic as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Full name.
+    pub name: String,
+    /// Number of partitions.
+    pub partitions: i32,
+    /// Another number is an error.
+    pub fixed: bool,
+    /// -1: the broker's default.
+    pub replication_factor: i32,
+    /// Settings other than the broker's defaults.
+    pub settings: Vec<(&'static str, String)>,
+}
+
+/// What is there under a topic's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Missing,
+    /// Something or nothing: this user may not see it.
+    Hidden,
+    /// A topic; `None`: this user may not see its settings.
+    There {
+        /// Number of partitions.
+        partitions: i32,
+        /// All settings.
+        settings: Option<BTreeMap<String, String>>,
+    },
+}
+
+/// How an existing topic differs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// For the report.
+    pub notes: Vec<String>,
+    /// It cannot be used like that.
+    pub errors: Vec<String>,
+}
+
+/// The topics of a pipeline, in the order of the path.
+pub fn wanted(config: &Config, pipeline: &Pipeline) -> Vec<Topic> {
+    let (raw, windows) = (config.kafka.raw_partitions, pipeline.windows_partitions);
+    let raw_bytes = 2 * pipeline.max_record_bytes;
+    let size = |bytes: usize| ("max.message.bytes", bytes.to_string());
+    let compact = || {
+        vec![
+            ("cleanup.policy", "compact".to_owned()),
+            // Only closed segments are compacted: small ones and an early cleaner keep a restore short.
+            ("segment.bytes", (16 << 20).to_string()),
+            ("segment.ms", 600_000.to_string()),
+            ("min.cleanable.dirty.ratio", "0.1".to_owned()),
+        ]
+    };
+    let topics = &pipeline.topics;
+    [
+        (&topics.raw, raw, false, vec![size(raw_bytes)]),
+        (&topics.enriched, raw, false, vec![size(raw_bytes + ADDED_BYTES)]),
+        (&topics.windows, windows, true, vec![]),
+        (&topics.scores, windows, false, vec![]),
+        (&topics.state, windows, true, compact()),
+        (&topics.anomalies, windows, false, compact()),
+        (&topics.rejected, raw, false, vec![size(raw_bytes + ADDED_BYTES)]),
+    ]
+    .into_iter()
+    .map(|(name, partitions, fixed, settings)| Topic {
+        name: name.clone(),
+        partitions,
+        fixed,
+        replication_factor: config.kafka.replication_factor,
+        settings,
+    })
+    .collect()
+}
+
+/// Holds an existing topic against the wanted one.
+pub fn compare(wanted: &Topic, found: &Found) -> Compared {
+    let mut compared = Compared::default();
+    let Found::There { partitions, settings } = found else {
+        return compared;
+    };
+    let name = &wanted.name;
+    if wanted.fixed && *partitions != wanted.partitions {
+        compared.errors.push(format!(
+            "the topic {name} has {partitions} partitions and the configuration says {}: set windows_partitions = {partitions}, or, to start from nothing, delete the pipeline's windows, state and anomalies topics and the groups of `process`, then run setup again",
+            wanted.partitions
+        ));
+    } else if *partitions != wanted.partitions {
+        compared.notes.push(format!(
+            "note   topic {name} has {partitions} partitions; a new one would get {}",
+            wanted.partitions
+        ));
+    }
+    match settings {
+        None => compared
+            .notes
+            .push(format!("note   topic {name}: this user may not see its settings, so they are not compared")),
+        Some(settings) => compare_settings(wanted, settings, &mut compared),
+    }
+    if compared == Compared::default() {
+        compared.notes.push(format!("ok     topic {name}"));
+    }
+    compared
+}
+
+fn compare_settings(wanted: &Topic, found: &BTreeMap<String, String>, compared: &mut Compared) {
+    let name = &wanted.name;
+    for (key, value) in &wanted.settings {
+        // A broker that does not tell a setting has nothing to compare.
+        let Some(there) = found.get(*key).filter(|there| *there != value) else {
+            continue;
+        };
+        let change = format!("kafka-configs.sh --alter --topic {name} --add-config {key}={value}");
+        let fits = match (*key, there.parse::<u64>(), value.parse::<u64>()) {
+            ("max.message.bytes", Ok(there), Ok(value)) => there >= value,
+            _ => false,
+        };
+        if *key == "cleanup.policy" {
+            compared.errors.push(format!(
+                "the topic {name} has {key}={there}, which would lose or keep too much of it: `{change}`"
+            ));
+        } else if !fits {
+            compared.notes.push(format!("differs topic {name}: {key} is {there}, should be {value}: `{change}`"));
+        }
+    }
+}
+
+impl Topic {
+    /// The command with which an administrator creates it.
+    pub fn command(&self, config: &Config) -> String {
+        let mut line = format!(
+            "kafka-topics.sh --bootstrap-server {} --create --topic {} --partitions {}",
+            config.kafka.bootstrap_servers, self.name, self.partitions
+        );
+        if self.replication_factor > 0 {
+            line += &format!(" --replication-factor {}", self.replication_factor);
+        }
+        for (key, value) in &self.settings {
+            line += &format!(" --config {key}={value}");
+        }
+        line
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "topic {}: {} partitions", self.name, self.partitions)?;
+        if self.replication_factor > 0 {
+            write!(f, ", replication factor {}", self.replication_factor)?;
+        }
+        for (key, value) in &self.settings {
+            write!(f, ", {key}={value}")?;
+        }
+        Ok(())
+    }
+}

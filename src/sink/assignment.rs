@@ -1,0 +1,128 @@
+//! Which partitions are ours, in which turn, and what is done of them.
+//!
+//! Each time a partition is assigned, its turn has a new number; records of an earlier turn are dropped and their
+//! offsets never committed, because somebody else may own the partition by now. Invariants: when a partition is
+//! revoked, what is done of it is committed first; when it was lost, nothing is.
+
+use super::batch::{Partition, Position};
+use crate::config::Stage;
+use crate::kafka::explain::explain;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A partition of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owned {
+    /// Which turn of owning it this is.
+    pub turn: u64,
+    /// The offset up to which all is done; `None`: nothing yet.
+    pub done: Option<i64>,
+}
+
+/// The consumer's context: keeps book of the assignment.
+#[derive(Debug)]
+pub struct Assignment {
+    topics: Vec<(String, Stage)>,
+    owned: Mutex<BTreeMap<Partition, Owned>>,
+    /// Grows with each change.
+    changes: AtomicU64,
+}
+
+impl Assignment {
+    /// Knows the stage of each topic.
+    pub fn new(topics: Vec<(String, Stage)>) -> Self {
+        Self { topics, owned: Mutex::default(), changes: AtomicU64::new(0) }
+    }
+
+    /// Grows with each change of the assignment.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// The turn of each partition of ours.
+    pub fn turns(&self) -> BTreeMap<Partition, u64> {
+        self.owned().iter().map(|(partition, owned)| (*partition, owned.turn)).collect()
+    }
+
+    /// Notes what is done, and answers which offsets to commit: those of partitions that are still in that turn.
+    pub fn done(&self, positions: &BTreeMap<Partition, Position>) -> TopicPartitionList {
+        let mut owned = self.owned();
+        let mut offsets = TopicPartitionList::new();
+        for (partition, position) in positions {
+            if let Some(ours) = owned.get_mut(partition).filter(|ours| ours.turn == position.turn) {
+                ours.done = Some(position.next);
+                self.add(&mut offsets, *partition, position.next);
+            }
+        }
+        offsets
+    }
+
+    /// The stage of a topic.
+    pub fn stage(&self, topic: &str) -> Option<Stage> {
+        self.topics.iter().find(|(name, _)| name == topic).map(|(_, stage)| *stage)
+    }
+
+    fn add(&self, offsets: &mut TopicPartitionList, (stage, partition): Partition, next: i64) {
+        if let Some((topic, _)) = self.topics.iter().find(|(_, of)| *of == stage) {
+            // Fails only for offsets below zero.
+            let _ = offsets.add_partition_offset(topic, partition, Offset::Offset(next));
+        }
+    }
+
+    fn owned(&self) -> MutexGuard<'_, BTreeMap<Partition, Owned>> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
+        let elements = list.elements();
+        elements.iter().filter_map(|element| Some((self.stage(element.topic())?, element.partition()))).collect()
+    }
+}
+
+impl ClientContext for Assignment {}
+
+impl ConsumerContext for Assignment {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                let turn = self.changes.fetch_add(1, Ordering::AcqRel) + 1;
+                let partitions = self.partitions(list);
+                tracing::info!(partitions = partitions.len(), "sink: partitions assigned");
+                self.owned().extend(partitions.into_iter().map(|partition| (partition, Owned { turn, done: None })));
+            }
+            Rebalance::Revoke(list) => {
+                let mut offsets = TopicPartitionList::new();
+                let partitions = self.partitions(list);
+                tracing::info!(partitions = partitions.len(), "sink: partitions revoked");
+                for partition in partitions {
+                    let removed = self.owned().remove(&partition);
+                    if let Some(done) = removed.and_then(|owned| owned.done) {
+                        self.add(&mut offsets, partition, done);
+                    }
+                }
+                self.changes.fetch_add(1, Ordering::AcqRel);
+                if offsets.count() > 0 && !consumer.assignment_lost() {
+                    report(&consumer.commit(&offsets, CommitMode::Sync));
+                }
+            }
+            Rebalance::Error(error) => tracing::warn!("sink: rebalance failed: {}", explain(error)),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        report(&result);
+    }
+}
+
+/// A commit that failed is no loss: the next one covers it, and what is read twice changes nothing.
+fn report(result: &KafkaResult<()>) {
+    match result {
+        Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+        Err(error) => tracing::warn!("sink: offsets were not committed: {}", explain(error)),
+    }
+}

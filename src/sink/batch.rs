@@ -1,0 +1,145 @@
+//! What is collected for one request to the index, and which offsets it answers for.
+//!
+//! Invariant: `positions` covers exactly the records that were added, so that its offsets may be committed when, and
+//! only when, each of them is settled.
+
+use super::document::Unfit;
+use crate::config::{Sink, Stage};
+use crate::index::Document;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A partition of one of the pipeline's topics.
+pub type Partition = (Stage, i32);
+
+/// Where a record came from, to name it in the rejected topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What its topic holds.
+    pub stage: Stage,
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its key.
+    pub key: Option<Bytes>,
+}
+
+/// A record for the rejected topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Where it came from.
+    pub source: Source,
+    /// Its value as it came.
+    pub body: Option<Bytes>,
+    /// Why.
+    pub why: Unfit,
+}
+
+/// How far a partition was read, and in which turn of owning it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The offset to commit: the one after the last record.
+    pub next: i64,
+    /// See [`super::assignment::Owned`].
+    pub turn: u64,
+}
+
+/// Records that go to the index together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// To be indexed.
+    pub documents: Vec<Document>,
+    /// Of `documents`, in their order.
+    pub sources: Vec<Source>,
+    /// Cannot be indexed.
+    pub rejected: Vec<Rejected>,
+    /// How far it reads.
+    pub positions: BTreeMap<Partition, Position>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Adds a record that was read in this turn of owning its partition.
+    pub fn push(&mut self, turn: u64, source: Source, record: Result<Document, (Unfit, Option<Bytes>)>) {
+        self.positions.insert((source.stage, source.partition), Position { next: source.offset + 1, turn });
+        match record {
+            Ok(document) => {
+                self.bytes += document.len();
+                self.documents.push(document);
+                self.sources.push(source);
+            }
+            Err((why, body)) => {
+                self.bytes += body.as_ref().map_or(0, Bytes::len);
+                self.rejected.push(Rejected { source, body, why });
+            }
+        }
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.documents.len() + self.rejected.len()
+    }
+
+    /// True when there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True when it should be sent at once.
+    pub fn full(&self, limits: &Sink) -> bool {
+        self.len() >= limits.bulk_records || self.bytes >= limits.bulk_bytes
+    }
+
+    /// Forgets the records of partitions for which `keep` is false.
+    pub fn retain(&mut self, keep: impl Fn(Partition, u64) -> bool) {
+        let lost: Vec<Partition> =
+            self.positions.iter().filter(|(p, at)| !keep(**p, at.turn)).map(|(partition, _)| *partition).collect();
+        if lost.is_empty() {
+            return;
+        }
+        let kept = |source: &Source| !lost.contains(&(source.stage, source.partition));
+        self.positions.retain(|partition, _| !lost.contains(partition));
+        self.rejected.retain(|rejected| kept(&rejected.source));
+        let pairs = std::mem::take(&mut self.documents).into_iter().zip(std::mem::take(&mut self.sources));
+        (self.documents, self.sources) = pairs.filter(|(_, source)| kept(source)).unzip();
+        self.bytes = self.documents.iter().map(Document::len).sum();
+        self.bytes += self.rejected.iter().filter_map(|rejected| rejected.body.as_ref()).map(Bytes::len).sum::<usize>();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(batch: &mut Batch, stage: Stage, partition: i32, offset: i64, good: bool) {
+        let body = Some(Bytes::from_static(b"12345"));
+        let source = Source { stage, topic: "t".into(), partition, offset, key: None };
+        let why = Unfit { kind: "x", reason: String::new() };
+        let id = format!("{stage:?}-{partition}-{offset}");
+        let document = Document { pipeline: "p".into(), stage, id, timestamp_ms: 0, body: body.clone() };
+        batch.push(7, source, if good { Ok(document) } else { Err((why, body)) });
+    }
+
+    #[test]
+    fn what_is_lost_is_forgotten_with_its_offsets() {
+        let mut batch = Batch::default();
+        for offset in 0..3 {
+            add(&mut batch, Stage::Raw, 0, offset, true);
+            add(&mut batch, Stage::Raw, 1, offset, offset != 1);
+            add(&mut batch, Stage::Scores, 1, offset, offset != 2);
+        }
+        assert_eq!((batch.len(), batch.bytes), (9, 45));
+        batch.retain(|_, turn| turn == 7);
+        assert_eq!(batch.len(), 9);
+        batch.retain(|partition, _| partition != (Stage::Raw, 1));
+        assert_eq!((batch.documents.len(), batch.rejected.len(), batch.bytes), (5, 1, 30));
+        let mut positions: Vec<_> = batch.positions.iter().map(|(partition, at)| (*partition, at.next)).collect();
+        positions.sort();
+        assert_eq!(positions, [((Stage::Raw, 0), 3), ((Stage::Scores, 1), 3)]);
+        assert!(batch.documents.iter().zip(&batch.sources).all(|(d, s)| d.id.ends_with(&format!("-{}", s.offset))));
+    }
+}

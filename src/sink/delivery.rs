@@ -1,0 +1,135 @@
+//! Brings one batch to rest: every record in the index or in the rejected topic.
+//!
+//! ```text
+//! documents ─► write ─► Created, AlreadyThere ─► done
+//!    ▲           │ ├──► Reject ─► rejected topic ─► done
+//!    └─ backoff ─┘ └──► Retry, Unavailable
+//! ```
+//!
+//! Invariant: it ends only when all is settled, or when the sink stops and the index or the broker does not answer;
+//! then nothing of the batch may be committed.
+
+use super::backoff::Backoff;
+use super::batch::{Batch, Partition, Position, Rejected};
+use super::document::Unfit;
+use super::rejects::Rejects;
+use crate::index::{Document, Index, Outcome};
+use crate::telemetry::Telemetry;
+use crate::telemetry::health::State;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What deliveries of one pipeline share.
+pub struct Delivery {
+    /// Where documents go.
+    pub index: Arc<dyn Index>,
+    /// Where the others go.
+    pub rejects: Rejects,
+    /// Health and the ledger.
+    pub telemetry: Telemetry,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// From here on a failed attempt is the last.
+    pub stop: CancellationToken,
+}
+
+/// The batch was given up because the sink stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abandoned;
+
+impl Delivery {
+    /// The health component of what the sink writes to.
+    pub fn component(&self) -> String {
+        format!("sink.{}.index", self.pipeline)
+    }
+
+    /// Settles a batch; answers which offsets that covers.
+    ///
+    /// # Errors
+    /// It was given up.
+    pub async fn settle(&self, batch: Batch) -> Result<BTreeMap<Partition, Position>, Abandoned> {
+        let Batch { mut documents, mut sources, mut rejected, positions, .. } = batch;
+        let records = documents.len() + rejected.len();
+        let (mut created, mut there) = (0_u64, 0_u64);
+        let mut backoff = Backoff::default();
+        while !documents.is_empty() {
+            let why = match self.index.write(&documents).await {
+                Err(unavailable) => unavailable.0,
+                Ok(outcomes) => {
+                    let mut why = None;
+                    let mut again: (Vec<Document>, Vec<_>) = (Vec::new(), Vec::new());
+                    for ((document, source), outcome) in documents.into_iter().zip(sources).zip(outcomes) {
+                        match outcome {
+                            Outcome::Created => created += 1,
+                            Outcome::AlreadyThere => there += 1,
+                            Outcome::Retry(reason) => {
+                                why = Some(reason);
+                                again.0.push(document);
+                                again.1.push(source);
+                            }
+                            Outcome::Reject(reason) => {
+                                let why = Unfit { kind: "index", reason };
+                                rejected.push(Rejected { source, body: document.body, why });
+                            }
+                        }
+                    }
+                    (documents, sources) = again;
+                    match why {
+                        None => break,
+                        Some(reason) => format!("{} documents wait: {reason}", documents.len()),
+                    }
+                }
+            };
+            self.wait(&mut backoff, why).await?;
+        }
+        self.reject(rejected).await?;
+        self.telemetry.health.set(&self.component(), State::Ready);
+        // Counted when all is settled, so that the ledger adds up at any moment.
+        self.count("in", "", records as u64);
+        self.count("out", "", created);
+        self.count("already_there", "", there);
+        Ok(positions)
+    }
+
+    async fn reject(&self, mut rejected: Vec<Rejected>) -> Result<(), Abandoned> {
+        let Some(first) = rejected.first() else {
+            return Ok(());
+        };
+        let (source, reason) = (&first.source, &first.why.reason);
+        tracing::warn!(
+            pipeline = self.pipeline,
+            records = rejected.len(),
+            topic = &*source.topic,
+            partition = source.partition,
+            offset = source.offset,
+            reason,
+            "sink: records rejected; the first of them is shown"
+        );
+        let kinds: Vec<&'static str> = rejected.iter().map(|record| record.why.kind).collect();
+        let mut backoff = Backoff::default();
+        while let Err((left, why)) = self.rejects.write(rejected).await {
+            rejected = left;
+            self.wait(&mut backoff, why).await?;
+        }
+        for kind in kinds {
+            self.count("rejected", kind, 1);
+        }
+        Ok(())
+    }
+
+    async fn wait(&self, backoff: &mut Backoff, reason: String) -> Result<(), Abandoned> {
+        self.telemetry.health.set(&self.component(), State::Waiting { reason });
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Abandoned),
+            () = backoff.wait() => Ok(()),
+        }
+    }
+
+    fn count(&self, outcome: &str, reason: &str, by: u64) {
+        if by > 0 {
+            self.telemetry.metrics.records("sink", &self.pipeline, outcome, reason).inc_by(by);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! From topics to the index: the last service on the path of a record.
+//!
+//! ```text
+//! raw, enriched, scores ─► worker ─► document ─► batch ─► delivery ─► Index
+//!      one group a pipeline   │                              │
+//!      commit ◄───────────────┘◄──── in order, when done ────┤
+//!                                                            └─► rejected topic
+//! ```
+//!
+//! Invariants:
+//! - No offset is committed before each document up to it is durable in the index or in the rejected topic.
+//! - Ids do not depend on who writes when, so records that are read again after a crash or a rebalance change
+//!   nothing: the ledger is `in = out + already_there + rejected`.
+//! - What is held in memory is bounded: [`worker::IN_FLIGHT`] batches on the way and one being filled.
+
+pub mod assignment;
+pub mod backoff;
+pub mod batch;
+pub mod delivery;
+pub mod document;
+pub mod rejects;
+pub mod worker;
+
+use crate::config::{Config, IndexKind};
+use crate::index;
+use crate::setup;
+use crate::telemetry::Telemetry;
+use crate::telemetry::health::State;
+use anyhow::Context;
+use backoff::Backoff;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// What the sink does beside indexing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Apply index templates and the monitor before the first document.
+    pub setup: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { setup: true }
+    }
+}
+
+/// Indexes the topics of all pipelines until `stop`; applies the index part of the setup first.
+///
+/// # Errors
+/// The configuration cannot work, or a worker failed for good. What passes by itself (no broker, no index) does not
+/// end the sink: it waits, and `telemetry.health` says for what.
+pub async fn run(config: Arc<Config>, telemetry: Telemetry, stop: CancellationToken) -> anyhow::Result<()> {
+    run_with(config, Options::default(), telemetry, stop).await
+}
+
+/// As [`run`], with options.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    config: Arc<Config>,
+    options: Options,
+    telemetry: Telemetry,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let index = index::open(&config)?;
+    if options.setup && config.sink.index == IndexKind::OpenSearch && !prepare(&config, &telemetry, &stop).await? {
+        return Ok(());
+    }
+    telemetry.health.set("sink.index", State::Ready);
+    let mut workers = JoinSet::new();
+    for pipeline in &config.pipelines {
+        let worker = worker::Worker::new(&config, pipeline, Arc::clone(&index), telemetry.clone())
+            .with_context(|| format!("the sink of the pipeline {} cannot start", pipeline.name))?;
+        workers.spawn(worker.run(stop.clone()));
+    }
+    let mut result = Ok(());
+    while let Some(ended) = workers.join_next().await {
+        // One worker that failed stops the others in their own time.
+        if let Err(error) = ended.context("a sink worker was cut off").and_then(|ended| ended) {
+            telemetry.health.set("sink", State::Failed { reason: format!("{error:#}") });
+            stop.cancel();
+            result = result.and(Err(error));
+        }
+    }
+    result
+}
+
+/// Applies templates and the monitor, and waits for OpenSearch as long as it takes. False: stopped meanwhile.
+async fn prepare(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> anyhow::Result<bool> {
+    let mut backoff = Backoff::default();
+    telemetry.health.set("sink.index", State::Starting { reason: "applying the index templates".to_owned() });
+    loop {
+        let error = match setup::apply_index(config).await {
+            Ok(report) => {
+                for line in report {
+                    tracing::info!("{line}");
+                }
+                return Ok(true);
+            }
+            Err(error) => error,
+        };
+        telemetry.health.set("sink.index", State::Waiting { reason: format!("{error:#}") });
+        tokio::select! {
+            () = stop.cancelled() => return Ok(false),
+            () = backoff.wait() => {}
+        }
+    }
+}

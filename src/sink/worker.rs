@@ -1,0 +1,373 @@
+//! One pipeline's consumer: reads, collects, sends, commits.
+//!
+//! A full batch waits until fewer than [`IN_FLIGHT`] are on the way; meanwhile nothing is read. After [`PATIENCE`] the
+//! partitions are paused, so that the consumer can go on polling and stays in its group however long the index takes.
+//!
+//! Invariant: batches are settled side by side and committed in the order in which they were read.
+
+use super::assignment::Assignment;
+use super::batch::{Batch, Partition, Position, Source};
+use super::delivery::{Abandoned, Delivery};
+use super::document::{Origin, SOURCE_HEADER, identify};
+use super::rejects::Rejects;
+use crate::config::{Config, Sink, Stage};
+use crate::index::{Document, Index};
+use crate::kafka::client;
+use crate::kafka::explain::explain;
+use crate::telemetry::Telemetry;
+use crate::telemetry::health::State;
+use anyhow::Context;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::stream::{FuturesOrdered, StreamExt};
+use outlier_core::pipeline::Pipeline;
+use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Batches that may be on the way to the index at once.
+pub const IN_FLIGHT: usize = 2;
+
+/// How long a full batch waits before the partitions are paused. Pausing throws away what was fetched ahead.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Records taken without looking at anything else.
+const GREED: usize = 256;
+
+/// How often a broker that did not answer is asked again.
+const CHECK: Duration = Duration::from_secs(2);
+
+type Settled = Result<BTreeMap<Partition, Position>, Abandoned>;
+
+/// Reads one pipeline's topics.
+pub struct Worker {
+    consumer: Arc<StreamConsumer<Assignment>>,
+    delivery: Arc<Delivery>,
+    pipeline: Arc<str>,
+    topics: Vec<(Arc<str>, Stage)>,
+    limits: Sink,
+    drain: Duration,
+    telemetry: Telemetry,
+    /// Cancelled with the service; from then on deliveries do not wait.
+    stop: CancellationToken,
+}
+
+/// What the loop keeps.
+#[derive(Default)]
+struct Reading {
+    filling: Batch,
+    /// When the first record of `filling` came.
+    since: Option<Instant>,
+    turns: BTreeMap<Partition, u64>,
+    changes: u64,
+    /// Since when `filling` is full.
+    full_since: Option<Instant>,
+    paused: bool,
+    broken: bool,
+}
+
+impl Worker {
+    /// Prepares the consumer and joins its group `<prefix><pipeline>.sink`.
+    ///
+    /// # Errors
+    /// A librdkafka property is wrong.
+    pub fn new(
+        config: &Config,
+        pipeline: &Pipeline,
+        index: Arc<dyn Index>,
+        telemetry: Telemetry,
+    ) -> anyhow::Result<Self> {
+        let topics: Vec<(Arc<str>, Stage)> =
+            config.sink.what.iter().map(|s| (topic(pipeline, *s).into(), *s)).collect();
+        let known = topics.iter().map(|(name, stage)| (name.to_string(), *stage)).collect();
+        let settings = client::consumer(&config.kafka, &group(config, pipeline));
+        let consumer: StreamConsumer<Assignment> =
+            settings.create_with_context(Assignment::new(known)).context("check [kafka.properties]")?;
+        let names: Vec<&str> = topics.iter().map(|(name, _)| &**name).collect();
+        consumer.subscribe(&names).context("the topics cannot be subscribed to")?;
+        let stop = CancellationToken::new();
+        let delivery = Delivery {
+            index,
+            rejects: Rejects::new(&config.kafka, &pipeline.topics.rejected).context("check [kafka.properties]")?,
+            telemetry: telemetry.clone(),
+            pipeline: pipeline.name.clone(),
+            stop: stop.clone(),
+        };
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            delivery: Arc::new(delivery),
+            pipeline: pipeline.name.as_str().into(),
+            topics,
+            limits: config.sink.clone(),
+            drain: config.telemetry.shutdown_deadline.mul_f64(0.7),
+            telemetry,
+            stop,
+        })
+    }
+
+    /// Works until `stop`, then settles what it holds, commits and leaves the group.
+    ///
+    /// # Errors
+    /// A delivery was cut off.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let waiting = format!(
+            "waiting for partitions of {}",
+            self.topics.iter().map(|(t, _)| &**t).collect::<Vec<_>>().join(", ")
+        );
+        self.telemetry.health.set(&self.component(), State::Starting { reason: waiting });
+        let mut on_the_way: FuturesOrdered<JoinHandle<Settled>> = FuturesOrdered::new();
+        let mut reading = Reading::default();
+        let stopped = stop.cancelled();
+        tokio::pin!(stopped);
+        {
+            let mut stream = self.consumer.stream();
+            loop {
+                self.look_at_assignment(&mut reading);
+                let now = Instant::now();
+                let due = reading.since.map(|since| since + self.limits.flush_interval);
+                let full = reading.filling.full(&self.limits);
+                let room = on_the_way.len() < IN_FLIGHT;
+                if room && (full || due.is_some_and(|due| due <= now)) {
+                    on_the_way.push_back(self.send(&mut reading));
+                    continue;
+                }
+                self.pace(&mut reading, full, now);
+                let read = !full || reading.paused;
+                let wake = match (room, due, reading.full_since) {
+                    (true, Some(due), _) => due,
+                    (false, _, Some(since)) if !reading.paused => since + PATIENCE,
+                    _ => now + CHECK,
+                };
+                tokio::select! {
+                    biased;
+                    () = &mut stopped => break,
+                    Some(settled) = on_the_way.next(), if !on_the_way.is_empty() => self.commit(settled)?,
+                    message = stream.next(), if read => {
+                        self.take(&mut reading, message);
+                        for _ in 0..GREED {
+                            if reading.filling.full(&self.limits) || self.consumer.context().changes() != reading.changes {
+                                break;
+                            }
+                            match stream.next().now_or_never() {
+                                Some(message) => self.take(&mut reading, message),
+                                None => break,
+                            }
+                        }
+                    }
+                    () = sleep_until(wake) => if reading.broken { self.ask_broker(&mut reading).await },
+                }
+            }
+        }
+        self.finish(reading, on_the_way).await
+    }
+
+    /// The health component of what the worker reads from.
+    fn component(&self) -> String {
+        format!("sink.{}.kafka", self.pipeline)
+    }
+
+    /// Drops what was read of partitions that are not ours any more.
+    fn look_at_assignment(&self, reading: &mut Reading) {
+        let assignment = self.consumer.context();
+        if assignment.changes() == reading.changes {
+            return;
+        }
+        reading.changes = assignment.changes();
+        reading.turns = assignment.turns();
+        let turns = &reading.turns;
+        reading.filling.retain(|partition, turn| turns.get(&partition) == Some(&turn));
+        if reading.filling.is_empty() {
+            reading.since = None;
+        }
+        // New partitions are not paused yet.
+        reading.paused = false;
+        reading.broken = false;
+        self.telemetry.health.set(&self.component(), State::Ready);
+        self.telemetry.metrics.gauge("sink", &self.pipeline, "partitions").set(turns.len() as i64);
+    }
+
+    fn send(&self, reading: &mut Reading) -> JoinHandle<Settled> {
+        let batch = std::mem::take(&mut reading.filling);
+        reading.since = None;
+        let delivery = Arc::clone(&self.delivery);
+        tokio::spawn(async move { delivery.settle(batch).await })
+    }
+
+    /// Pauses and resumes the partitions.
+    fn pace(&self, reading: &mut Reading, full: bool, now: Instant) {
+        if !full {
+            reading.full_since = None;
+            if std::mem::take(&mut reading.paused) {
+                self.all_partitions(|consumer, all| consumer.resume(all));
+            }
+            return;
+        }
+        let since = *reading.full_since.get_or_insert(now);
+        if !reading.paused && now >= since + PATIENCE {
+            self.all_partitions(|consumer, all| consumer.pause(all));
+            reading.paused = true;
+        }
+    }
+
+    fn all_partitions(
+        &self,
+        act: impl Fn(&StreamConsumer<Assignment>, &rdkafka::TopicPartitionList) -> Result<(), KafkaError>,
+    ) {
+        if let Err(error) = self.consumer.assignment().and_then(|all| act(&self.consumer, &all)) {
+            tracing::warn!("sink: partitions cannot be paused or resumed: {}", explain(&error));
+        }
+    }
+
+    fn take(&self, reading: &mut Reading, message: Option<Result<BorrowedMessage<'_>, KafkaError>>) {
+        match message {
+            Some(Ok(message)) => self.add(reading, &message),
+            Some(Err(KafkaError::PartitionEOF(_))) | None => {}
+            Some(Err(error)) => {
+                reading.broken = true;
+                self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(&error) });
+            }
+        }
+    }
+
+    fn add(&self, reading: &mut Reading, message: &BorrowedMessage<'_>) {
+        let name = message.topic();
+        let Some((topic, stage)) = self.topics.iter().find(|(topic, _)| **topic == *name) else {
+            return;
+        };
+        let partition = (*stage, message.partition());
+        // The poll that gave this record may have changed the assignment before it.
+        self.look_at_assignment(reading);
+        let Some(turn) = reading.turns.get(&partition).copied() else {
+            return;
+        };
+        let source = Source {
+            stage: *stage,
+            topic: Arc::clone(topic),
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(Bytes::copy_from_slice),
+        };
+        let header = match stage {
+            Stage::Enriched => source_header(message),
+            Stage::Raw | Stage::Scores => None,
+        };
+        let origin = Origin {
+            topic,
+            partition: source.partition,
+            offset: source.offset,
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+            source: header,
+        };
+        let body = message.payload().map(Bytes::copy_from_slice);
+        let record = match identify(*stage, origin, body.as_deref()) {
+            Ok(identity) => Ok(Document {
+                pipeline: Arc::clone(&self.pipeline),
+                stage: *stage,
+                id: identity.id,
+                timestamp_ms: identity.timestamp_ms,
+                body,
+            }),
+            Err(unfit) => Err((unfit, body)),
+        };
+        reading.filling.push(turn, source, record);
+        reading.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Commits what was settled, unless its partitions have gone.
+    fn commit(&self, settled: Result<Settled, tokio::task::JoinError>) -> anyhow::Result<()> {
+        let Ok(positions) = settled.context("a delivery to the index was cut off")? else {
+            return Ok(());
+        };
+        let offsets = self.consumer.context().done(&positions);
+        if offsets.count() > 0
+            && let Err(error) = self.consumer.commit(&offsets, CommitMode::Async)
+        {
+            tracing::warn!("sink: offsets were not committed: {}", explain(&error));
+        }
+        Ok(())
+    }
+
+    /// Asks for the topics again after an error; an answer means that all is well.
+    async fn ask_broker(&self, reading: &mut Reading) {
+        let consumer = Arc::clone(&self.consumer);
+        let topics = self.topics.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            topics.iter().all(|(topic, _)| {
+                let found = consumer.fetch_metadata(Some(topic), CHECK);
+                found
+                    .is_ok_and(|found| found.topics().iter().all(|t| t.error().is_none() && !t.partitions().is_empty()))
+            })
+        });
+        if asked.await.unwrap_or(false) {
+            reading.broken = false;
+            self.telemetry.health.set(&self.component(), State::Ready);
+        }
+    }
+
+    /// Settles what is held, as long as the deadline allows, commits it and leaves the group.
+    async fn finish(
+        self,
+        mut reading: Reading,
+        mut on_the_way: FuturesOrdered<JoinHandle<Settled>>,
+    ) -> anyhow::Result<()> {
+        self.telemetry.health.set(&self.component(), State::Starting { reason: "stopping".to_owned() });
+        self.stop.cancel();
+        if !reading.filling.is_empty() {
+            on_the_way.push_back(self.send(&mut reading));
+        }
+        let mut done: BTreeMap<Partition, Position> = BTreeMap::new();
+        let drained = timeout(self.drain, async {
+            while let Some(settled) = on_the_way.next().await {
+                match settled.context("a delivery to the index was cut off")? {
+                    Ok(positions) => done.extend(positions),
+                    // What was read later must not be committed either.
+                    Err(Abandoned) => break,
+                }
+            }
+            anyhow::Ok(())
+        });
+        let drained = drained.await;
+        let consumer = self.consumer;
+        let left = tokio::task::spawn_blocking(move || {
+            let offsets = consumer.context().done(&done);
+            if offsets.count() > 0
+                && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
+            {
+                tracing::warn!("sink: offsets were not committed: {}", explain(&error));
+            }
+            // Leaves the group.
+            drop(consumer);
+        });
+        left.await.context("the consumer could not be closed")?;
+        match drained {
+            Ok(result) => result,
+            Err(_) => {
+                tracing::warn!("sink: stopped before all was indexed; the rest is read again after the next start");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The consumer group of a pipeline's sink.
+pub fn group(config: &Config, pipeline: &Pipeline) -> String {
+    format!("{}{}.sink", config.kafka.topic_prefix, pipeline.name)
+}
+
+fn topic(pipeline: &Pipeline, stage: Stage) -> &str {
+    match stage {
+        Stage::Raw => &pipeline.topics.raw,
+        Stage::Enriched => &pipeline.topics.enriched,
+        Stage::Scores => &pipeline.topics.scores,
+    }
+}
+
+fn source_header<'m>(message: &'m BorrowedMessage<'_>) -> Option<&'m [u8]> {
+    message.headers()?.iter().find(|header| header.key == SOURCE_HEADER)?.value
+}
