@@ -52,8 +52,14 @@ ENFORCED = [
      "fetch('/api/anomalies').then(a => a.json()).then(a => "
      f"a.anomalies.some(x => x.detector === '{FIELD}' && x.end >= window.asked))"),
     ("the page lists it with its score", 30,
-     "[...document.querySelectorAll('#anomalies tbody tr')].some(row => "
-     f"row.querySelector('.link').textContent === '{FIELD}' && Number(row.querySelector('.scorebox').textContent) > 0)"),
+     "(window.row = [...document.querySelectorAll('#anomalies tbody tr')].find(row => "
+     f"row.querySelector('.link').textContent === '{FIELD}' "
+     "&& Date.parse(row.cells[0].title.split(' to ')[1]) >= window.asked)) "
+     "&& Number(window.row.querySelector('.scorebox').textContent) > 0"),
+    ("its link leads to a chart that marks it", 30,
+     "window.row.querySelector('.link').click(), "
+     f"document.getElementById('chart-title').textContent.includes('{FIELD}') "
+     "&& document.querySelectorAll('#charts .scatterlayer .points path').length > 0"),
 ]
 
 
