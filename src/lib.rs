@@ -5,9 +5,13 @@
 
 pub mod cli;
 pub mod config;
+pub mod demo;
+pub mod index;
 pub mod kafka;
 pub mod process;
 pub mod produce;
 pub mod serve;
+pub mod setup;
 pub mod shutdown;
+pub mod sink;
 pub mod telemetry;

@@ -44,7 +44,7 @@ impl axum::extract::FromRef<Service> for Arc<Hub> {
 
 /// All routes of the service.
 pub fn router(hub: Arc<Hub>) -> Router {
-    let telemetry = telemetry::http::router(hub.telemetry.clone());
+    let telemetry = telemetry::http::router(hub.telemetry.clone(), None);
     let service = Service { hub, assets: Arc::new(Assets::new()) };
     Router::new()
         .route("/", get(index))
