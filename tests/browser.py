@@ -23,9 +23,8 @@ import tempfile
 import time
 
 FIELD = "country"
-# Other ports than a demo of your own.
-LISTEN = os.environ.setdefault("OUTLIER__SERVE__LISTEN", "127.0.0.1:18090")
-os.environ.setdefault("OUTLIER__TELEMETRY__LISTEN", "127.0.0.1:19600")
+# Another port than a demo of your own.
+LISTEN = os.environ.get("OUTLIER_BROWSER_LISTEN", "127.0.0.1:18090")
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
@@ -177,7 +176,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work, \
             open(out / "demo.log", "wb") as log, open(out / "chromium.log", "wb") as chatter:
-        demo = subprocess.Popen([binary, "demo"], cwd=work, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        demo = subprocess.Popen([binary, "demo", "--listen", LISTEN], cwd=work, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         browser = None
         try:
             browser = Browser(program, pathlib.Path(work) / "profile", chatter)
