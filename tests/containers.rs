@@ -39,7 +39,8 @@ fn logs_reach_the_index_through_containers() {
     let process = Outlier::start(&config, "process", &["process"]);
     let sink = Outlier::start(&config, "sink", &["sink"]);
     let count = RECORDS.to_string();
-    let logs = ["produce", "--backfill=5m", "--backfill-only", "--rate=10", "--rhythm=flat", "--seed=1", "--count", &count];
+    let logs =
+        ["produce", "--backfill=5m", "--backfill-only", "--rate=10", "--rhythm=flat", "--seed=1", "--count", &count];
     run_to_end(&config, "produce", &logs);
 
     // Scores have their documents as windows close; that there are some is enough here.
@@ -63,7 +64,8 @@ fn start_kafka() -> Container<apache::Kafka> {
 fn start_opensearch() -> Container<GenericImage> {
     let image = GenericImage::new("opensearchproject/opensearch", "3.4.0").with_exposed_port(9200.tcp());
     let image = image.with_startup_timeout(PATIENCE).with_env_var("discovery.type", "single-node");
-    let image = image.with_env_var("DISABLE_SECURITY_PLUGIN", "true").with_env_var("DISABLE_INSTALL_DEMO_CONFIG", "true");
+    let image =
+        image.with_env_var("DISABLE_SECURITY_PLUGIN", "true").with_env_var("DISABLE_INSTALL_DEMO_CONFIG", "true");
     let image = image.with_env_var("cluster.routing.allocation.disk.threshold_enabled", "false");
     image.with_env_var("OPENSEARCH_JAVA_OPTS", "-Xms512m -Xmx512m").start().unwrap()
 }

@@ -27,7 +27,8 @@ fn starting_with<'l>(lines: &'l [String], start: &str) -> Vec<&'l String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_are_created_once_and_compared_after() {
-    let Some(servers) = support::kafka() else { return };
+    let kafka = support::kafka::Kafka::start();
+    let servers = kafka.bootstrap.clone();
     let prefix = unique("topics");
     let with = |more: &str, partitions: u32| {
         let head = format!(

@@ -362,7 +362,8 @@ fn config_on(servers: &str, name: &str, group: &str, head: &str) -> Config {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sink_indexes_all_topics_once_and_rejects_the_rest() {
-    let Some(servers) = support::kafka() else { return };
+    let kafka = support::kafka::Kafka::start();
+    let servers = kafka.bootstrap.clone();
     let (folder, name) = (Folder::new(), support::unique("sink"));
     let path = folder.0.join("index.sqlite");
     let head =
@@ -429,7 +430,8 @@ fn read_all(servers: &str, topic: &str, count: usize) -> Vec<(BTreeMap<String, S
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_is_down_loses_and_doubles_nothing() {
-    let Some(servers) = support::kafka() else { return };
+    let kafka = support::kafka::Kafka::start();
+    let servers = kafka.bootstrap.clone();
     let memory = Arc::new(Mutex::new(Memory::default()));
     let url = standin::serve(faulty(Arc::clone(&memory))).await;
     let name = support::unique("down");
@@ -446,7 +448,8 @@ async fn an_index_that_is_down_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sinks_that_come_and_go_share_the_work() {
-    let Some(servers) = support::kafka() else { return };
+    let kafka = support::kafka::Kafka::start();
+    let servers = kafka.bootstrap.clone();
     let memory = Arc::new(Mutex::new(Memory::default()));
     let served = Arc::clone(&memory);
     let url = standin::serve(move |request| Reply::Json(200, served.lock().unwrap().bulk(&request.body))).await;
@@ -480,7 +483,9 @@ async fn sinks_that_come_and_go_share_the_work() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_opensearch_refuses_goes_to_the_rejected_topic() {
-    let (Some(servers), Some(url)) = (support::kafka(), support::opensearch()) else { return };
+    let Some(url) = support::opensearch() else { return };
+    let kafka = support::kafka::Kafka::start();
+    let servers = kafka.bootstrap.clone();
     let name = support::unique("refused");
     let head = format!(
         "[sink]\nflush_interval = \"50ms\"\n[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{name}\"\nreplicas = 0"
