@@ -14,12 +14,14 @@ use outlier::sink::delivery::Delivery;
 use outlier::sink::rejects::Rejects;
 use outlier::telemetry::Telemetry;
 use outlier::telemetry::health::State;
+use outlier_core::record::{Anomalies, Scratch, Transform};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::standin::{self, Reply, Request};
@@ -152,6 +154,52 @@ async fn opensearch_takes_everything_once() {
         ("spaces", r#"{"@timestamp":11000,"a":2,"s":"x\ny"}"#),
     ] {
         assert_eq!(raw[id], serde_json::from_str::<Value>(want).unwrap(), "{id}");
+    }
+    clean(&client, &prefix).await;
+}
+
+/// Real logs of the preset, raw and enriched: OpenSearch takes all, and they are found by their fields.
+#[tokio::test]
+async fn real_aws_waf_logs_are_searchable() {
+    let (Some(url), Ok(shared)) = (support::opensearch(), std::env::var("OUTLIER_SHARED")) else {
+        println!("skipped: OPENSEARCH_URL or OUTLIER_SHARED is not set");
+        return;
+    };
+    let prefix = support::unique("aws");
+    let text = format!(
+        "[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0\n[[pipeline]]\npreset = \"aws-waf\"\nname = \"p\""
+    );
+    let config = support::parse(&text);
+    setup::apply_index(&config).await.unwrap();
+    let path = format!("{shared}/samples/aws_waf/aws-waf-security-automations-test_waf_log.gz");
+    let mut logs = String::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut logs).unwrap();
+    let transform = Transform::new(&config.pipelines[0]);
+    let mut scratch = Scratch::default();
+    let mut documents = Vec::new();
+    for (i, line) in logs.lines().enumerate() {
+        let enriched = transform.apply(Some(line.as_bytes()), -1, &Anomalies::default(), &mut scratch).unwrap();
+        documents.push(document(Stage::Enriched, &i.to_string(), Some(enriched.bytes)));
+        documents.push(document(Stage::Raw, &i.to_string(), Some(line.as_bytes())));
+    }
+    let outcomes = OpenSearch::new(&config).unwrap().write(&documents).await.unwrap();
+    for (document, outcome) in documents.iter().zip(outcomes) {
+        assert_eq!(outcome, Outcome::Created, "{:?} {:?}", document.stage, document.body);
+    }
+    let client = Client::new(&config).unwrap();
+    let count = |part: &str| logs.lines().filter(|line| line.contains(part)).count();
+    let all = logs.lines().count();
+    for (query, want) in [
+        ("action:BLOCK", count(r#""action":"BLOCK""#)),
+        ("httpRequest.country:TR", count(r#""country":"TR""#)),
+        ("ruleGroupList.ruleGroupId:AWS*", count("\"ruleGroupId\":\"AWS")),
+        ("httpRequest.headers.name:Cookie", count(r#""name":"Cookie""#)),
+        ("_exists_:raw", 0),
+        ("@timestamp:11000", all),
+    ] {
+        for stage in ["raw", "enriched"] {
+            assert_eq!(search(&client, &format!("{prefix}p-{stage}"), query).await.len(), want, "{stage} {query}");
+        }
     }
     clean(&client, &prefix).await;
 }
