@@ -3,10 +3,16 @@
 import { $, ask, make, number, shown, span, when } from "/assets/text.js";
 import { page, pipeline } from "/assets/state.js";
 
+let drawn = "";
+
 // `choose` is called with the id of the panel whose detector is pressed.
 export async function showAnomalies(choose) {
   const { anomalies, max } = await ask("/api/anomalies", { pipeline: page.pipeline });
   $("anomalies-count").textContent = anomalies.length >= max ? `latest ${max}` : anomalies.length ? String(anomalies.length) : "";
+  // The rows stay while nothing changed, and with them the focus and a selection.
+  const now = JSON.stringify([page.pipeline, anomalies]);
+  if (now === drawn) return;
+  drawn = now;
   const panels = pipeline()?.panels ?? [];
   $("anomalies").tBodies[0].replaceChildren(...anomalies.map((a) => {
     const row = make("tr");

@@ -8,6 +8,8 @@ const LAG = 5 * 60_000; // data older than this are shown up to their own time
 // Plotly shows dates in UTC; people want their own clock.
 const local = (time) => time - new Date(time).getTimezoneOffset() * 60_000;
 let chartTurn = 0;
+// Plotly is large: tiles and tables do not wait for it, charts do.
+const plotly = new Promise((done) => (document.readyState === "complete" ? done() : addEventListener("load", done, { once: true })));
 const widths = new ResizeObserver((plots) => {
   for (const { target } of plots) if (target.isConnected && target.data) Plotly.Plots.resize(target);
 });
@@ -19,6 +21,7 @@ export async function showCharts() {
   const old = current.until !== null && Date.now() - current.until > LAG;
   const to = old ? current.until : Date.now(), from = to - page.minutes * 60_000;
   const answers = await Promise.all(p.series.map((s) => ask("/api/series", { pipeline: current.name, detector: s.detector, series: s.series, from, to })));
+  await plotly;
   if (turn !== chartTurn) return;
   $("chart-title").textContent = p.field && p.field !== p.title ? `${p.title} (${p.field})` : p.title;
   const charts = $("charts");

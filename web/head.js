@@ -1,6 +1,6 @@
 // The header, the verdict and the tiles: what somebody sees in the first five seconds.
 
-import { $, draw, make, number, percent, shown, when } from "/assets/text.js";
+import { $, draw, make, number, percent, say, shown, when } from "/assets/text.js";
 import { page, pipeline } from "/assets/state.js";
 
 const STATES = { normal: "Normal", anomalous: "Anomalous", learning: "Learning", stale: "No new data", empty: "No data yet" };
@@ -17,9 +17,9 @@ export function showConnection() {
     : starting ? ["waiting", "Starting…"]
     : ["live", "Live"];
   pill.dataset.state = state;
-  pill.textContent = text;
+  say(pill, text);
   const notice = page.browser === "down" ? "The connection to the dashboard is lost; trying again. What you see may be old." : trouble?.reason ?? starting?.reason ?? "";
-  $("notice").textContent = notice;
+  say($("notice"), notice);
   $("notice").hidden = !notice;
 }
 
@@ -30,12 +30,13 @@ export function showVerdict() {
   const bad = scored.filter((p) => p.state === "anomalous");
   const names = new Intl.ListFormat("en").format(bad.map((p) => p.title));
   $("verdict").dataset.state = current.state;
-  $("headline").textContent =
+  const headline =
     current.state === "anomalous" ? (bad.length === 1 ? `${names} is anomalous${against(bad[0])}` : `${bad.length} of ${scored.length} are anomalous: ${names}`)
     : current.state === "normal" ? "All is as expected"
     : current.state === "learning" ? "Learning what is normal"
     : current.state === "stale" ? "No new scores are coming"
     : "Waiting for the first scores";
+  say($("headline"), headline);
   const parts = [];
   if (current.rate !== null) parts.push(`${number(current.rate)} records a second`);
   if (scored.length) parts.push(`${scored.length} ${scored.length === 1 ? "group" : "groups"} watched`);

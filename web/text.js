@@ -10,6 +10,11 @@ export function make(tag, className, text) {
   return element;
 }
 
+// A screen reader tells what changes: what is the same must not be written again.
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 export function draw(tag, attributes) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
