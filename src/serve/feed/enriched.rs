@@ -4,7 +4,7 @@
 //! spent, nothing is fetched until the second is over; then reading jumps to the topic's end. So a fast topic costs the
 //! broker next to nothing.
 
-use super::{End, Feed, LOOK, Reader, ask, endure, now};
+use super::{Feed, LOOK, Reader, ask, endure, now};
 use crate::telemetry::health::State;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
