@@ -159,7 +159,7 @@ def visit(browser, demo, out):
     for what, limit, script in ENFORCED:
         until(what, limit, lambda: browser.evaluate(script), demo)
     (out / "page.html").write_text(browser.evaluate("document.documentElement.outerHTML"), encoding="utf-8")
-    shot = browser.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+    shot = browser.call("Page.captureScreenshot", format="png")
     (out / "page.png").write_bytes(base64.b64decode(shot["data"]))
     if browser.errors:
         raise Failed("the page's scripts complain:\n  " + "\n  ".join(browser.errors[:10]))

@@ -55,12 +55,20 @@ healthy() { # service count: so many containers run, all healthy
   [ "${#states[@]}" = "$2" ] && [[ "${states[*]}" =~ ^healthy(\ healthy)*$ ]]
 }
 
+shared_by() { # count: so many hosts have partitions of the raw topic
+  local hosts
+  hosts=$(compose exec -T -e KAFKA_HEAP_OPTS=-Xmx128m kafka /opt/kafka/bin/kafka-consumer-groups.sh \
+    --bootstrap-server localhost:9092 --describe --group waf.transform --members 2>/dev/null </dev/null |
+    awk '$1 == "waf.transform" && $5 > 0 { print $3 }' | sort -u | wc -l) && [ "$hosts" = "$1" ]
+}
+
 compose up -d --no-build
 for service in "${SERVICES[@]}"; do until_true 120 "$service healthy" healthy "$service" 1; done
 for stage in raw enriched scores; do until_true 120 "documents in waf-$stage" more_than "waf-$stage" 0; done
 
 compose up -d --no-build --scale processor=3
 until_true 120 'three processors healthy' healthy processor 3
+until_true 120 'three processors share the raw topic' shared_by 3
 for stage in raw enriched scores; do
   before=$(documents "waf-$stage")
   until_true 120 "more documents in waf-$stage than $before" more_than "waf-$stage" "$before"
