@@ -11,6 +11,9 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What every secret of an example is: good for a password as for an address.
+const SECRET: &str = "https://example.com/secret";
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -62,17 +65,18 @@ fn load(block: &Block) -> Config {
             false => text.push_str("[[pipeline]]\npreset = \"waf\"\n"),
         }
     }
-    // The one thing of an example that is not in it.
+    // What an example takes from outside: its secrets.
     let secrets = std::env::temp_dir().join(format!("outlier-docs-{}", std::process::id()));
-    let named: Vec<String> = text.split("file:/run/secrets/").skip(1).map(|rest| until(rest, '"')).collect();
-    for name in named {
-        fs::create_dir_all(&secrets).unwrap();
-        fs::write(secrets.join(name), "secret\n").unwrap();
+    fs::create_dir_all(&secrets).unwrap();
+    for rest in text.split("file:/run/secrets/").skip(1) {
+        fs::write(secrets.join(until(rest, '"')), format!("{SECRET}\n")).unwrap();
     }
     let text = text.replace("/run/secrets", secrets.to_str().unwrap());
-    let variables = text.split("${").skip(1).map(|rest| (until(rest, '}'), "https://example.com/secret"));
+    let variables = text.split("${").skip(1).map(|rest| (until(rest, '}'), SECRET));
     let environment: Environment = variables.collect();
-    Config::parse(&text, &block.place, &environment).unwrap_or_else(|mistakes| panic!("{}\n{mistakes}", block.place))
+    let config = Config::parse(&text, &block.place, &environment);
+    fs::remove_dir_all(secrets).unwrap();
+    config.unwrap_or_else(|mistakes| panic!("{}\n{mistakes}", block.place))
 }
 
 fn until(text: &str, end: char) -> String {
