@@ -6,10 +6,9 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
+use support::opensearch::{documents, get};
 use support::outlier::Outlier;
 use support::{Workplace, wait};
 use testcontainers::core::IntoContainerPort;
@@ -100,23 +99,4 @@ fn run_to_end(config: &Path, name: &str, args: &[&str]) {
         status.is_some()
     });
     assert!(status.unwrap().success(), "{name} failed: {status:?}");
-}
-
-/// Documents that a search finds in the index; 0 while there is no index.
-fn documents(server: &str, index: &str) -> u64 {
-    let refreshed = get(server, &format!("/{index}/_refresh"));
-    let answer = refreshed.and_then(|_| get(server, &format!("/{index}/_count")));
-    let answer = answer.and_then(|body| serde_json::from_str::<serde_json::Value>(&body).ok());
-    answer.and_then(|body| body["count"].as_u64()).unwrap_or(0)
-}
-
-/// The body of a good answer to GET.
-fn get(server: &str, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(server).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
 }

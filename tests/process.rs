@@ -2,7 +2,7 @@
 //!
 //! On the embedded broker, or on the real Kafka of `KAFKA_BOOTSTRAP_SERVERS`. More rounds with `OUTLIER_KILLS=100`,
 //! another course with `OUTLIER_SEED=7`.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

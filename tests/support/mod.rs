@@ -5,6 +5,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod kafka;
+pub mod opensearch;
 pub mod outlier;
 pub mod standin;
 

@@ -1,0 +1,35 @@
+//! What tests ask of an OpenSearch at `host:port`, in plain HTTP.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Documents that a search finds in the index; 0 while there is no index.
+pub fn documents(server: &str, index: &str) -> u64 {
+    let refreshed = get(server, &format!("/{index}/_refresh"));
+    let answer = refreshed.and_then(|_| get(server, &format!("/{index}/_count")));
+    let answer = answer.and_then(|body| serde_json::from_str::<Value>(&body).ok());
+    answer.and_then(|body| body["count"].as_u64()).unwrap_or(0)
+}
+
+/// The body of a good answer to GET.
+pub fn get(server: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(server).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
+}
+
+/// Every document of an index by its id, at most 10,000.
+pub fn all(server: &str, index: &str) -> BTreeMap<String, Value> {
+    get(server, &format!("/{index}/_refresh"));
+    let body = get(server, &format!("/{index}/_search?size=10000")).unwrap_or_default();
+    let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+    let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
+    hits.into_iter().map(|hit| (hit["_id"].as_str().unwrap_or_default().to_owned(), hit["_source"].clone())).collect()
+}
