@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::telemetry::Telemetry;
-use crate::{process, shutdown, telemetry};
+use crate::{demo, process, produce, serve, setup, shutdown, sink, telemetry};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::stdout;
@@ -28,6 +28,30 @@ enum Command {
     ///
     /// Start as many as you like, up to the raw topic's partitions: they share the work as a consumer group.
     Process,
+    /// Write mock logs, or real log files, into the raw topic, into files or to standard output.
+    Produce(Box<produce::Options>),
+    /// Index raw records, enriched records and scores in OpenSearch or SQLite.
+    Sink {
+        /// Do not apply index templates and the monitor at the start
+        #[arg(long)]
+        no_setup: bool,
+    },
+    /// Serve the dashboard, its JSON API and metrics.
+    Serve,
+    /// Create topics, index templates and the monitor; running it again changes nothing.
+    Setup {
+        /// Change nothing; print what would be changed, and the rights needed
+        #[arg(long)]
+        dry_run: bool,
+        /// The topics alone
+        #[arg(long, conflicts_with = "only_index")]
+        only_topics: bool,
+        /// Index templates and the monitor alone
+        #[arg(long)]
+        only_index: bool,
+    },
+    /// Run everything in this process, on an embedded broker and index, with mock logs and two days of history.
+    Demo(demo::Options),
     /// Check the configuration: print every mistake, or the complete effective configuration.
     Check,
     /// Print a completion script for your shell.
@@ -54,7 +78,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run_service(cli: Cli) -> ExitCode {
-    let config = match Config::load(cli.config.as_deref()) {
+    let loaded = match &cli.command {
+        // The demo brings its own configuration, whatever lies around.
+        Command::Demo(_) if cli.config.is_none() => demo::config(),
+        _ => Config::load(cli.config.as_deref()),
+    };
+    let config = match loaded {
         Ok(config) => Arc::new(config),
         Err(mistakes) => {
             eprint!("{mistakes}");
@@ -83,14 +112,40 @@ fn run_service(cli: Cli) -> ExitCode {
 
 async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
     let stop = shutdown::on_signals(config.telemetry.shutdown_deadline)?;
+    match command {
+        Command::Demo(options) => return demo::run(Config::clone(&config), options, stop).await,
+        Command::Setup { dry_run, only_topics, only_index } => {
+            let options = setup::Options { dry_run, topics: !only_index, index: !only_topics };
+            return setup::run(&config, options, &mut stdout()).await;
+        }
+        _ => {}
+    }
     let telemetry = Telemetry::default();
-    let beside = telemetry_server(&config, &telemetry, &stop).await?;
+    // The dashboard answers for itself; mock logs on standard output are no service.
+    let beside = match &command {
+        Command::Serve => None,
+        Command::Produce(options) if options.stdout || options.dir.is_some() => None,
+        _ => Some(telemetry_server(&config, &telemetry, &stop).await?),
+    };
     let result = match command {
+        Command::Produce(options) => {
+            let summary = produce::run(config, *options, telemetry, produce::Control::default(), stop.clone()).await;
+            summary.and_then(|summary| {
+                anyhow::ensure!(summary.failed == 0, "{} records were not delivered", summary.failed);
+                Ok(())
+            })
+        }
         Command::Process => process::run(config, telemetry, stop.clone()).await,
-        Command::Check | Command::Completions { .. } => Ok(()),
+        Command::Sink { no_setup } => {
+            sink::run_with(config, sink::Options { setup: !no_setup }, telemetry, stop.clone()).await
+        }
+        Command::Serve => serve::run(config, None, telemetry, stop.clone()).await,
+        Command::Demo(_) | Command::Setup { .. } | Command::Check | Command::Completions { .. } => Ok(()),
     };
     stop.cancel();
-    beside.await??;
+    if let Some(beside) = beside {
+        beside.await??;
+    }
     result
 }
 

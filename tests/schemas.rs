@@ -52,8 +52,9 @@ fn shipped() -> Pipeline {
 fn enriched(transform: &Transform, n: usize, anomalies: &Anomalies) -> Value {
     let mut scratch = Scratch::default();
     let record = testing::record(n);
-    let enriched = transform.apply(Some(record.as_bytes()), -1, anomalies, &mut scratch).unwrap();
-    serde_json::from_slice(enriched.bytes).unwrap()
+    let transform = Transform::new(&shipped());
+    serde_json::from_slice(transform.apply(Some(record.as_bytes()), -1, anomalies, &mut scratch).unwrap().bytes)
+        .unwrap()
 }
 
 #[test]

@@ -132,7 +132,7 @@ async fn open(
         Sink::Stdout(Stdout::new(written(), stop.clone()))
     } else if let Some(folder) = &options.dir {
         let per_minute = options.files_per_minute;
-        Sink::Files(Files::new(folder, &pipeline.name, per_minute, options.gzip, written())?)
+        Sink::Files(Box::new(Files::new(folder, &pipeline.name, per_minute, options.gzip, written())?))
     } else {
         let topic = &pipeline.topics.raw;
         let connected = Kafka::connect(&config.kafka, topic, &pipeline.name, telemetry, stop).await?;

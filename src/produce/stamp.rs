@@ -75,7 +75,10 @@ pub(super) fn decimal(out: &mut Vec<u8>, mut number: u64, width: usize) {
 /// Appends the text of an event time moved by whole seconds, written as it was: the same unit, fraction, separators
 /// and offset. `at` is the time that `text` stands for. False when nothing was appended, as `text` is no such time.
 pub(super) fn shifted(out: &mut Vec<u8>, text: &[u8], at: Millis, seconds: i64) -> bool {
-    if text.iter().any(|byte| matches!(byte, b'e' | b'E')) && !text.contains(&b':') {
+    if !text.first().is_some_and(u8::is_ascii_digit) {
+        return false;
+    }
+    if text.iter().any(|byte| matches!(byte, b'e' | b'E')) {
         // A number with an exponent: rare enough to be written without it.
         write(out, at + seconds * 1000, Written::Seconds);
         return true;

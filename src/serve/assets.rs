@@ -1,7 +1,7 @@
 //! The page's files, embedded in the binary.
 //!
-//! Files are asked for with a hash of their content (`app.js?v=…`) and may be kept for ever; the page itself is always
-//! asked for again. `plotly.js` is the one that the crate `plotly` ships; nothing comes from another server.
+//! Files are asked for with a hash of them all (`app.js?v=…`) and may be kept for ever; the page itself is always asked
+//! for again. `plotly.js` is the one that the crate `plotly` ships; nothing comes from another server.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,9 +12,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 const INDEX: &str = include_str!("../../web/index.html");
 const LOGIN: &str = include_str!("../../web/login.html");
 
+const PLOTLY: &str = "plotly.js";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
-const FILES: [(&str, &str, &str); 3] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("app.js", SCRIPT, include_str!("../../web/app.js")),
+    ("head.js", SCRIPT, include_str!("../../web/head.js")),
+    ("chart.js", SCRIPT, include_str!("../../web/chart.js")),
+    ("anomalies.js", SCRIPT, include_str!("../../web/anomalies.js")),
+    ("tail.js", SCRIPT, include_str!("../../web/tail.js")),
+    ("state.js", SCRIPT, include_str!("../../web/state.js")),
+    ("text.js", SCRIPT, include_str!("../../web/text.js")),
     ("style.css", "text/css; charset=utf-8", include_str!("../../web/style.css")),
     ("icon.svg", "image/svg+xml", include_str!("../../web/icon.svg")),
 ];
@@ -27,21 +34,23 @@ pub struct Assets {
 }
 
 impl Assets {
-    /// Unpacks the files and writes their hashes into the pages.
+    /// Unpacks the files and writes their version wherever one names another.
     pub fn new() -> Self {
+        let plotly = plotly();
+        let mut hasher = DefaultHasher::new();
+        (&plotly, FILES).hash(&mut hasher);
+        let version = format!("?v={:x}\"", hasher.finish());
+        let versioned = |text: &str| {
+            let names = FILES.iter().map(|(name, ..)| *name).chain([PLOTLY]);
+            names.fold(text.to_owned(), |text, name| {
+                let quoted = format!("/assets/{name}\"");
+                text.replace(&quoted, &(quoted.trim_end_matches('"').to_owned() + &version))
+            })
+        };
         let mut files: HashMap<_, _> =
-            FILES.into_iter().map(|(name, kind, text)| (name, (kind, Bytes::from_static(text.as_bytes())))).collect();
-        files.insert("plotly.js", (SCRIPT, Bytes::from(plotly())));
-        let (mut index, mut login) = (INDEX.to_owned(), LOGIN.to_owned());
-        for (name, (_, content)) in &files {
-            let mut hasher = DefaultHasher::new();
-            content.hash(&mut hasher);
-            for page in [&mut index, &mut login] {
-                *page =
-                    page.replace(&format!("/assets/{name}\""), &format!("/assets/{name}?v={:x}\"", hasher.finish()));
-            }
-        }
-        Self { index, login, files }
+            FILES.iter().map(|(name, kind, text)| (*name, (*kind, Bytes::from(versioned(text))))).collect();
+        files.insert(PLOTLY, (SCRIPT, Bytes::from(plotly)));
+        Self { index: versioned(INDEX), login: versioned(LOGIN), files }
     }
 
     /// The dashboard.
@@ -87,7 +96,7 @@ mod tests {
     fn plotly_is_whole() {
         let script = plotly();
         assert!(script.starts_with("/**\n* plotly.js v"), "{:.80}", script);
-        assert!(script.len() > 3_000_000 && !script.contains("MathJax-script"), "{} bytes", script.len());
+        assert!(script.len() > 3_000_000, "{} bytes", script.len());
         let end = &script[script.len() - 200..];
         assert!(end.contains("Plotly"), "the script is cut: {end:?}");
     }
@@ -95,16 +104,16 @@ mod tests {
     #[test]
     fn the_page_asks_only_for_its_own_files() {
         let assets = Assets::new();
-        for page in [&assets.index, &assets.login] {
-            let urls = page.split(['"', '\'']).filter(|text| text.contains("//") || text.starts_with("/assets/"));
-            for url in urls {
+        let files = assets.files.iter().filter(|(name, _)| **name != PLOTLY);
+        let files = files.map(|(name, (_, text))| (*name, String::from_utf8_lossy(text).into_owned()));
+        let pages = [("index.html", assets.index.clone()), ("login.html", assets.login.clone())];
+        for (page, text) in files.chain(pages) {
+            let text = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(!text.contains("http:") && !text.contains("https:"), "{page} names another server");
+            for url in text.split('"').filter(|text| text.starts_with("/assets/")) {
                 let name = url.strip_prefix("/assets/").and_then(|rest| rest.split_once("?v=")).map(|(name, _)| name);
-                assert!(name.is_some_and(|name| assets.files.contains_key(name)), "{url}");
+                assert!(name.is_some_and(|name| assets.files.contains_key(name)), "{page} asks for {url}");
             }
-        }
-        for name in ["app.js", "style.css"] {
-            let text = String::from_utf8_lossy(&assets.files[name].1).replace("http://www.w3.org/2000/svg", "");
-            assert!(!text.contains("http:") && !text.contains("https:"), "{name} names another server");
         }
     }
 

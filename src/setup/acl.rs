@@ -28,7 +28,7 @@ pub fn commands(config: &Config) -> Vec<String> {
         let own = format!("{}{}", config.kafka.topic_prefix, pipeline.name);
         lines.push(format!("{base} --group {own}. --resource-pattern-type prefixed --operation Read"));
         lines.push(format!(
-            "{base} --transactional-id {own} --resource-pattern-type prefixed --operation Write --operation Describe"
+            "{base} --transactional-id {own}. --resource-pattern-type prefixed --operation Write --operation Describe"
         ));
     }
     lines.push(format!("{base} --cluster --operation IdempotentWrite"));

@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Reb
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A partition of ours.
@@ -31,17 +31,24 @@ pub struct Assignment {
     owned: Mutex<BTreeMap<Partition, Owned>>,
     /// Grows with each change.
     changes: AtomicU64,
+    /// The group gave us partitions, or none, and did not take them away for good.
+    member: AtomicBool,
 }
 
 impl Assignment {
     /// Knows the stage of each topic.
     pub fn new(topics: Vec<(String, Stage)>) -> Self {
-        Self { topics, owned: Mutex::default(), changes: AtomicU64::new(0) }
+        Self { topics, owned: Mutex::default(), changes: AtomicU64::new(0), member: AtomicBool::new(false) }
     }
 
     /// Grows with each change of the assignment.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
+    }
+
+    /// False before the first assignment and after a loss.
+    pub fn member(&self) -> bool {
+        self.member.load(Ordering::Acquire)
     }
 
     /// The turn of each partition of ours.
@@ -90,6 +97,7 @@ impl ConsumerContext for Assignment {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Assign(list) => {
+                self.member.store(true, Ordering::Release);
                 let turn = self.changes.fetch_add(1, Ordering::AcqRel) + 1;
                 let partitions = self.partitions(list);
                 tracing::info!(partitions = partitions.len(), "sink: partitions assigned");
@@ -106,7 +114,9 @@ impl ConsumerContext for Assignment {
                     }
                 }
                 self.changes.fetch_add(1, Ordering::AcqRel);
-                if offsets.count() > 0 && !consumer.assignment_lost() {
+                if consumer.assignment_lost() {
+                    self.member.store(false, Ordering::Release);
+                } else if offsets.count() > 0 {
                     report(&consumer.commit(&offsets, CommitMode::Sync));
                 }
             }

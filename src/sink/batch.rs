@@ -24,6 +24,8 @@ pub struct Source {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
+    /// Its Kafka timestamp, epoch milliseconds.
+    pub timestamp_ms: i64,
     /// Its key.
     pub key: Option<Bytes>,
 }
@@ -117,7 +119,7 @@ mod tests {
 
     fn add(batch: &mut Batch, stage: Stage, partition: i32, offset: i64, good: bool) {
         let body = Some(Bytes::from_static(b"12345"));
-        let source = Source { stage, topic: "t".into(), partition, offset, key: None };
+        let source = Source { stage, topic: "t".into(), partition, offset, timestamp_ms: 0, key: None };
         let why = Unfit { kind: "x", reason: String::new() };
         let id = format!("{stage:?}-{partition}-{offset}");
         let document = Document { pipeline: "p".into(), stage, id, timestamp_ms: 0, body: body.clone() };

@@ -79,7 +79,7 @@ fn source_id(header: Option<&[u8]>) -> Result<String, Unfit> {
         let mut parts = str::from_utf8(header?).ok()?.rsplitn(3, '/');
         let offset: u64 = parts.next()?.parse().ok()?;
         let partition: u32 = parts.next()?.parse().ok()?;
-        let topic = parts.next().filter(|topic| !topic.is_empty())?;
+        let topic = parts.next().filter(|topic| !topic.is_empty() && !topic.contains('/'))?;
         Some(format!("{topic}-{partition}-{offset}"))
     };
     parts().ok_or_else(|| Unfit {

@@ -1,7 +1,7 @@
 //! Writes what cannot be indexed to the pipeline's rejected topic.
 //!
 //! Invariant: [`Rejects::write`] answers only when the broker has each record on disk. A record can be there twice
-//! after a crash; its headers name the original, by which copies are told apart.
+//! after a crash; its source names the original, by which copies are told apart.
 
 use super::batch::Rejected;
 use crate::config::Kafka;
@@ -13,19 +13,17 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 
-/// Why a record was rejected.
+/// Why a record was rejected: one word of a few.
 pub const REASON: &str = "outlier-reason";
+/// Why a record was rejected, in words; the index's own where it refused the document.
+pub const DETAIL: &str = "outlier-detail";
 /// Which service rejected it.
 pub const SERVICE: &str = "outlier-service";
-/// The topic it was read from.
-pub const TOPIC: &str = "outlier-topic";
-/// The partition it was read from.
-pub const PARTITION: &str = "outlier-partition";
-/// The offset it was read at.
-pub const OFFSET: &str = "outlier-offset";
+/// Where it was read: `topic/partition/offset`.
+pub const SOURCE: &str = "outlier-source";
 
-/// Longer reasons are cut; characters.
-const MAX_REASON: usize = 1_000;
+/// Longer details are cut; characters.
+const MAX_DETAIL: usize = 1_000;
 
 /// A producer for one rejected topic.
 pub struct Rejects {
@@ -66,20 +64,16 @@ impl Rejects {
 
     async fn send(&self, rejected: &Rejected) -> Result<(), String> {
         let source = &rejected.source;
-        let reason: String = rejected.why.reason.chars().take(MAX_REASON).collect();
+        let detail: String = rejected.why.reason.chars().take(MAX_DETAIL).collect();
+        let place = format!("{}/{}/{}", source.topic, source.partition, source.offset);
         let mut headers = OwnedHeaders::new();
-        for (key, value) in [
-            (REASON, reason.as_str()),
-            (SERVICE, "sink"),
-            (TOPIC, &source.topic),
-            (PARTITION, &source.partition.to_string()),
-            (OFFSET, &source.offset.to_string()),
-        ] {
+        for (key, value) in [(REASON, rejected.why.kind), (DETAIL, &detail), (SERVICE, "sink"), (SOURCE, &place)] {
             headers = headers.insert(Header { key, value: Some(value) });
         }
         let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&self.topic).headers(headers);
         record.payload = rejected.body.as_deref();
         record.key = source.key.as_deref();
+        record.timestamp = Some(source.timestamp_ms);
         match self.producer.send(record, Timeout::Never).await {
             Ok(_) => Ok(()),
             Err((error, _)) => Err(explain(&error)),

@@ -22,7 +22,7 @@ use futures::FutureExt;
 use futures::stream::{FuturesOrdered, StreamExt};
 use outlier_core::pipeline::Pipeline;
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,7 +69,18 @@ struct Reading {
     /// Since when `filling` is full.
     full_since: Option<Instant>,
     paused: bool,
-    broken: bool,
+    broken: Broken,
+}
+
+/// Whether an error of Kafka's is still in force.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    #[default]
+    No,
+    /// Asking the broker for the topics tells when it is over.
+    Ask,
+    /// Only a record or an assignment tells.
+    Wait,
 }
 
 impl Worker {
@@ -160,7 +171,7 @@ impl Worker {
                             }
                         }
                     }
-                    () = sleep_until(wake) => if reading.broken { self.ask_broker(&mut reading).await },
+                    () = sleep_until(wake) => if reading.broken == Broken::Ask { self.ask_broker(&mut reading).await },
                 }
             }
         }
@@ -187,9 +198,10 @@ impl Worker {
         }
         // New partitions are not paused yet.
         reading.paused = false;
-        reading.broken = false;
-        self.telemetry.health.set(&self.component(), State::Ready);
-        self.telemetry.metrics.gauge("sink", &self.pipeline, "partitions").set(turns.len() as i64);
+        if assignment.member() {
+            self.well(reading);
+        }
+        self.telemetry.metrics.gauge("sink", &self.pipeline, "partitions").set(reading.turns.len() as i64);
     }
 
     fn send(&self, reading: &mut Reading) -> JoinHandle<Settled> {
@@ -226,10 +238,25 @@ impl Worker {
 
     fn take(&self, reading: &mut Reading, message: Option<Result<BorrowedMessage<'_>, KafkaError>>) {
         match message {
-            Some(Ok(message)) => self.add(reading, &message),
+            Some(Ok(message)) => {
+                if reading.broken != Broken::No {
+                    self.well(reading);
+                }
+                self.add(reading, &message);
+            }
             Some(Err(KafkaError::PartitionEOF(_))) | None => {}
             Some(Err(error)) => {
-                reading.broken = true;
+                reading.broken = match error.rdkafka_error_code() {
+                    Some(
+                        Code::AllBrokersDown
+                        | Code::BrokerTransportFailure
+                        | Code::Resolve
+                        | Code::OperationTimedOut
+                        | Code::UnknownTopic
+                        | Code::UnknownTopicOrPartition,
+                    ) => Broken::Ask,
+                    _ => Broken::Wait,
+                };
                 self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(&error) });
             }
         }
@@ -251,6 +278,7 @@ impl Worker {
             topic: Arc::clone(topic),
             partition: message.partition(),
             offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
             key: message.key().map(Bytes::copy_from_slice),
         };
         let header = match stage {
@@ -261,7 +289,7 @@ impl Worker {
             topic,
             partition: source.partition,
             offset: source.offset,
-            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+            timestamp_ms: source.timestamp_ms,
             source: header,
         };
         let body = message.payload().map(Bytes::copy_from_slice);
@@ -305,9 +333,13 @@ impl Worker {
             })
         });
         if asked.await.unwrap_or(false) {
-            reading.broken = false;
-            self.telemetry.health.set(&self.component(), State::Ready);
+            self.well(reading);
         }
+    }
+
+    fn well(&self, reading: &mut Reading) {
+        reading.broken = Broken::No;
+        self.telemetry.health.set(&self.component(), State::Ready);
     }
 
     /// Settles what is held, as long as the deadline allows, commits it and leaves the group.

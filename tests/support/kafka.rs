@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// A broker for one test.
 pub struct Kafka {
     pub bootstrap: String,
-    runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
     _embedded: Option<Broker>,
 }
 
@@ -38,14 +38,17 @@ impl Record {
 }
 
 impl Kafka {
-    /// The broker of the environment, else an embedded one.
+    /// The broker of the environment, else an embedded one. May be called in async tests too.
     pub fn start() -> Self {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        if let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
-            return Self { bootstrap, runtime, _embedded: None };
-        }
-        let broker = runtime.block_on(Broker::start(Config::default())).unwrap();
-        Self { bootstrap: broker.address().to_string(), runtime, _embedded: Some(broker) }
+        let start = || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            if let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
+                return Self { bootstrap, runtime: Some(runtime), _embedded: None };
+            }
+            let broker = runtime.block_on(Broker::start(Config::default())).unwrap();
+            Self { bootstrap: broker.address().to_string(), runtime: Some(runtime), _embedded: Some(broker) }
+        };
+        std::thread::scope(|scope| scope.spawn(start).join().unwrap())
     }
 
     pub fn client(&self) -> ClientConfig {
@@ -62,7 +65,8 @@ impl Kafka {
         };
         let new: Vec<_> = topics.iter().map(|(name, n)| topic((name.as_str(), *n))).collect();
         let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));
-        for result in self.runtime.block_on(admin.create_topics(&new, &options)).unwrap() {
+        let runtime = self.runtime.as_ref().unwrap();
+        for result in runtime.block_on(admin.create_topics(&new, &options)).unwrap() {
             result.unwrap();
         }
     }
@@ -96,6 +100,14 @@ impl Kafka {
         }
         records.sort_by_key(|r| (r.partition, r.offset));
         records
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

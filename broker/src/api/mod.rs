@@ -10,6 +10,7 @@ mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -109,6 +110,7 @@ pub(crate) async fn answer(peer: &Peer, call: Call) -> Result<Reply> {
         ApiKey::CreatePartitions => sync(&call, |r| create_partitions::handle(peer, r)),
         ApiKey::DescribeCluster => sync(&call, |r| describe_cluster::handle(peer, r)),
         ApiKey::OffsetDelete => sync(&call, |r| offset_delete::handle(peer, r)),
+        ApiKey::ConsumerGroupHeartbeat => sync(&call, consumer_group_heartbeat::handle),
         _ => unsupported::answer(&call),
     }
 }

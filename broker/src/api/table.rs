@@ -59,6 +59,8 @@ pub(crate) const APIS: &[Api] = &[
     api(ApiKey::IncrementalAlterConfigs, 0, 1, "[ b s [ s b s ] ] b"),
     api(ApiKey::OffsetDelete, 0, 0, "s [ s [ i ] ]"),
     api(ApiKey::DescribeCluster, 0, 1, "b 1:b"),
+    // Listed only to be refused: see its file.
+    api(ApiKey::ConsumerGroupHeartbeat, 0, 1, "s s i s s i { s } 1:s s [ u { i } ]"),
 ];
 
 /// The API of this key.

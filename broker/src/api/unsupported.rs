@@ -1,12 +1,12 @@
-//! Answers to requests that the broker does not support: unknown APIs, other versions, KIP-848 groups.
+//! Answers to requests that the broker does not support: unknown APIs and other versions.
 //!
 //! Invariant: the client always gets an answer with `UNSUPPORTED_VERSION`. For ApiVersions it is one it can read and
-//! then choose by (KIP-511); for the others the connection ends after it, unless the answer's form is known.
+//! then choose by (KIP-511); for the others the connection ends after it.
 
 use anyhow::Result;
 use bytes::BufMut;
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::{ApiKey, ConsumerGroupHeartbeatResponse};
+use kafka_protocol::messages::ApiKey;
 
 use super::{Reply, api_versions, head, respond};
 use crate::wire::frame::Frame;
@@ -15,16 +15,10 @@ use crate::wire::header::Call;
 pub(super) fn answer(call: &Call) -> Result<Reply> {
     let error = ResponseError::UnsupportedVersion.code();
     let key = ApiKey::try_from(call.key);
-    match key {
-        Ok(ApiKey::ApiVersions) => {
-            // In version 0, which every client reads.
-            let call = Call { version: 0, client_id: String::new(), body: call.body.clone(), ..*call };
-            return respond(&call, &api_versions::listing().with_error_code(error));
-        }
-        Ok(api @ ApiKey::ConsumerGroupHeartbeat) if valid(api, call.version) => {
-            return respond(call, &ConsumerGroupHeartbeatResponse::default().with_error_code(error));
-        }
-        _ => {}
+    if let Ok(ApiKey::ApiVersions) = key {
+        // In version 0, which every client reads.
+        let call = Call { version: 0, client_id: String::new(), body: call.body.clone(), ..*call };
+        return respond(&call, &api_versions::listing().with_error_code(error));
     }
     // Most responses begin with the throttle time and an error code.
     let mut bytes = if key.is_ok_and(|api| valid(api, call.version)) {

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::InitProducerIdRequest;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{FetchRequest, InitProducerIdRequest, MetadataRequest};
 use outlier_broker::Config;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -12,7 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::{ClientContext, Timestamp};
 
-use crate::raw::{Raw, batch};
+use crate::raw::{Raw, batch, topic_name};
 use crate::support::*;
 
 #[test]
@@ -147,6 +149,54 @@ fn an_idle_reader_hears_of_a_record_at_once() {
             .collect();
         delays.sort();
         assert!(delays[2] < Duration::from_millis(100), "{delays:?}");
+    });
+}
+
+#[test]
+fn an_idle_fetch_waits_as_long_as_it_was_told() {
+    on_each("idle fetch", |server| {
+        let (idle, busy) = (server.topic("idle", 1, &[]), server.topic("busy", 1, &[]));
+        let partition = FetchPartition::default().with_partition_max_bytes(1_000);
+        let topic = FetchTopic::default().with_topic(topic_name(&idle)).with_partitions(vec![partition]);
+        let fetch = FetchRequest::default()
+            .with_replica_id((-1).into())
+            .with_max_wait_ms(400)
+            .with_min_bytes(1)
+            .with_max_bytes(1_000)
+            .with_session_epoch(-1)
+            .with_topics(vec![topic]);
+        let mut raw = Raw::connect(&server.bootstrap);
+        // What happens elsewhere does not end the wait.
+        let producer = server.producer(&[]);
+        send(&producer, &busy, "x");
+        let begun = Instant::now();
+        let answer = raw.call(&fetch, 12);
+        assert!(begun.elapsed() >= Duration::from_millis(390), "{:?}", begun.elapsed());
+        let partition = &answer.responses[0].partitions[0];
+        assert_eq!((partition.error_code, partition.high_watermark), (0, 0));
+        flush(&producer);
+        // An error ends it at once.
+        let mut beyond = fetch.clone().with_max_wait_ms(20_000);
+        beyond.topics[0].partitions[0].fetch_offset = 9;
+        let answer = raw.call(&beyond, 12);
+        assert_eq!(answer.responses[0].partitions[0].error_code, RDKafkaErrorCode::OffsetOutOfRange as i16);
+    });
+}
+
+#[test]
+fn a_topic_is_made_when_that_is_allowed() {
+    on_each("auto-create", |server| {
+        let topic = unique("auto");
+        let producer = server.producer(&[]);
+        send(&producer, &topic, "x");
+        flush(&producer);
+        assert_eq!(server.values(&topic, "read_committed"), ["x"]);
+    });
+    on_embedded(Config { auto_create_topics: false, ..Config::default() }, |server| {
+        let wanted = MetadataRequestTopic::default().with_name(Some(topic_name("never")));
+        let request = MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(true);
+        let answer = Raw::connect(&server.bootstrap).call(&request, 9);
+        assert_eq!(answer.topics[0].error_code, RDKafkaErrorCode::UnknownTopicOrPartition as i16);
     });
 }
 

@@ -8,6 +8,7 @@ use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::{ConsumerProtocolSubscription, GroupId, JoinGroupRequest, SyncGroupRequest};
 use kafka_protocol::protocol::Encodable;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::Message;
 
 use crate::raw::{Raw, string};
@@ -159,6 +160,24 @@ fn a_static_member_comes_back_to_its_partitions() {
             assert_eq!(owned(&second), others, "the other one is not disturbed");
         }
         assert_eq!(owned(&again), before);
+    });
+}
+
+#[test]
+fn a_client_that_wants_the_new_group_protocol_hears_that_there_is_none() {
+    on_embedded(outlier_broker::Config::default(), |server| {
+        let topic = server.topic("next", 1, &[]);
+        let settings = [("group.id", "next"), ("group.protocol", "consumer")];
+        let consumer: BaseConsumer = server.config(&settings).create().unwrap();
+        consumer.subscribe(&[&topic]).unwrap();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < until, "silence instead of an error");
+            if let Some(Err(error)) = consumer.poll(Duration::from_millis(100)) {
+                assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::UnsupportedVersion), "{error}");
+                return;
+            }
+        }
     });
 }
 

@@ -53,8 +53,10 @@ impl Raw {
         self.stream.write_all(bytes)
     }
 
-    /// Tells the broker that nothing follows.
+    /// Tells the broker that nothing follows, and waits only shortly for what it still says.
     pub fn finish(&mut self) {
+        // Changed bytes may ask for a long wait, which is no failure.
+        self.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
 

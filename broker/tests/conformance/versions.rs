@@ -66,6 +66,7 @@ fn every_listed_version_works() {
         sweep.understood::<TxnOffsetCommitRequest>();
         sweep.understood::<EndTxnRequest>();
         sweep.understood::<DescribeClusterRequest>();
+        sweep.understood::<ConsumerGroupHeartbeatRequest>();
         sweep.every(
             |_| DescribeGroupsRequest::default().with_groups(vec![group()]),
             |version, answer| assert_eq!(answer.groups[0].error_code, 0, "{version}"),

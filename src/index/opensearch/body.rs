@@ -180,3 +180,84 @@ fn json_string(out: &mut Vec<u8>, text: &str) {
     // Writing a str to a Vec cannot fail.
     let _ = serde_json::to_writer(out, text);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn line(stage: Stage, body: Option<&[u8]>, as_text: bool) -> Result<Value, String> {
+        let body = body.map(Bytes::copy_from_slice);
+        let document = Document { pipeline: "p".into(), stage, id: "a\"b".to_owned(), timestamp_ms: 5, body };
+        let mut out = Vec::new();
+        push(&mut out, "p-raw", &document, as_text)?;
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = text.split_terminator('\n').collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(
+            serde_json::from_str::<Value>(lines[0]).unwrap(),
+            json!({"create": {"_index": "p-raw", "_id": "a\"b"}})
+        );
+        Ok(serde_json::from_str(lines[1]).unwrap())
+    }
+
+    #[test]
+    fn members_are_spliced() {
+        for (body, want) in [
+            (r#"{"a":1}"#, json!({"@timestamp": 5, "a": 1})),
+            (" {\n} ", json!({"@timestamp": 5})),
+            ("{\"a\":\r\n[1]\n}\n", json!({"@timestamp": 5, "a": [1]})),
+            (
+                r#"{"@timestamp":7,"a":{"@timestamp":8}}"#,
+                json!({"@timestamp": 5, "original_timestamp": 7, "a": {"@timestamp": 8}}),
+            ),
+            (r#"{"a":"say \"@timestamp\""}"#, json!({"@timestamp": 5, "a": "say \"@timestamp\""})),
+        ] {
+            assert_eq!(line(Stage::Enriched, Some(body.as_bytes()), false), Ok(want.clone()), "{body}");
+            assert_eq!(line(Stage::Raw, Some(body.as_bytes()), false), Ok(want), "{body}");
+            assert_eq!(
+                line(Stage::Raw, Some(body.as_bytes()), true),
+                Ok(json!({"@timestamp": 5, "raw": body})),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_or_kept_as_text() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for (body, refused) in [
+            ("[1]".to_owned(), true),
+            (String::new(), true),
+            ("x".to_owned(), true),
+            (format!("{{\"a\":{}}}", nested(MAX_DEPTH)), true),
+            (format!("{{\"a\":\"{}\"}}", "[".repeat(2 * MAX_DEPTH)), false),
+        ] {
+            assert_eq!(line(Stage::Enriched, Some(body.as_bytes()), false).is_err(), refused, "{body}");
+            let raw = line(Stage::Raw, Some(body.as_bytes()), false).unwrap();
+            assert_eq!(raw.get("raw").is_some(), refused, "{body}");
+        }
+        // serde_json's own limit is in the way of reading this one back.
+        assert!(shallow(nested(MAX_DEPTH).as_bytes()) && !shallow(nested(MAX_DEPTH + 1).as_bytes()));
+        assert!(line(Stage::Scores, None, false).is_err());
+        assert_eq!(line(Stage::Raw, None, false), Ok(json!({"@timestamp": 5, "raw": null})));
+    }
+
+    proptest! {
+        #[test]
+        fn any_raw_record_becomes_two_lines_that_hold_it(body in prop::collection::vec(any::<u8>(), 0..60), text in "[\\PC\n{}\":,a]{0,40}", as_text: bool) {
+            for body in [body.as_slice(), text.as_bytes()] {
+                let document = line(Stage::Raw, Some(body), as_text).unwrap();
+                if let Some(raw) = document.get("raw").and_then(Value::as_str) {
+                    prop_assert_eq!(raw.as_bytes(), body);
+                } else if let Some(raw) = document.get("raw_base64").and_then(Value::as_str) {
+                    prop_assert_eq!(BASE64_STANDARD.decode(raw).unwrap(), body);
+                } else {
+                    prop_assert!(serde_json::from_slice::<Value>(body).is_ok());
+                }
+            }
+        }
+    }
+}

@@ -58,7 +58,7 @@ fn read_one(input: &Path, longest: usize, to: &Sender<anyhow::Result<Batch>>) ->
     };
     let mut lines = Lines::new(gunzip(plain).with_context(|| format!("{name} cannot be read"))?, longest, is_live);
     loop {
-        let batch = lines.next();
+        let batch = lines.next_batch();
         let (batch, end) = match batch {
             Ok(batch) => batch,
             Err((batch, error)) => {
@@ -103,8 +103,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next lines, and whether they are the last; on an error what was read before it.
-    #[expect(clippy::should_implement_trait, reason = "it does not end by itself")]
-    fn next(&mut self) -> Result<(Batch, bool), (Batch, io::Error)> {
+    fn next_batch(&mut self) -> Result<(Batch, bool), (Batch, io::Error)> {
         let mut batch = Batch::default();
         // Where the line being read begins, and whether it is too long already.
         let mut begin = 0;
@@ -172,7 +171,7 @@ mod tests {
         let mut got = Vec::new();
         let mut too_long = 0;
         loop {
-            let (batch, end) = lines.next().unwrap();
+            let (batch, end) = lines.next_batch().unwrap();
             got.extend(batch.lines().map(<[u8]>::to_vec));
             too_long += batch.too_long;
             if end {

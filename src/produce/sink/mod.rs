@@ -38,7 +38,7 @@ pub(super) struct Tally {
 /// One of the ways out.
 pub(super) enum Sink {
     Kafka(Kafka),
-    Files(Files),
+    Files(Box<Files>),
     Stdout(Stdout),
 }
 

@@ -4,7 +4,7 @@
 //! spent, nothing is fetched until the second is over; then reading jumps to the topic's end. So a fast topic costs the
 //! broker next to nothing.
 
-use super::{End, Feed, LOOK, Reader, ask, now};
+use super::{Feed, LOOK, Reader, ask, endure, now};
 use crate::telemetry::health::State;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
@@ -18,22 +18,21 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 const RATE: usize = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Reads until the stop or until the partitions change.
-pub(super) async fn session(feed: &Feed) -> anyhow::Result<End> {
+/// Reads until the topic has other partitions.
+pub(super) async fn session(feed: &Feed) -> anyhow::Result<()> {
     let share = (RATE / feed.config.pipelines.len().max(1)).max(1);
     let reader = feed.connect("512")?;
     let partitions = feed.partitions(&reader).await?;
     jump(feed, &reader, partitions).await?;
-    feed.set(State::Ready);
+    let mut ready = false;
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut second, mut shown) = (Instant::now(), 0);
     loop {
         let message = tokio::select! {
-            () = feed.stop.cancelled() => return Ok(End::Stopped),
-            _ = look.tick() => match feed.look(&reader, partitions, true).await {
-                Some(end) => return Ok(end),
-                None => continue,
+            _ = look.tick() => match feed.look(&reader, partitions, ready).await {
+                true => return Ok(()),
+                false => continue,
             },
             message = reader.recv() => message,
         };
@@ -42,9 +41,14 @@ pub(super) async fn session(feed: &Feed) -> anyhow::Result<End> {
                 let time = message.timestamp().to_millis().unwrap_or_else(now);
                 feed.hub.record(feed.index, message.payload().unwrap_or_default(), time);
             }
-            Err(KafkaError::PartitionEOF(_)) => continue,
+            Err(KafkaError::PartitionEOF(_)) => {
+                ready = true;
+                feed.set(State::Ready);
+                continue;
+            }
             Err(error) => {
-                feed.troubled(&error);
+                endure(&error)?;
+                look.reset_immediately();
                 continue;
             }
         }
@@ -54,10 +58,7 @@ pub(super) async fn session(feed: &Feed) -> anyhow::Result<End> {
         shown += 1;
         if shown >= share {
             ask(&reader, |reader| reader.unassign()).await?;
-            tokio::select! {
-                () = feed.stop.cancelled() => return Ok(End::Stopped),
-                () = tokio::time::sleep_until(second + SECOND) => {}
-            }
+            tokio::time::sleep_until(second + SECOND).await;
             jump(feed, &reader, partitions).await?;
             (second, shown) = (Instant::now(), 0);
         }

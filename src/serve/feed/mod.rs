@@ -32,15 +32,6 @@ const LOOK: Duration = Duration::from_secs(15);
 /// A reader of one topic.
 type Reader = StreamConsumer<DefaultConsumerContext>;
 
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// The service stops.
-    Stopped,
-    /// The topic has another number of partitions: assign again.
-    Changed,
-}
-
 /// What a feed needs.
 #[derive(Clone)]
 struct Feed {
@@ -72,20 +63,20 @@ pub fn start(config: &Arc<Config>, hub: &Arc<Hub>, stop: &CancellationToken) -> 
 /// Runs sessions until the stop; says what is wrong between them.
 async fn keep<F>(feed: Feed, session: F)
 where
-    F: AsyncFn(&Feed) -> anyhow::Result<End>,
+    F: AsyncFn(&Feed) -> anyhow::Result<()>,
 {
-    feed.set(State::Starting { reason: "connecting to Kafka".to_owned() });
-    while !feed.stop.is_cancelled() {
-        let wrong = match session(&feed).await {
-            Ok(End::Stopped) => return,
-            Ok(End::Changed) => continue,
-            Err(wrong) => wrong,
-        };
-        feed.set(State::Waiting { reason: format!("{wrong:#}") });
-        tokio::select! {
-            () = feed.stop.cancelled() => {}
-            () = tokio::time::sleep(RETRY) => {}
+    let sessions = async {
+        feed.set(State::Starting { reason: "connecting to Kafka".to_owned() });
+        loop {
+            if let Err(wrong) = session(&feed).await {
+                feed.set(feed.waiting(&wrong));
+                tokio::time::sleep(RETRY).await;
+            }
         }
+    };
+    tokio::select! {
+        () = feed.stop.cancelled() => {}
+        () = sessions => {}
     }
 }
 
@@ -100,6 +91,10 @@ impl Feed {
 
     fn set(&self, state: State) {
         self.hub.set(&self.topic, state);
+    }
+
+    fn waiting(&self, wrong: &anyhow::Error) -> State {
+        State::Waiting { reason: format!("topic {}: {wrong:#}", self.topic) }
     }
 
     fn connect(&self, queue_kbytes: &str) -> anyhow::Result<Arc<Reader>> {
@@ -123,24 +118,32 @@ impl Feed {
                 None => Ok(topic.map_or(0, |topic| topic.partitions().len())),
             }
         });
-        let count = counted.await.with_context(|| format!("topic {}", self.topic))?;
-        i32::try_from(count).context("the topic has too many partitions")
+        i32::try_from(counted.await?).context("the topic has too many partitions")
     }
 
-    /// An error of the client while reading.
-    fn troubled(&self, error: &KafkaError) {
-        self.set(State::Waiting { reason: format!("topic {}: {}", self.topic, explain::explain(error)) });
-    }
-
-    /// Looks at the topic again: [`State::Ready`] when it answers, [`End::Changed`] when there are more partitions.
-    async fn look(&self, reader: &Arc<Reader>, partitions: i32, ready: bool) -> Option<End> {
+    /// Looks at the topic again: it is [`State::Ready`] when it answers and was read to its end before (`ready`).
+    /// True when it has another number of partitions, and the session must assign them anew.
+    async fn look(&self, reader: &Arc<Reader>, partitions: i32, ready: bool) -> bool {
         match self.partitions(reader).await {
-            Ok(count) if count != partitions => return Some(End::Changed),
+            Ok(count) if count != partitions => return true,
             Ok(_) if ready => self.set(State::Ready),
             Ok(_) => {}
-            Err(wrong) => self.set(State::Waiting { reason: format!("{wrong:#}") }),
+            Err(wrong) => self.set(self.waiting(&wrong)),
         }
-        None
+        false
+    }
+}
+
+/// What an error while reading means: a lost connection comes back by itself, and only [`Feed::look`] tells whether the
+/// broker is gone; anything else ends the session.
+///
+/// # Errors
+/// The error that ends it, and what to do.
+fn endure(error: &KafkaError) -> anyhow::Result<()> {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => Ok(()),
+        _ => Err(anyhow!(explain::explain(error))),
     }
 }
 

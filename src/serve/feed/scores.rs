@@ -4,7 +4,7 @@
 //! many: rows that carry old event times (a replay) are shown as well.
 
 use super::super::history::RETENTION;
-use super::{ANSWER, End, Feed, LOOK, Reader, ask, now};
+use super::{ANSWER, Feed, LOOK, Reader, ask, endure, now};
 use crate::telemetry::health::State;
 use outlier_core::score::Score;
 use prometheus_client::metrics::counter::Counter;
@@ -28,8 +28,8 @@ struct Ledger {
     unknown: Counter,
 }
 
-/// Reads until the stop or until the partitions change.
-pub(super) async fn session(feed: &Feed) -> anyhow::Result<End> {
+/// Reads until the topic has other partitions.
+pub(super) async fn session(feed: &Feed) -> anyhow::Result<()> {
     let reader = feed.connect("8192")?;
     let partitions = feed.partitions(&reader).await?;
     let start = start(feed, &reader, partitions).await?;
@@ -43,10 +43,9 @@ pub(super) async fn session(feed: &Feed) -> anyhow::Result<End> {
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
-            () = feed.stop.cancelled() => return Ok(End::Stopped),
             _ = look.tick() => match feed.look(&reader, partitions, behind.is_empty()).await {
-                Some(end) => return Ok(end),
-                None => continue,
+                true => return Ok(()),
+                false => continue,
             },
             message = reader.recv() => message,
         };
@@ -58,7 +57,10 @@ pub(super) async fn session(feed: &Feed) -> anyhow::Result<End> {
                     feed.hub.resync();
                 }
             }
-            Err(error) => feed.troubled(&error),
+            Err(error) => {
+                endure(&error)?;
+                look.reset_immediately();
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod events;
+mod feed;
 mod guard;
 
 use super::api::router;

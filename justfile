@@ -1,0 +1,44 @@
+# Recipes call plain commands; `just` only saves typing. CI is .ci/run.
+
+# What to run before a commit.
+check: fmt
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test --workspace
+
+# Format the code.
+fmt:
+    cargo fmt
+
+# All tests, on the embedded broker and index.
+test:
+    cargo test --workspace
+
+# All tests on a Kafka and an OpenSearch of yours.
+test-real kafka="localhost:9092" opensearch="http://localhost:9200":
+    KAFKA_BOOTSTRAP_SERVERS={{kafka}} OPENSEARCH_URL={{opensearch}} cargo test --workspace
+
+# The tests that start containers: needs a Docker engine.
+test-containers:
+    OUTLIER_TEST_CONTAINERS=1 cargo test --test containers -- --nocapture
+
+# Kill `process` a hundred times at seeded moments and compare the end state.
+soak seed="1":
+    OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --release --test process -- --nocapture
+
+# Build the image and test the compose file.
+compose:
+    docker build -f docker/Dockerfile -t outlier:local .
+    tests/compose.sh
+
+# Everything in one process; the page is at http://127.0.0.1:8080.
+demo:
+    cargo run --release -- demo
+
+# The demo's page in headless Chromium.
+browser:
+    cargo build --release
+    tests/browser.py target/release/outlier
+
+# The functions' benchmarks.
+bench:
+    cargo bench --workspace

@@ -1,0 +1,76 @@
+//! An HTTP server of a few lines that answers as it is told, one request a connection.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A request: method, path with query, body.
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    pub body: Vec<u8>,
+}
+
+/// What goes over the wire.
+pub enum Reply {
+    /// An answer with this status.
+    Json(u16, String),
+    /// These bytes, then the connection is closed.
+    Bytes(&'static [u8]),
+}
+
+/// Serves until the runtime ends; answers the address.
+pub async fn serve(answer: impl FnMut(Request) -> Reply + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(Mutex::new(answer));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answer = Arc::clone(&answer);
+            tokio::spawn(async move { one(stream, &answer).await });
+        }
+    });
+    url
+}
+
+async fn one(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request) -> Reply>) -> Option<()> {
+    let mut bytes = Vec::new();
+    let head = loop {
+        let mut part = [0; 65_536];
+        let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&part[..read]);
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+    };
+    let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    let mut body = bytes.split_off(head + 4);
+    while body.len() < length.unwrap_or(0) {
+        let mut part = [0; 65_536];
+        let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
+        body.extend_from_slice(&part[..read]);
+    }
+    let mut words = text.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let head_only = method == "HEAD";
+    let reply = answer.lock().unwrap()(Request { method, path, body });
+    match reply {
+        Reply::Bytes(bytes) => stream.write_all(bytes).await.ok()?,
+        Reply::Json(status, body) => {
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(head.as_bytes()).await.ok()?;
+            if !head_only {
+                stream.write_all(body.as_bytes()).await.ok()?;
+            }
+        }
+    }
+    stream.shutdown().await.ok()
+}
