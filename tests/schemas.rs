@@ -52,7 +52,6 @@ fn shipped() -> Pipeline {
 fn enriched(transform: &Transform, n: usize, anomalies: &Anomalies) -> Value {
     let mut scratch = Scratch::default();
     let record = testing::record(n);
-    let transform = Transform::new(&shipped());
     serde_json::from_slice(transform.apply(Some(record.as_bytes()), -1, anomalies, &mut scratch).unwrap().bytes)
         .unwrap()
 }

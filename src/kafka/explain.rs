@@ -1,6 +1,15 @@
 //! Kafka's errors in words that say what the operator must do.
 
+use super::client;
+use crate::config::Kafka;
+use rdkafka::ClientContext;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a failed connection is watched for its reason.
+const WATCH: Duration = Duration::from_secs(5);
 
 /// The remedy for an error code, when there is a usual one.
 pub fn remedy(code: Code) -> Option<&'static str> {
@@ -37,4 +46,37 @@ pub fn explain(error: &KafkaError) -> String {
         Some(remedy) => format!("{error}: {remedy}"),
         None => error.to_string(),
     }
+}
+
+/// Keeps the first error that says more than that a connection broke.
+#[derive(Default)]
+struct Reason(Mutex<Option<String>>);
+
+impl ClientContext for Reason {
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        if matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL | Code::Resolve)) {
+            let remedy = code.and_then(remedy).unwrap_or_default();
+            let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert_with(|| format!("{remedy} ({reason})"));
+        }
+    }
+}
+
+impl ConsumerContext for Reason {}
+
+/// Why no broker answers, when a new connection shows it within 5 s: a refused password, a certificate, a name that
+/// does not resolve. A client's calls themselves only say that the transport failed. Blocks.
+pub fn diagnose(kafka: &Kafka) -> Option<String> {
+    let consumer: BaseConsumer<Reason> = client::reader(kafka).create_with_context(Reason::default()).ok()?;
+    let started = Instant::now();
+    while started.elapsed() < WATCH {
+        let _ = consumer.poll(Duration::from_millis(50));
+        let first =
+            rdkafka::consumer::Consumer::context(&consumer).0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if first.is_some() {
+            return first;
+        }
+    }
+    None
 }

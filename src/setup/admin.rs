@@ -5,7 +5,7 @@
 use super::topics::{Found, Topic};
 use crate::config::Kafka;
 use crate::kafka::client;
-use crate::kafka::explain::explain;
+use crate::kafka::explain::{diagnose, explain};
 use anyhow::{Context, anyhow, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// An administrative connection.
 pub struct Admin {
     client: AdminClient<DefaultClientContext>,
-    servers: String,
+    kafka: Kafka,
 }
 
 impl Admin {
@@ -31,7 +31,7 @@ impl Admin {
     /// A librdkafka property is wrong.
     pub fn connect(kafka: &Kafka) -> anyhow::Result<Self> {
         let client = client::base(kafka).create().context("check [kafka.properties]")?;
-        Ok(Self { client, servers: kafka.bootstrap_servers.clone() })
+        Ok(Self { client, kafka: kafka.clone() })
     }
 
     /// What is there under the names of these topics, in their order.
@@ -41,8 +41,12 @@ impl Admin {
     pub async fn find(self: &Arc<Self>, topics: &[Topic]) -> anyhow::Result<Vec<Found>> {
         let admin = Arc::clone(self);
         // All topics: asking for one by name can create it.
-        let metadata = tokio::task::spawn_blocking(move || admin.client.inner().fetch_metadata(None, TIMEOUT)).await?;
-        let metadata = metadata.map_err(|error| anyhow!("Kafka at {}: {}", self.servers, explain(&error)))?;
+        let fetch = move || {
+            let metadata = admin.client.inner().fetch_metadata(None, TIMEOUT);
+            metadata.map_err(|error| diagnose(&admin.kafka).unwrap_or_else(|| explain(&error)))
+        };
+        let metadata = tokio::task::spawn_blocking(fetch).await?;
+        let metadata = metadata.map_err(|reason| anyhow!("Kafka at {}: {reason}", self.kafka.bootstrap_servers))?;
         let mut found: Vec<Found> = topics
             .iter()
             .map(|topic| match metadata.topics().iter().find(|there| there.name() == topic.name) {
@@ -94,7 +98,7 @@ impl Admin {
             Err(KafkaError::AdminOp(Code::ClusterAuthorizationFailed | Code::TopicAuthorizationFailed)) => {
                 return Ok(topics.to_vec());
             }
-            Err(error) => bail!("Kafka at {} did not create topics: {}", self.servers, explain(&error)),
+            Err(error) => bail!("Kafka at {} did not create topics: {}", self.kafka.bootstrap_servers, explain(&error)),
         };
         let mut refused = Vec::new();
         for (topic, result) in topics.iter().zip(results) {

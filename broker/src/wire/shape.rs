@@ -162,7 +162,7 @@ mod tests {
         assert!(!verdict("{ i }", &[0x7f, 0xff, 0xff, 0xff], 0, false), "a huge count");
         assert!(!verdict("{ i }", &[0xff, 0xff, 0xff, 0xff, 0x0f], 0, true), "a huge compact count");
         assert!(verdict("[ s { i } ]", &[2, 2, b'x', 2, 0, 0, 0, 1, 0, 0], 0, true));
-        assert!(!verdict("i", &[0, 0, 0, 1, 9], 0, false), "bytes left over");
+        assert!(verdict("i", &[0, 0, 0, 1, 9], 0, false), "bytes left over are ignored");
         assert!(verdict("3:i 1-2:h b", &[0, 0, 7], 2, false));
     }
 }

@@ -1,0 +1,57 @@
+//! A delivery to an index that is faulty, slow or gone.
+
+use super::*;
+
+#[tokio::test]
+async fn a_delivery_waits_until_the_index_takes_it() {
+    let memory = Arc::new(Mutex::new(Memory::default()));
+    let url = standin::serve(faulty(Arc::clone(&memory))).await;
+    let config = support::config(&format!("[opensearch]\nurls = [{url:?}]"), "p");
+    let telemetry = Telemetry::default();
+    let delivery = Delivery {
+        index: Arc::new(OpenSearch::new(&config).unwrap()),
+        rejects: Rejects::new(&config.kafka, "p.rejected").unwrap(),
+        telemetry: telemetry.clone(),
+        pipeline: "p".to_owned(),
+        stop: CancellationToken::new(),
+    };
+    let mut batch = Batch::default();
+    for offset in 0..100 {
+        let source =
+            Source { stage: Stage::Raw, topic: "p.raw".into(), partition: 2, offset, timestamp_ms: 0, key: None };
+        batch.push(1, source, Ok(document(Stage::Raw, &offset.to_string(), Some(br#"{"a":1}"#))));
+    }
+    let positions = delivery.settle(batch).await.unwrap();
+    assert_eq!(positions[&(Stage::Raw, 2)].next, 100);
+    assert_eq!(memory.lock().unwrap().documents.len(), 100);
+    // Halves of halves of a request that was too large, after seven faults.
+    assert!(memory.lock().unwrap().requests > 10);
+    assert_eq!(outcomes(&telemetry, "p"), (100, 0, 100, 0));
+    assert_eq!(telemetry.health.components()[&delivery.component()], State::Ready);
+}
+
+#[tokio::test]
+async fn a_delivery_is_given_up_when_the_sink_stops() {
+    let config = support::config("[opensearch]\nurls = [\"http://127.0.0.1:1\"]", "p");
+    let telemetry = Telemetry::default();
+    let stop = CancellationToken::new();
+    let delivery = Delivery {
+        index: Arc::new(OpenSearch::new(&config).unwrap()),
+        rejects: Rejects::new(&config.kafka, "p.rejected").unwrap(),
+        telemetry: telemetry.clone(),
+        pipeline: "p".to_owned(),
+        stop: stop.clone(),
+    };
+    let mut batch = Batch::default();
+    let source =
+        Source { stage: Stage::Raw, topic: "p.raw".into(), partition: 0, offset: 0, timestamp_ms: 0, key: None };
+    batch.push(1, source, Ok(document(Stage::Raw, "0", Some(b"{}"))));
+    let component = delivery.component();
+    let settling = tokio::spawn(async move { delivery.settle(batch).await });
+    let waits =
+        |state: Option<&State>| matches!(state, Some(State::Waiting { reason }) if reason.contains("does not answer"));
+    until("health says what it waits for", || waits(telemetry.health.components().get(&component))).await;
+    stop.cancel();
+    assert!(settling.await.unwrap().is_err());
+    assert_eq!(outcomes(&telemetry, "p"), (0, 0, 0, 0));
+}

@@ -1,0 +1,172 @@
+//! Both indices take every kind of document, once.
+
+use super::*;
+
+/// Records of every kind, and whether an index must take them.
+fn all_kinds() -> Vec<(Document, bool)> {
+    let deep = format!("{{\"a\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let long = format!("{{\"obj\":{{\"long\":\"{}\"}}}}", "y".repeat(40_000));
+    let raw: Vec<(&str, Option<&[u8]>)> = vec![
+        ("object", Some(br#"{"a":1,"b":{"c":[{"d":true}]},"clientIp":"10.1.2.3"}"#)),
+        ("spaces", Some(b" \n{\n \"a\" : 2,\r\n \"s\": \"x\\ny\"\n}\n ")),
+        ("empty", Some(b"{ }")),
+        ("string", Some(br#""{\"a\":3,\"t\":\"\\u00e9\"}""#)),
+        ("own-time", Some(br#"{"@timestamp":"2026-01-01T00:00:00Z","a":4}"#)),
+        ("text", Some("Jan 1 host sshd[1]: \"hé\"\nx".as_bytes())),
+        ("broken", Some(br#"{"a":1,"#)),
+        ("array", Some(b"[1,2]")),
+        ("not-utf8", Some(b"{\"a\":\"\xff\"}")),
+        ("tombstone", None),
+        ("nothing", Some(b"")),
+        ("deep", Some(deep.as_bytes())),
+        ("duplicate", Some(br#"{"a":1,"a":2}"#)),
+        ("conflict", Some(br#"{"a":{"not":"a number"}}"#)),
+        ("long", Some(long.as_bytes())),
+        ("no-name", Some(br#"{"":1}"#)),
+    ];
+    let mut all: Vec<_> = raw.into_iter().map(|(id, body)| (document(Stage::Raw, id, body), true)).collect();
+    let enriched = br#"{"a":"x","good":0,"bad":1,"outlier":{"pipeline":"p","event_time":11000}}"#;
+    all.push((document(Stage::Enriched, "good", Some(enriched)), true));
+    all.push((document(Stage::Enriched, "tombstone", None), false));
+    all.push((document(Stage::Scores, "action/sum(bad)/1000", Some(SCORE.as_bytes())), true));
+    all
+}
+
+async fn check_outcomes(index: &dyn Index, expected: impl Fn(&Document, bool) -> Option<Outcome>) {
+    let (documents, fit): (Vec<Document>, Vec<bool>) = all_kinds().into_iter().unzip();
+    let outcomes = index.write(&documents).await.unwrap();
+    for ((document, fit), outcome) in documents.iter().zip(fit).zip(outcomes) {
+        let name = format!("{:?} {}", document.stage, document.id);
+        match expected(document, fit) {
+            Some(expected) => assert_eq!(outcome, expected, "{name}"),
+            None => assert!(matches!(outcome, Outcome::Reject(_)), "{name}: {outcome:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn sqlite_takes_everything_once_and_bounds_itself() {
+    let folder = Folder::new();
+    let path = folder.0.join("index.sqlite");
+    let head = format!("[sink]\nindex = \"sqlite\"\n[sqlite]\npath = {path:?}\nmax_rows = 1000");
+    let config = support::config(&head, "p");
+    let index = Sqlite::open(&config).unwrap();
+    check_outcomes(&index, |_, fit| fit.then_some(Outcome::Created)).await;
+    // Opened again, as after a restart.
+    let index = Sqlite::open(&config).unwrap();
+    check_outcomes(&index, |_, fit| fit.then_some(Outcome::AlreadyThere)).await;
+    let reader = Reader::open(&config.sqlite).unwrap();
+    let anomalies = reader.anomalies("p", 10).unwrap();
+    assert_eq!(anomalies.len(), 1);
+    assert_eq!((anomalies[0].series.as_str(), anomalies[0].value, anomalies[0].score), ("sum(bad)", 7.0, 88.5));
+    assert_eq!(reader.scores("p", 11_000, 11_001, 10).unwrap(), anomalies);
+    assert_eq!(reader.scores("p", 0, 11_000, 10).unwrap(), []);
+    for batch in 0..3 {
+        let documents: Vec<Document> =
+            (0..700).map(|i| document(Stage::Enriched, &format!("{batch}-{i}"), Some(b"{}"))).collect();
+        assert!(index.write(&documents).await.unwrap().iter().all(|outcome| *outcome == Outcome::Created));
+    }
+    assert_eq!(reader.count("p", Stage::Enriched).unwrap(), 1000);
+    assert_eq!(reader.count("p", Stage::Raw).unwrap(), 16);
+    let newest = index.write(&[document(Stage::Enriched, "2-699", Some(b"{}"))]).await.unwrap();
+    assert_eq!(newest, [Outcome::AlreadyThere]);
+}
+
+#[tokio::test]
+async fn opensearch_takes_everything_once() {
+    let Some(url) = support::opensearch() else { return };
+    let prefix = support::unique("kinds");
+    let head = format!("[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0");
+    let config = support::config(&head, "p");
+    setup::apply_index(&config).await.unwrap();
+    let index = OpenSearch::new(&config).unwrap();
+    check_outcomes(&index, |_, fit| fit.then_some(Outcome::Created)).await;
+    check_outcomes(&index, |_, fit| fit.then_some(Outcome::AlreadyThere)).await;
+    let bad = [
+        document(Stage::Enriched, "duplicate", Some(br#"{"a":1,"a":2}"#)),
+        document(Stage::Enriched, "deep", Some(format!("{}1{}", r#"{"a":"#.repeat(500), "}".repeat(500)).as_bytes())),
+        document(Stage::Enriched, "after", Some(br#"{"a":"z"}"#)),
+    ];
+    let outcomes = index.write(&bad).await.unwrap();
+    let reason = "mapper_parsing_exception: failed to parse: Duplicate field 'a' (status 400)";
+    assert_eq!(outcomes[0], Outcome::Reject(reason.to_owned()));
+    assert!(matches!(&outcomes[1], Outcome::Reject(why) if why.contains("128 levels")), "{:?}", outcomes[1]);
+    assert_eq!(outcomes[2], Outcome::Created);
+
+    let client = Client::new(&config).unwrap();
+    for (stage, query, want) in [
+        ("raw", "a:2", 1),
+        ("raw", "a:>=1", 4),
+        ("raw", "b.c.d:true", 1),
+        ("raw", r#"clientIp.ip:"10.1.0.0/16""#, 1),
+        ("raw", "original_timestamp:2026*", 1),
+        ("raw", "raw:Jan*", 1),
+        ("raw", "_exists_:raw_base64", 0),
+        ("raw", "@timestamp:11000", 16),
+        ("enriched", "bad:1 AND outlier.event_time:11000", 1),
+        ("scores", "anomaly:true AND score:>88", 1),
+    ] {
+        let found = search(&client, &format!("{prefix}p-{stage}"), query).await;
+        assert_eq!(found.len(), want, "{stage} {query}: {found:?}");
+    }
+    let raw: BTreeMap<String, Value> = search(&client, &format!("{prefix}p-raw"), "*").await.into_iter().collect();
+    for (id, want) in [
+        ("text", r#"{"@timestamp":11000,"raw":"Jan 1 host sshd[1]: \"hé\"\nx"}"#),
+        ("tombstone", r#"{"@timestamp":11000,"raw":null}"#),
+        ("not-utf8", r#"{"@timestamp":11000,"raw_base64":"eyJhIjoi/yJ9"}"#),
+        ("duplicate", r#"{"@timestamp":11000,"raw":"{\"a\":1,\"a\":2}"}"#),
+        ("string", r#"{"@timestamp":11000,"a":3,"t":"é"}"#),
+        ("own-time", r#"{"@timestamp":11000,"original_timestamp":"2026-01-01T00:00:00Z","a":4}"#),
+        ("empty", r#"{"@timestamp":11000}"#),
+        ("spaces", r#"{"@timestamp":11000,"a":2,"s":"x\ny"}"#),
+    ] {
+        assert_eq!(raw[id], serde_json::from_str::<Value>(want).unwrap(), "{id}");
+    }
+    clean(&client, &prefix).await;
+}
+
+/// Real logs of the preset, raw and enriched: OpenSearch takes all, and they are found by their fields.
+#[tokio::test]
+async fn real_aws_waf_logs_are_searchable() {
+    let (Some(url), Ok(shared)) = (support::opensearch(), std::env::var("OUTLIER_SHARED")) else {
+        println!("skipped: OPENSEARCH_URL or OUTLIER_SHARED is not set");
+        return;
+    };
+    let prefix = support::unique("aws");
+    let text = format!(
+        "[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0\n[[pipeline]]\npreset = \"aws-waf\"\nname = \"p\""
+    );
+    let config = support::parse(&text);
+    setup::apply_index(&config).await.unwrap();
+    let path = format!("{shared}/samples/aws_waf/aws-waf-security-automations-test_waf_log.gz");
+    let mut logs = String::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut logs).unwrap();
+    let transform = Transform::new(&config.pipelines[0]);
+    let mut scratch = Scratch::default();
+    let mut documents = Vec::new();
+    for (i, line) in logs.lines().enumerate() {
+        let enriched = transform.apply(Some(line.as_bytes()), -1, &Anomalies::default(), &mut scratch).unwrap();
+        documents.push(document(Stage::Enriched, &i.to_string(), Some(enriched.bytes)));
+        documents.push(document(Stage::Raw, &i.to_string(), Some(line.as_bytes())));
+    }
+    let outcomes = OpenSearch::new(&config).unwrap().write(&documents).await.unwrap();
+    for (document, outcome) in documents.iter().zip(outcomes) {
+        assert_eq!(outcome, Outcome::Created, "{:?} {:?}", document.stage, document.body);
+    }
+    let client = Client::new(&config).unwrap();
+    let count = |part: &str| logs.lines().filter(|line| line.contains(part)).count();
+    let all = logs.lines().count();
+    for (query, want) in [
+        ("action:BLOCK", count(r#""action":"BLOCK""#)),
+        ("httpRequest.country:TR", count(r#""country":"TR""#)),
+        ("ruleGroupList.ruleGroupId:AWS*", count("\"ruleGroupId\":\"AWS")),
+        ("httpRequest.headers.name:Cookie", count(r#""name":"Cookie""#)),
+        ("_exists_:raw", 0),
+        ("@timestamp:11000", all),
+    ] {
+        for stage in ["raw", "enriched"] {
+            assert_eq!(search(&client, &format!("{prefix}p-{stage}"), query).await.len(), want, "{stage} {query}");
+        }
+    }
+    clean(&client, &prefix).await;
+}
