@@ -21,9 +21,11 @@ test-real kafka="localhost:9092" opensearch="http://localhost:9200":
 test-containers:
     OUTLIER_TEST_CONTAINERS=1 cargo test --test containers -- --nocapture
 
-# Kill `process` a hundred times at seeded moments and compare the end state.
+# The long courses of docs/soak.md, on the embedded broker, or on a Kafka and an OpenSearch of the environment.
 soak seed="1":
-    OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --release --test process -- --nocapture
+    OUTLIER_SIM_SEEDS=100000 cargo test --release -p outlier-core --test simulation -- --nocapture
+    OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test process kills -- --nocapture
+    OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test kill -- --nocapture
 
 # Build the image and test the compose file.
 compose:

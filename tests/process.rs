@@ -80,8 +80,8 @@ fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// `kill -9` and restarts of up to three instances while records arrive: nothing is lost or doubled, and the scores
-/// are those of one instance that was never disturbed.
+/// `kill -9` and restarts of up to three instances while records arrive, and one that is frozen until the group has
+/// given it up: nothing is lost or doubled, and the scores are those of one instance that was never disturbed.
 #[test]
 fn kills_lose_and_double_nothing() {
     let (seed, kills) = (from_env("OUTLIER_SEED", 1), from_env("OUTLIER_KILLS", 6));
@@ -128,6 +128,14 @@ fn kills_lose_and_double_nothing() {
             instances.push(start(&disturbed));
         }
     }
+    // Frozen for longer than its session lasts, with a transaction under way; the others take its partitions over.
+    instances.push(start(&disturbed));
+    feed(&mut rng, 3_000);
+    std::thread::sleep(Duration::from_millis(rng.random_range(500..2_500)));
+    instances[0].signal("STOP");
+    feed(&mut rng, 3_000);
+    std::thread::sleep(Duration::from_secs(12));
+    instances[0].signal("CONT");
     feed(&mut rng, 3_000);
     // One last record in each partition, ten minutes later, closes every window before it.
     for partition in 0..PARTITIONS {
@@ -178,6 +186,7 @@ fn bad_records_are_kept_with_their_reason() {
         ("syntax", Some(Vec::new())),
         ("not-an-object", Some(b"[1,2]".to_vec())),
         ("too-large", Some(filled(r#"{"timestamp":1795392000000,"a":""#, "x", 1 << 20))),
+        ("too-large", Some(filled(r#"{"timestamp":1795392000000,"a":""#, "x", 5 << 20))),
         ("no-timestamp", Some(b"{}".to_vec())),
         ("bad-timestamp", Some(br#"{"timestamp":-5}"#.to_vec())),
         ("bad-timestamp", Some(br#"{"timestamp":"yesterday"}"#.to_vec())),
@@ -189,7 +198,7 @@ fn bad_records_are_kept_with_their_reason() {
         ("name-conflict", Some(br#"{"timestamp":1795392000000,"outlier":{}}"#.to_vec())),
     ];
     let producer: rdkafka::producer::BaseProducer =
-        kafka.client().set("message.max.bytes", "2097152").create().unwrap();
+        kafka.client().set("message.max.bytes", "8000000").set("compression.codec", "lz4").create().unwrap();
     for (i, (_, value)) in bad.iter().enumerate() {
         let partition = i as i32 % PARTITIONS;
         send(&producer, &raw, partition, Some(&good(START)), START);
@@ -207,7 +216,14 @@ fn bad_records_are_kept_with_their_reason() {
     let mut reasons: Vec<_> = Vec::new();
     for record in &rejected {
         let source = record.header("outlier-source").unwrap();
-        assert_eq!(record.value, of_raw[source], "the bytes of {source} survive");
+        match record.header("outlier-original-bytes") {
+            None => assert_eq!(record.value, of_raw[source], "the bytes of {source} survive"),
+            Some(length) => {
+                let (whole, cut) = (of_raw[source].as_ref().unwrap(), record.value.as_ref().unwrap());
+                assert_eq!(length, whole.len().to_string());
+                assert!(cut.len() == 2 << 20 && whole.starts_with(cut), "the beginning of {source} survives");
+            }
+        }
         assert_eq!(record.header("outlier-service"), Some("process"));
         assert!(record.header("outlier-detail").is_some_and(|detail| !detail.is_empty()));
         reasons.push(record.header("outlier-reason").unwrap().to_owned());

@@ -2,7 +2,7 @@
 //!
 //! Invariant: `[kafka.properties]` wins over every default here, except where a property would break exactly-once.
 
-use crate::config::Kafka;
+use crate::config::{Config, Kafka};
 use rdkafka::ClientConfig;
 
 /// What every client has: where the brokers are, who we are, the user's properties.
@@ -72,4 +72,11 @@ pub fn producer(kafka: &Kafka) -> ClientConfig {
     client.set("enable.idempotence", "true");
     client.set("acks", "all");
     client
+}
+
+/// Lets a producer take the largest record that a pipeline allows, twice over: rejected copies may be larger.
+pub fn fit(producer: &mut ClientConfig, config: &Config) {
+    let largest = config.pipelines.iter().map(|pipeline| pipeline.max_record_bytes).max().unwrap_or_default();
+    let bytes = largest.saturating_mul(2).saturating_add(65_536).clamp(2 << 20, 1_000_000_000);
+    producer.set("message.max.bytes", bytes.to_string());
 }

@@ -55,6 +55,8 @@ impl ConsumerContext for Notes {
 pub struct Group {
     /// To poll.
     pub consumer: BaseConsumer<Notes>,
+    /// Revoked partitions that were not let go yet.
+    leaving: Mutex<Option<TopicPartitionList>>,
 }
 
 impl Group {
@@ -65,12 +67,16 @@ impl Group {
     pub fn join(config: &ClientConfig, topic: &str) -> KafkaResult<Self> {
         let consumer: BaseConsumer<Notes> = config.create_with_context(Notes::default())?;
         consumer.subscribe(&[topic])?;
-        Ok(Self { consumer })
+        Ok(Self { consumer, leaving: Mutex::new(None) })
     }
 
     /// What happened during the last polls, oldest first, with the group's metadata as of then.
     pub fn next_rebalance(&self) -> Option<(Rebalance, Option<ConsumerGroupMetadata>)> {
-        self.consumer.context().events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        let event = self.consumer.context().events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        if let (Rebalance::Revoke(list) | Rebalance::Lost(list), _) = &event {
+            *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(list.clone());
+        }
+        Some(event)
     }
 
     /// Starts to fetch, from the offsets in the list.
@@ -86,6 +92,7 @@ impl Group {
     /// # Errors
     /// librdkafka refuses the call.
     pub fn unassign(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
+        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.consumer.incremental_unassign(partitions)
     }
 }
@@ -94,5 +101,14 @@ impl Drop for Group {
     fn drop(&mut self) {
         // Closing revokes what is assigned; there is no worker any more to act on it.
         self.consumer.context().closing.store(true, Ordering::Relaxed);
+        // librdkafka waits for the answer to a revocation for ever, also while it closes.
+        while self.next_rebalance().is_some() {
+            if let Some(list) = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                let _ = self.consumer.incremental_unassign(&list);
+            }
+        }
+        if let Some(list) = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = self.consumer.incremental_unassign(&list);
+        }
     }
 }

@@ -122,17 +122,17 @@ impl Output {
             plain(offsets).context("cannot commit offsets")?;
             return Ok(Commit::Done);
         }
-        let sent = self.producer.send_offsets_to_transaction(offsets, group, PATIENCE);
-        let mut result = sent.and_then(|()| self.producer.commit_transaction(PATIENCE));
-        // A commit that timed out is still under way: only asking again tells how it ended.
-        let deadline = Instant::now() + 3 * PATIENCE;
-        while let Err(KafkaError::Transaction(error)) = &result
+        // Without its offsets a transaction must not be committed; and a commit that timed out is still under way: only
+        // asking again tells how it ended.
+        let sent = again(3 * PATIENCE, || self.producer.send_offsets_to_transaction(offsets, group, PATIENCE));
+        if let Err(KafkaError::Transaction(error)) = &sent
             && error.is_retriable()
-            && Instant::now() < deadline
         {
-            result = self.producer.commit_transaction(PATIENCE);
+            let reason = error.to_string();
+            self.abort()?;
+            return Ok(Commit::Aborted(reason));
         }
-        match result {
+        match sent.and_then(|()| again(3 * PATIENCE, || self.producer.commit_transaction(PATIENCE))) {
             Ok(()) => {
                 self.open = false;
                 Ok(Commit::Done)
@@ -154,7 +154,13 @@ impl Output {
         if !std::mem::take(&mut self.open) || !self.transactional {
             return Ok(());
         }
-        self.producer.abort_transaction(3 * PATIENCE).context("cannot abort a transaction")
+        // The client purges what is queued and waits until its delivery events are taken, which only a poll does.
+        let step = || {
+            let result = self.producer.abort_transaction(Duration::from_millis(100));
+            self.producer.poll(Duration::ZERO);
+            result
+        };
+        again(3 * PATIENCE, step).context("cannot abort a transaction")
     }
 
     /// Lets the client serve its callbacks.
@@ -181,5 +187,16 @@ impl Output {
             self.producer.poll(Duration::from_millis(1));
         }
         Ok(())
+    }
+}
+
+/// Calls again while the client says that the same call may succeed later.
+fn again(limit: Duration, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match call() {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+            result => return result,
+        }
     }
 }

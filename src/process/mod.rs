@@ -90,6 +90,9 @@ fn setup(config: &Config, pipeline: &Pipeline, stage: &str, instance: &str) -> S
     let group = format!("{}{}.{stage}", config.kafka.topic_prefix, pipeline.name);
     let mut consumer = client::consumer(&config.kafka, &group);
     let mut producer = client::producer(&config.kafka);
+    client::fit(&mut producer, config);
+    // Committed offsets that do not exist any more are for an operator to decide about.
+    consumer.set("auto.offset.reset", "error");
     let kilobytes = |bytes: usize| (bytes / 1024).max(1).to_string();
     if !config.kafka.properties.contains_key("queued.max.messages.kbytes") {
         consumer.set("queued.max.messages.kbytes", kilobytes(config.process.consumer_queue_bytes));

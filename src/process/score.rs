@@ -102,15 +102,18 @@ impl Stage for ScoreStage {
     }
 
     fn assign(&mut self, partitions: Vec<Assigned>, _: Millis) -> anyhow::Result<Vec<(i32, Offset)>> {
+        let mut scorers: BTreeMap<_, _> =
+            partitions.iter().map(|a| (a.partition, Scorer::new(&self.pipeline))).collect();
+        restore(&self.connection, &self.pipeline.topics.state, &mut scorers)?;
         let mut starts = Vec::with_capacity(partitions.len());
         for Assigned { partition, committed } in partitions {
-            let mut scorer = Scorer::new(&self.pipeline);
-            restore(&self.connection, &self.pipeline.topics.state, partition, &mut scorer)?;
             let offset = committed.map(|(offset, _)| offset);
-            scorer.restored(offset)?;
-            self.partitions.insert(partition, scorer);
+            if let Some(scorer) = scorers.get_mut(&partition) {
+                scorer.restored(offset)?;
+            }
             starts.push((partition, offset.map_or(Offset::Beginning, Offset::Offset)));
         }
+        self.partitions.append(&mut scorers);
         Ok(starts)
     }
 

@@ -15,7 +15,8 @@ use outlier_core::record::{Reject, Scratch, Transform};
 use outlier_core::window::{Counter, SourceTime};
 use prometheus_client::metrics::counter::Counter as Metric;
 use rdkafka::Offset;
-use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -24,13 +25,16 @@ use std::time::{Duration, Instant};
 
 /// Largest message of the windows topic.
 const FRAME_BYTES: usize = 900_000;
+/// How long the broker may take to say where a partition ends.
+const ASK: Duration = Duration::from_secs(2);
 /// How often the number of partitions is looked up.
 const LOOK_UP: Duration = Duration::from_secs(30);
 
 /// The transform stage of one pipeline.
 pub struct TransformStage {
     pipeline: Arc<Pipeline>,
-    connection: rdkafka::ClientConfig,
+    /// For looking up topics and their ends.
+    reader: BaseConsumer,
     transform: Transform,
     scratch: Scratch,
     counter: Counter,
@@ -91,7 +95,7 @@ impl TransformStage {
             pending: Ledger::default(),
             metrics,
             pipeline,
-            connection,
+            reader: connection.create()?,
         })
     }
 
@@ -100,10 +104,10 @@ impl TransformStage {
         if self.looked_up.is_some_and(|at| at.elapsed() < LOOK_UP) {
             return Ok(());
         }
-        let consumer: rdkafka::consumer::BaseConsumer = self.connection.create()?;
-        self.raw_partitions = partition_count(&consumer, &self.pipeline.topics.raw)?;
-        self.enriched_partitions = partition_count(&consumer, &self.pipeline.topics.enriched)?;
-        let windows = partition_count(&consumer, &self.pipeline.topics.windows)?;
+        let consumer = &self.reader;
+        self.raw_partitions = partition_count(consumer, &self.pipeline.topics.raw)?;
+        self.enriched_partitions = partition_count(consumer, &self.pipeline.topics.enriched)?;
+        let windows = partition_count(consumer, &self.pipeline.topics.windows)?;
         if windows != self.pipeline.windows_partitions {
             anyhow::bail!(super::Misfit(format!(
                 "topic {} has {windows} partitions, the configuration says {}: set windows_partitions = {windows}, or delete \
@@ -118,6 +122,15 @@ impl TransformStage {
         Ok(())
     }
 
+    /// Asks the broker whether quiet partitions are really at their ends, before they are called idle.
+    fn look_at_ends(&mut self, now: Millis) {
+        for partition in self.counter.unsure(now) {
+            // A reader of committed records is told the last stable offset.
+            let asked = self.reader.fetch_watermarks(&self.pipeline.topics.raw, partition, ASK);
+            self.counter.sure(partition, asked.ok().map(|(_, end)| end), now);
+        }
+    }
+
     fn reject(&mut self, message: &BorrowedMessage<'_>, reject: &Reject, output: &mut Output) -> anyhow::Result<()> {
         let code = reject.code();
         let reason = reject.to_string();
@@ -126,9 +139,15 @@ impl TransformStage {
             .insert(header("outlier-detail", &reason))
             .insert(header("outlier-service", "process"))
             .insert(header("outlier-source", &self.source));
+        // A record far beyond the limit came in compressed; its copy would not pass, so its beginning is kept.
+        let payload = message.payload().map(|payload| (payload, payload.get(..2 * self.pipeline.max_record_bytes)));
+        let headers = match payload {
+            Some((whole, Some(_))) => headers.insert(header("outlier-original-bytes", &whole.len().to_string())),
+            _ => headers,
+        };
         let mut record = BaseRecord::to(&self.pipeline.topics.rejected).headers(headers);
-        if let Some(payload) = message.payload() {
-            record = record.payload(payload);
+        if let Some((whole, cut)) = payload {
+            record = record.payload(cut.unwrap_or(whole));
         }
         output.send(with_key_and_time(record, message))?;
         *self.pending.rejected.entry(code).or_default() += 1;
@@ -144,7 +163,6 @@ impl Stage for TransformStage {
     fn assign(&mut self, partitions: Vec<Assigned>, now: Millis) -> anyhow::Result<Vec<(i32, Offset)>> {
         self.looked_up = None;
         self.look_up()?;
-        let consumer: rdkafka::consumer::BaseConsumer = self.connection.create()?;
         let mut starts = Vec::with_capacity(partitions.len());
         for Assigned { partition, committed } in partitions {
             let (offset, time) = match committed {
@@ -158,12 +176,7 @@ impl Stage for TransformStage {
                 Some((offset, _)) => (offset, SourceTime::default()),
                 None => {
                     let topic = &self.pipeline.topics.raw;
-                    let watermarks = rdkafka::consumer::Consumer::fetch_watermarks(
-                        &consumer,
-                        topic,
-                        partition,
-                        Duration::from_secs(30),
-                    );
+                    let watermarks = self.reader.fetch_watermarks(topic, partition, Duration::from_secs(30));
                     (
                         watermarks.with_context(|| format!("cannot look up the start of {topic}/{partition}"))?.0,
                         SourceTime::default(),
@@ -223,6 +236,7 @@ impl Stage for TransformStage {
 
     fn wants_commit(&mut self, now: Millis) -> bool {
         self.anomalies.poll();
+        self.look_at_ends(now);
         self.counter.tick(now);
         self.counter.has_news(self.raw_partitions)
     }
@@ -273,8 +287,8 @@ fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
 
 /// The record's own headers, with room for more.
 fn kept_headers(message: &BorrowedMessage<'_>, room: usize) -> OwnedHeaders {
-    let Some(headers) = message.headers() else { return OwnedHeaders::new_with_capacity(room) };
-    headers.iter().fold(OwnedHeaders::new_with_capacity(headers.count() + room), |kept, header| kept.insert(header))
+    // Copied by the client as they are: their names need not be UTF-8.
+    message.headers().map_or_else(|| OwnedHeaders::new_with_capacity(room), |headers| headers.detach())
 }
 
 fn with_key_and_time<'a>(

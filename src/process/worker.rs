@@ -22,6 +22,7 @@ use prometheus_client::metrics::counter::Counter;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -164,6 +165,7 @@ impl Worker<'_> {
     /// One poll and what follows from it.
     fn turn(&mut self, group: &Group) -> anyhow::Result<()> {
         let mut polled = group.consumer.poll(Duration::ZERO);
+        self.rebalances(group)?;
         if polled.is_none() {
             let quick = self.opened.is_some_and(|opened| opened.elapsed() >= QUICK);
             if quick || self.stage.wants_commit(now()) {
@@ -171,9 +173,7 @@ impl Worker<'_> {
             }
             let wait = self.opened.map_or(LOOK, |opened| QUICK.saturating_sub(opened.elapsed()));
             polled = group.consumer.poll(wait);
-        }
-        while let Some((event, metadata)) = group.next_rebalance() {
-            self.rebalance(group, event, metadata)?;
+            self.rebalances(group)?;
         }
         match polled {
             None => {}
@@ -188,6 +188,13 @@ impl Worker<'_> {
             Some(Err(error)) => self.client_error(&error)?,
         }
         self.output.poll();
+        Ok(())
+    }
+
+    fn rebalances(&mut self, group: &Group) -> anyhow::Result<()> {
+        while let Some((event, metadata)) = group.next_rebalance() {
+            self.rebalance(group, event, metadata)?;
+        }
         Ok(())
     }
 
@@ -233,6 +240,7 @@ impl Worker<'_> {
             }
             Commit::Aborted(reason) => {
                 tracing::info!(worker = self.setup.name, reason, "transaction aborted, going back to the last commit");
+                self.abort()?;
                 self.reload(group)?;
                 Ok(false)
             }
@@ -249,8 +257,8 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Every owned partition goes back to what is committed for it.
     fn reload(&mut self, group: &Group) -> anyhow::Result<()> {
-        self.abort()?;
         let owned: Vec<i32> = self.owned.iter().copied().collect();
         for (partition, offset) in self.start_offsets(group, &owned)? {
             group.consumer.seek(&self.topic, partition, offset, PATIENCE)?;
@@ -269,42 +277,43 @@ impl Worker<'_> {
             Rebalance::Assign(list) => {
                 let added = partitions(&list);
                 self.metadata = metadata.or(self.metadata.take());
+                // Reading committed offsets may take longer than an open transaction may.
+                self.commit(group)?;
                 let mut start = TopicPartitionList::with_capacity(added.len());
                 for (partition, offset) in self.start_offsets(group, &added)? {
                     start.add_partition_offset(&self.topic, partition, offset)?;
                 }
                 self.owned.extend(&added);
-                group.consumer.incremental_assign(&start)?;
+                group.assign(&start)?;
                 tracing::info!(worker = self.setup.name, ?added, owned = ?self.owned, "partitions assigned");
                 self.telemetry.health.set(&self.setup.name, State::Ready);
             }
             Rebalance::Revoke(list) => {
-                // What is under way belongs to the old owner: it is committed before the partition moves on.
-                self.commit(group)?;
-                self.release(group, &list, &partitions(&list), metadata)?;
+                // What is under way belongs to the old owner: it is committed before the partition moves on, in the
+                // generation that has just begun.
+                self.metadata = metadata.or(self.metadata.take());
+                // Whether that worked or not, the partition goes: the group waits for it.
+                let ended = self.commit(group);
+                self.release(group, &list, &partitions(&list))?;
+                ended?;
             }
             Rebalance::Lost(list) => {
-                self.abort()?;
-                self.release(group, &list, &partitions(&list), metadata)?;
+                // Its metadata is of no generation and must not commit anything.
+                let ended = self.abort();
+                self.release(group, &list, &partitions(&list))?;
+                ended?;
                 self.reload(group)?;
             }
         }
         Ok(())
     }
 
-    fn release(
-        &mut self,
-        group: &Group,
-        list: &TopicPartitionList,
-        removed: &[i32],
-        metadata: Option<ConsumerGroupMetadata>,
-    ) -> anyhow::Result<()> {
+    fn release(&mut self, group: &Group, list: &TopicPartitionList, removed: &[i32]) -> anyhow::Result<()> {
         for partition in removed {
             self.owned.remove(partition);
             self.stage.revoke(*partition);
         }
-        self.metadata = metadata.or(self.metadata.take());
-        group.consumer.incremental_unassign(list)?;
+        group.unassign(list)?;
         tracing::info!(worker = self.setup.name, ?removed, owned = ?self.owned, "partitions revoked");
         Ok(())
     }
@@ -329,6 +338,14 @@ impl Worker<'_> {
         if fatal {
             anyhow::bail!("the consumer failed for good: {error}");
         }
+        if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AutoOffsetReset)) {
+            return Err(super::Misfit(format!(
+                "{}: a committed offset is outside of the topic, which was emptied or made anew: reset the group's \
+                 offsets to where to go on ({error})",
+                self.topic
+            ))
+            .into());
+        }
         // The client tries again by itself.
         self.troubled = true;
         self.telemetry.health.set(&self.setup.name, State::Waiting { reason: explain(error) });
@@ -343,17 +360,27 @@ fn committed(group: &Group, topic: &str, partitions: &[i32]) -> anyhow::Result<V
         list.add_partition(topic, *partition);
     }
     let list = group.consumer.committed_offsets(list, PATIENCE).context("cannot read the committed offsets")?;
-    let read = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+    let read = |element: &TopicPartitionListElem<'_>| {
         element
             .error()
             .with_context(|| format!("cannot read the committed offset of {topic}/{}", element.partition()))?;
         let committed = match element.offset() {
-            Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
+            Offset::Offset(offset) => Some((offset, metadata_of(element)?)),
             _ => None,
         };
         Ok(Assigned { partition: element.partition(), committed })
     };
     list.elements().iter().map(read).collect()
+}
+
+/// The element's metadata. The client panics on bytes that are not UTF-8, which only another program can have written.
+fn metadata_of(element: &TopicPartitionListElem<'_>) -> anyhow::Result<String> {
+    let read = std::panic::AssertUnwindSafe(|| element.metadata().to_owned());
+    std::panic::catch_unwind(read).map_err(|_| {
+        let partition = element.partition();
+        super::Misfit(format!("the committed offset of partition {partition} carries metadata of another program"))
+            .into()
+    })
 }
 
 /// The wall clock in epoch milliseconds.

@@ -317,7 +317,9 @@ impl Scoring {
         let verdict = state.model.observe(&point);
         let name = SeriesName { detector: self.detector.name.clone(), series: series.clone() };
         let anomaly = !verdict.learning && verdict.score >= self.detector.threshold;
-        if anomaly {
+        // After the last zero nothing more is said of the series, so its anomaly must not go on.
+        let last = i64::try_from(state.empty).unwrap_or(i64::MAX).saturating_mul(self.detector.window) >= SILENT;
+        if anomaly && !last {
             let since = *state.anomalous_since.get_or_insert(end);
             anomalies.push((name.clone(), Some(Anomaly { name: name.clone(), score: verdict.score, since })));
         } else if state.anomalous_since.take().is_some() {

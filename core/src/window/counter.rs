@@ -15,6 +15,9 @@ use crate::measure::{Cell, Measure, Operand, UNIT};
 use crate::pipeline::{Detector, Millis, Pipeline};
 use std::collections::BTreeMap;
 
+/// The most that one look at the clock moves stream time on; milliseconds.
+const STALL: Millis = 1_000;
+
 /// Counts for one pipeline over the source partitions that one worker owns.
 pub struct Counter {
     detectors: Vec<Counting>,
@@ -53,6 +56,10 @@ struct Source {
     marked: Option<(SourceTime, i32)>,
     /// Wall clock since when the partition is read to its end; `None` while there is more to read.
     quiet_since: Option<Millis>,
+    /// Where the partition ended when it was asked for the first time in this quiet spell.
+    end: Option<i64>,
+    /// It ended there still when it was asked again.
+    sure: bool,
     /// Wall clock up to which an idle partition's stream time was moved on.
     moved_at: Millis,
     /// Changed since the last `take`.
@@ -90,7 +97,8 @@ impl Counter {
     /// An idle partition is taken for active until this owner has seen its end for the idle timeout.
     pub fn assign(&mut self, partition: i32, time: SourceTime, now: Millis) {
         let time = SourceTime { idle: false, ..time };
-        let source = Source { time, marked: None, quiet_since: None, moved_at: now, touched: false };
+        let source =
+            Source { time, marked: None, quiet_since: None, end: None, sure: false, moved_at: now, touched: false };
         self.sources.insert(partition, source);
     }
 
@@ -147,10 +155,38 @@ impl Counter {
         source.time.time = Some(stream_time.max(event_time));
     }
 
-    /// `partition` is read to its last stable offset at wall clock `now`; to be said again on every look.
+    /// `partition` was read to its last stable offset at wall clock `now`.
     pub fn at_end(&mut self, partition: i32, now: Millis) {
         if let Some(source) = self.sources.get_mut(&partition) {
             source.quiet_since.get_or_insert(now);
+        }
+    }
+
+    /// Partitions whose end must be asked for now, half-way through the idle timeout and at its end: what was read to
+    /// the end once may have grown since, and a worker that was held up has not seen it. Answer with
+    /// [`Counter::sure`].
+    pub fn unsure(&self, now: Millis) -> Vec<i32> {
+        let asks = |source: &Source| {
+            let Some(since) = source.quiet_since else { return false };
+            let quiet = now.saturating_sub(since);
+            let first = source.end.is_none() && quiet >= self.idle_timeout / 2;
+            !source.sure && (first || quiet >= self.idle_timeout)
+        };
+        self.sources.iter().filter(|(_, source)| asks(source)).map(|(partition, _)| *partition).collect()
+    }
+
+    /// The last stable offset of `partition` at wall clock `now`; `None` if the broker did not say. The quiet spell
+    /// begins anew when it has moved.
+    pub fn sure(&mut self, partition: i32, end: Option<i64>, now: Millis) {
+        let Some(source) = self.sources.get_mut(&partition) else { return };
+        match (source.end, end) {
+            // Half of the timeout lies between the two questions, also when the first one came late.
+            (None, Some(end)) => {
+                source.end = Some(end);
+                source.quiet_since = Some(now.saturating_sub(self.idle_timeout / 2));
+            }
+            (Some(before), Some(end)) if before == end => source.sure = true,
+            _ => (source.quiet_since, source.end) = (Some(now), None),
         }
     }
 
@@ -158,7 +194,7 @@ impl Counter {
     pub fn tick(&mut self, now: Millis) {
         for source in self.sources.values_mut() {
             let quiet = source.quiet_since.is_some_and(|since| now.saturating_sub(since) >= self.idle_timeout);
-            if quiet && !source.time.idle {
+            if quiet && source.sure && !source.time.idle {
                 source.time.idle = true;
                 source.touched = true;
                 source.moved_at = now;
@@ -167,7 +203,8 @@ impl Counter {
         // Stream time moves by the clock only while nothing this worker owns has a time of its own to tell.
         let all_idle = self.sources.values().all(|source| source.time.idle && source.quiet_since.is_some());
         for source in self.sources.values_mut() {
-            let passed = now.saturating_sub(source.moved_at).max(0);
+            // A worker that was held up does not know what came meanwhile.
+            let passed = now.saturating_sub(source.moved_at).clamp(0, STALL);
             source.moved_at = now;
             if let (true, Some(time)) = (all_idle, source.time.time.as_mut()) {
                 *time = time.saturating_add(passed);
@@ -241,6 +278,8 @@ impl Source {
     fn wake(&mut self) {
         self.time.idle = false;
         self.quiet_since = None;
+        self.end = None;
+        self.sure = false;
         self.touched = true;
     }
 }

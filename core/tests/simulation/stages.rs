@@ -64,6 +64,11 @@ impl Transforming {
                 None => self.counter.at_end(partition, now),
             }
         }
+        for partition in self.counter.unsure(now) {
+            // Now and then the broker does not answer.
+            let end = rng.random_bool(0.9).then(|| topics.raw[partition as usize].len() as i64);
+            self.counter.sure(partition, end, now);
+        }
         self.counter.tick(now);
         let news = self.counter.has_news(partitions);
         let outgoing = self.counter.take(partitions);
