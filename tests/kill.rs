@@ -139,7 +139,9 @@ fn no_kill_loses_or_doubles_anything() {
     wait("the end of setup", Duration::from_secs(60), || setup.ended().is_some_and(|status| status.success()));
 
     let mut fleet = Fleet { services: Vec::new(), started: 0 };
-    fleet.start("produce", &local, &["produce", "--rate", "250", "--rhythm", "flat"]);
+    // A search gives 10,000 documents at most; so many come in the longest course.
+    let rate = (8_000 / (2 * kills + 12)).clamp(20, 250).to_string();
+    fleet.start("produce", &local, &["produce", "--rate", &rate, "--rhythm", "flat"]);
     fleet.start("process", &local, &["process"]);
     fleet.start("process", &local, &["process"]);
     fleet.start("sink", &local, &["sink"]);

@@ -182,13 +182,12 @@ fn headers_of_rejected_records() {
     let codes = schema("rejected-headers")["oneOf"][0]["properties"]["outlier-reason"]["enum"].clone();
     assert_eq!(codes, json!(Reject::CODES));
     let sink = json!({
-        "outlier-reason": "the header outlier-source is not topic/partition/offset: was the record written by `process`?",
+        "outlier-reason": "no-source",
+        "outlier-detail": "the header outlier-source is not topic/partition/offset: was the record written by `process`?",
         "outlier-service": "sink",
-        "outlier-topic": "waf.enriched",
-        "outlier-partition": "3",
-        "outlier-offset": "1042",
+        "outlier-source": "waf.enriched/3/1042",
     });
-    check("rejected-headers", &sink, &[("/outlier-offset", json!("-1")), ("/outlier-topic", Value::Null)]);
+    check("rejected-headers", &sink, &[("/outlier-source", json!("3/1")), ("/outlier-reason", json!("syntax"))]);
 }
 
 /// The examples of `docs/topics.md`: a block `json NAME` is one of `docs/schemas/NAME.json`.
