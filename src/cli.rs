@@ -24,12 +24,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write mock logs, or real log files, into the raw topic, into files or to standard output.
+    Produce(Box<produce::Options>),
     /// Flag records, count windows and score them: raw topic in, enriched and scores out.
     ///
     /// Start as many as you like, up to the raw topic's partitions: they share the work as a consumer group.
     Process,
-    /// Write mock logs, or real log files, into the raw topic, into files or to standard output.
-    Produce(Box<produce::Options>),
     /// Index raw records, enriched records and scores in OpenSearch or SQLite.
     Sink {
         /// Do not apply index templates and the monitor at the start

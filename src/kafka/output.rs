@@ -57,11 +57,16 @@ pub struct Output {
 }
 
 impl Output {
-    /// Connects; with a transactional id, fences whoever used the same id before.
+    /// Connects; with a transactional id, fences whoever used the same id before. Waits for a broker for as long as it
+    /// takes: `waiting` is told why, and gives up by answering false.
     ///
     /// # Errors
-    /// The configuration is refused, or no broker answers within 30 s.
-    pub fn connect(mut config: ClientConfig, transactional_id: Option<&str>) -> anyhow::Result<Self> {
+    /// The configuration is refused, or it was given up.
+    pub fn connect(
+        mut config: ClientConfig,
+        transactional_id: Option<&str>,
+        mut waiting: impl FnMut(&KafkaError) -> bool,
+    ) -> anyhow::Result<Self> {
         config.set("delivery.report.only.error", "true");
         if let Some(id) = transactional_id {
             config.set("transactional.id", id);
@@ -70,7 +75,14 @@ impl Output {
         }
         let producer: BaseProducer<Failures> = config.create_with_context(Failures::default())?;
         if transactional_id.is_some() {
-            producer.init_transactions(Duration::from_secs(30)).context("cannot start transactions")?;
+            loop {
+                match producer.init_transactions(Duration::from_secs(1)) {
+                    Ok(()) => break,
+                    Err(KafkaError::Transaction(error))
+                        if error.is_retriable() && waiting(&KafkaError::Global(error.code())) => {}
+                    Err(error) => return Err(error).context("cannot start transactions"),
+                }
+            }
         }
         Ok(Self { producer, transactional: transactional_id.is_some(), open: false })
     }

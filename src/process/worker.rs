@@ -120,7 +120,11 @@ pub fn run(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let id = (setup.process.guarantee == Guarantee::ExactlyOnce).then_some(setup.transactional_id.as_str());
-    let output = Output::connect(setup.producer.clone(), id)?;
+    let output = Output::connect(setup.producer.clone(), id, |error| {
+        telemetry.health.set(&setup.name, State::Waiting { reason: explain(error) });
+        !stop.is_cancelled()
+    })?;
+    telemetry.health.set(&setup.name, State::Starting { reason: "joining the group".into() });
     let group = Group::join(&setup.consumer, stage.topic())?;
     let counter = |outcome| telemetry.metrics.transactions(&setup.name, &setup.pipeline, outcome);
     let mut worker = Worker {
