@@ -29,21 +29,18 @@ preset = "waf"
     place.file("outlier.toml", &text)
 }
 
-fn run_to_end(config: &Path, name: &str, args: &[&str]) -> bool {
-    let mut outlier = Outlier::start(config, name, args);
-    let mut status = None;
-    wait(&format!("the end of {name}"), PATIENCE, || {
-        status = outlier.ended();
-        status.is_some()
-    });
-    status.unwrap().success()
-}
-
 /// Sets up, writes `count` logs and processes them; answers the enriched topic.
 fn enrich(config: &Path, place: &Workplace, kafka: &Kafka, count: usize) -> String {
-    assert!(run_to_end(config, "setup", &["setup", "--only-topics"]));
+    assert!(Outlier::run_to_end(config, "setup", &["setup", "--only-topics"]).success());
     let count_text = count.to_string();
-    assert!(run_to_end(config, "produce", &["produce", "--backfill=10m", "--backfill-only", "--count", &count_text]));
+    assert!(
+        Outlier::run_to_end(
+            config,
+            "produce",
+            &["produce", "--backfill=10m", "--backfill-only", "--count", &count_text]
+        )
+        .success()
+    );
     let process = Outlier::start(config, "process", &["process"]);
     let enriched = format!("{}waf.enriched", place.prefix);
     wait("every enriched record", PATIENCE, || kafka.read_all(&enriched).len() == count);
@@ -112,7 +109,7 @@ fn sasl_and_tls_work() {
     }
     let place = Workplace::new("wrong");
     let config = configuration(&place, &secured("PLAIN", "wrong"));
-    assert!(!run_to_end(&config, "setup", &["setup", "--only-topics"]));
+    assert!(!Outlier::run_to_end(&config, "setup", &["setup", "--only-topics"]).success());
     let log = support::read(&place.dir.join("setup.log"));
     assert!(log.contains("sasl.password"), "the remedy is named: {log}");
 }

@@ -34,13 +34,13 @@ fn logs_reach_the_index_through_containers() {
 
     let place = Workplace::new("containers");
     let config = place.file("outlier.toml", &configuration(&broker, &index));
-    run_to_end(&config, "setup", &["setup"]);
+    assert!(Outlier::run_to_end(&config, "setup", &["setup"]).success());
     let process = Outlier::start(&config, "process", &["process"]);
     let sink = Outlier::start(&config, "sink", &["sink"]);
     let count = RECORDS.to_string();
     let logs =
         ["produce", "--backfill=5m", "--backfill-only", "--rate=10", "--rhythm=flat", "--seed=1", "--count", &count];
-    run_to_end(&config, "produce", &logs);
+    assert!(Outlier::run_to_end(&config, "produce", &logs).success());
 
     // Scores have their documents as windows close; that there are some is enough here.
     for (name, expected) in [("waf-raw", RECORDS), ("waf-enriched", RECORDS), ("waf-scores", 1)] {
@@ -88,15 +88,4 @@ window = "10s"
 lateness = "2s"
 "#
     )
-}
-
-/// Runs a command that ends by itself.
-fn run_to_end(config: &Path, name: &str, args: &[&str]) {
-    let mut outlier = Outlier::start(config, name, args);
-    let mut status = None;
-    wait(&format!("the end of {name}"), PATIENCE, || {
-        status = outlier.ended();
-        status.is_some()
-    });
-    assert!(status.unwrap().success(), "{name} failed: {status:?}");
 }

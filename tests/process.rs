@@ -210,6 +210,18 @@ fn bad_records_are_kept_with_their_reason() {
     wait("every record", Duration::from_secs(60), || {
         kafka.read_all(&topic("enriched")).len() + kafka.read_all(&topic("rejected")).len() == 2 * bad.len()
     });
+    // The ledger: in = enriched + rejected, by reason.
+    let metrics = support::opensearch::get(&process.telemetry(), "/metrics").unwrap();
+    let counted = |outcome: &str, reason: &str| -> usize {
+        let labels = format!(
+            "outlier_records_total{{service=\"process\",pipeline=\"bad\",outcome=\"{outcome}\",reason=\"{reason}\"}} "
+        );
+        metrics.lines().find_map(|line| line.strip_prefix(&labels)?.parse().ok()).expect(&labels)
+    };
+    assert_eq!((counted("in", ""), counted("out", "")), (2 * bad.len(), bad.len()));
+    for (reason, _) in &bad {
+        assert_eq!(counted("rejected", reason), bad.iter().filter(|(other, _)| other == reason).count(), "{reason}");
+    }
     let rejected = kafka.read_all(&topic("rejected"));
     let of_raw: BTreeMap<String, _> =
         kafka.read_all(&raw).into_iter().map(|r| (format!("{raw}/{}/{}", r.partition, r.offset), r.value)).collect();

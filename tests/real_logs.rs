@@ -44,16 +44,6 @@ fn flags(log: &Value) -> Vec<(&'static str, bool)> {
     ]
 }
 
-fn run_to_end(config: &Path, name: &str, args: &[&str]) {
-    let mut outlier = Outlier::start(config, name, args);
-    let mut status = None;
-    wait(&format!("the end of {name}"), PATIENCE, || {
-        status = outlier.ended();
-        status.is_some()
-    });
-    assert!(status.unwrap().success(), "{name} failed");
-}
-
 #[test]
 fn real_waf_logs_are_indexed_field_by_field() {
     let (Some(url), Some(shared), Ok(bootstrap)) =
@@ -87,8 +77,8 @@ listen = "127.0.0.1:0"
 {shipped}"#
         ),
     );
-    run_to_end(&config, "setup", &["setup"]);
-    run_to_end(&config, "produce", &["produce", "--input", file.to_str().unwrap()]);
+    assert!(Outlier::run_to_end(&config, "setup", &["setup"]).success());
+    assert!(Outlier::run_to_end(&config, "produce", &["produce", "--input", file.to_str().unwrap()]).success());
     let process = Outlier::start(&config, "process", &["process"]);
     let sink = Outlier::start(&config, "sink", &["sink"]);
 

@@ -80,3 +80,26 @@ pub fn fit(producer: &mut ClientConfig, config: &Config) {
     let bytes = largest.saturating_mul(2).saturating_add(65_536).clamp(2 << 20, 1_000_000_000);
     producer.set("message.max.bytes", bytes.to_string());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+    use rdkafka::consumer::BaseConsumer;
+
+    #[test]
+    fn the_usual_security_is_built_in() {
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] {
+            let text = format!(
+                "[kafka.properties]\n\"security.protocol\" = \"SASL_SSL\"\n\"sasl.mechanism\" = \"{mechanism}\"\n\
+                 \"sasl.username\" = \"u\"\n\"sasl.password\" = \"p\"\n[[pipeline]]\npreset = \"waf\"\n"
+            );
+            let config = Config::parse(&text, "test", &Environment::default()).unwrap();
+            let client = reader(&config.kafka).create::<BaseConsumer>();
+            assert!(client.is_ok(), "{mechanism}: {:?}", client.err());
+        }
+        let mut unknown = ClientConfig::new();
+        let refused = unknown.set("security.protocol", "SASL_SSL").set("sasl.mechanism", "NONE").set("group.id", "g");
+        assert!(refused.create::<BaseConsumer>().is_err(), "a mechanism that is not built in is refused");
+    }
+}

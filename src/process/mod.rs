@@ -128,7 +128,11 @@ fn supervise(
         }
         if stop.is_cancelled() {
             // What was not committed is done again by the next owner.
-            tracing::info!(worker = setup.name, error = format!("{error:#}"), "stopped; what was not committed is done again by the next owner");
+            tracing::info!(
+                worker = setup.name,
+                error = format!("{error:#}"),
+                "stopped; what was not committed is done again by the next owner"
+            );
             return Ok(());
         }
         telemetry.health.set(&setup.name, State::Waiting { reason: format!("{error:#}") });

@@ -30,6 +30,29 @@ impl Outlier {
         Self { child, log }
     }
 
+    /// Runs a command that ends by itself within two minutes.
+    pub fn run_to_end(config: &Path, name: &str, args: &[&str]) -> ExitStatus {
+        let mut outlier = Self::start(config, name, args);
+        let mut status = None;
+        super::wait(&format!("the end of {name}"), Duration::from_secs(120), || {
+            status = outlier.ended();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// The address where a service answers for its health and metrics, once it has said so in its log.
+    pub fn telemetry(&self) -> String {
+        let mut address = None;
+        super::wait("the address of /metrics", Duration::from_secs(30), || {
+            let log = super::read(&self.log);
+            let said = log.lines().rev().find_map(|line| line.split_once("health and metrics address="));
+            address = said.map(|(_, address)| address.trim().to_owned());
+            address.is_some()
+        });
+        address.unwrap()
+    }
+
     /// SIGKILL: no goodbye.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
