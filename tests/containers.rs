@@ -6,7 +6,6 @@
 
 mod support;
 
-use std::path::Path;
 use std::time::Duration;
 use support::opensearch::{documents, get};
 use support::outlier::Outlier;

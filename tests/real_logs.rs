@@ -8,7 +8,6 @@ mod support;
 
 use serde_json::{Value, json};
 use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 use support::opensearch::{all, documents};
 use support::outlier::Outlier;
