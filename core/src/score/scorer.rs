@@ -12,9 +12,6 @@ use crate::pipeline::{Detector, Millis, Pipeline};
 use crate::window::{Frame, closed_end, window_start};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A series that had no record for this long is not given zeros any more until it comes back.
-const SILENT: Millis = 24 * 3_600_000;
-
 /// Scores one windows partition.
 pub struct Scorer {
     detectors: BTreeMap<String, Scoring>,
@@ -264,14 +261,10 @@ impl Scoring {
     fn next_end(&self, time: Millis) -> Option<Millis> {
         let with_records = self.open.keys().next().copied();
         // While a known series is not silent for too long, every window closes, with zeros if need be.
-        let speaking = self.series.values().any(|s| !self.silent(s));
+        let speaking = self.series.values().any(|s| !s.silent(self.detector.window));
         let following = self.closed.filter(|_| speaking).map(|c| c.saturating_add(self.detector.window));
         let next = [with_records, following].into_iter().flatten().min()?;
         (next <= self.due_end(time)).then_some(next)
-    }
-
-    fn silent(&self, state: &SeriesState) -> bool {
-        i64::try_from(state.empty).unwrap_or(i64::MAX).saturating_mul(self.detector.window) >= SILENT
     }
 
     fn close_through(&mut self, end: Millis) -> bool {
@@ -284,7 +277,11 @@ impl Scoring {
 
     fn close(&mut self, end: Millis) -> Closed {
         let mut cells = self.open.remove(&end).map(|(_, cells)| cells).unwrap_or_default();
-        let zeros = self.series.iter().filter(|(_, state)| !self.silent(state)).map(|(series, _)| series.clone());
+        let zeros = self
+            .series
+            .iter()
+            .filter(|(_, state)| !state.silent(self.detector.window))
+            .map(|(series, _)| series.clone());
         for series in zeros.collect::<Vec<_>>() {
             cells.entry(series).or_default();
         }
@@ -318,8 +315,7 @@ impl Scoring {
         let name = SeriesName { detector: self.detector.name.clone(), series: series.clone() };
         let anomaly = !verdict.learning && verdict.score >= self.detector.threshold;
         // After the last zero nothing more is said of the series, so its anomaly must not go on.
-        let last = i64::try_from(state.empty).unwrap_or(i64::MAX).saturating_mul(self.detector.window) >= SILENT;
-        if anomaly && !last {
+        if anomaly && !state.silent(self.detector.window) {
             let since = *state.anomalous_since.get_or_insert(end);
             anomalies.push((name.clone(), Some(Anomaly { name: name.clone(), score: verdict.score, since })));
         } else if state.anomalous_since.take().is_some() {
@@ -340,5 +336,40 @@ impl Scoring {
             confidence: verdict.confidence,
             learning: verdict.learning,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::{Measure, UNIT};
+    use crate::testing;
+    use crate::window::{Diff, Mark};
+
+    const DAY: Millis = 86_400_000;
+
+    /// In windows of a day the first zero is also the last: the anomaly it is must not stay for ever.
+    #[test]
+    fn a_series_that_falls_silent_leaves_no_anomaly_behind() {
+        let mut pipeline = testing::waf();
+        pipeline.detectors.truncate(1);
+        let detector = &mut pipeline.detectors[0];
+        (detector.window, detector.lateness, detector.measures) = (DAY, 0, vec![Measure::Count]);
+        let name = detector.name.clone();
+        let mut scorer = Scorer::new(&pipeline);
+        let mut closed = Vec::new();
+        for day in 0..60 {
+            let cell = Cell { count: 5_000, sum: 5_000 * UNIT, overflow: false };
+            let diff = Diff { detector: name.clone(), window: DAY, series: "count".into(), start: day * DAY, cell };
+            let mark = Mark { partition: 0, partitions: 1, time: Some((day + 1) * DAY), idle: false };
+            let diffs = if day < 50 { vec![diff] } else { Vec::new() };
+            scorer.apply(day, &Frame { diffs, marks: vec![mark] });
+            closed.extend(std::iter::from_fn(|| scorer.close()));
+        }
+        let scores: Vec<_> = closed.iter().flat_map(|c| &c.scores).collect();
+        assert_eq!(scores.len(), 51, "fifty days with records and one zero");
+        assert!(scores[50].anomaly);
+        let last = closed.iter().flat_map(|c| &c.anomalies).next_back();
+        assert!(last.is_none_or(|(_, anomaly)| anomaly.is_none()), "{last:?}");
     }
 }

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const VERSION: u8 = 1;
+/// A series without a record for this long is silent.
+const SILENT: Millis = 24 * 3_600_000;
 pub(super) const PROGRESS_KEY: &str = "progress";
 
 /// How far one windows partition has been scored.
@@ -64,6 +66,11 @@ pub(super) struct SeriesState {
 }
 
 impl SeriesState {
+    /// No record came for so long that the series is not given zeros any more until it comes back.
+    pub fn silent(&self, window: Millis) -> bool {
+        i64::try_from(self.empty).unwrap_or(i64::MAX).saturating_mul(window) >= SILENT
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         put_unsigned(&mut out, u128::from(self.empty));
