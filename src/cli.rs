@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::telemetry::Telemetry;
-use crate::{demo, process, produce, serve, setup, shutdown, sink, telemetry};
+use crate::{backtest, demo, process, produce, serve, setup, shutdown, sink, telemetry};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::stdout;
@@ -52,6 +52,8 @@ enum Command {
     },
     /// Run everything in this process, on an embedded broker and index, with mock logs and two days of history.
     Demo(demo::Options),
+    /// Score log files or a range of the raw topic at full speed, and report what would have alerted.
+    Backtest(Box<backtest::Options>),
     /// Check the configuration: print every mistake, or the complete effective configuration.
     Check,
     /// Print a completion script for your shell.
@@ -105,7 +107,7 @@ fn run_service(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("outlier: {error:#}");
-            ExitCode::FAILURE
+            error.downcast_ref().map_or(ExitCode::FAILURE, |ended: &backtest::Ended| ExitCode::from(ended.code))
         }
     }
 }
@@ -114,6 +116,7 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
     let stop = shutdown::on_signals(config.telemetry.shutdown_deadline)?;
     match command {
         Command::Demo(options) => return demo::run(Config::clone(&config), options, stop).await,
+        Command::Backtest(options) => return backtest::run(config, *options, stop).await,
         Command::Setup { dry_run, only_topics, only_index } => {
             let options = setup::Options { dry_run, topics: !only_index, index: !only_topics };
             return setup::run(&config, options, &mut stdout()).await;
@@ -140,7 +143,11 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
             sink::run_with(config, sink::Options { setup: !no_setup }, telemetry, stop.clone()).await
         }
         Command::Serve => serve::run(config, None, telemetry, stop.clone()).await,
-        Command::Demo(_) | Command::Setup { .. } | Command::Check | Command::Completions { .. } => Ok(()),
+        Command::Demo(_)
+        | Command::Backtest(_)
+        | Command::Setup { .. }
+        | Command::Check
+        | Command::Completions { .. } => Ok(()),
     };
     stop.cancel();
     if let Some(beside) = beside {

@@ -3,6 +3,7 @@
 //! The folders follow the path of a record: `produce` → `process` → `sink` → `serve`; `kafka` and `telemetry` are
 //! what they share, `outlier_core` holds everything pure.
 
+pub mod backtest;
 pub mod cli;
 pub mod config;
 pub mod demo;

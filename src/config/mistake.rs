@@ -210,7 +210,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// `; did you mean ...?` when there is something near, else the choice.
-pub(super) fn suggestion(word: &str, candidates: &[&str]) -> String {
+pub(crate) fn suggestion(word: &str, candidates: &[&str]) -> String {
     // A long word costs quadratic time and is no typing mistake.
     let near = (word.len() <= 64).then(|| nearest(word, candidates.iter().copied()));
     match near.flatten() {

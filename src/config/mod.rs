@@ -36,6 +36,7 @@ pub use secret::{MASK, Secret};
 pub use serve::{Level, Listen, LogFormat, Serve, Telemetry};
 pub use sink::{IndexKind, OpenSearch, Sink, Sqlite, Stage};
 
+pub(crate) use mistake::suggestion;
 use mistake::{Found, Sources};
 use outlier_core::pipeline::Pipeline;
 use reader::{Context, Reader};

@@ -13,11 +13,11 @@ mod bar;
 mod clock;
 mod control;
 mod generator;
-mod options;
-mod replay;
+pub(crate) mod options;
+pub(crate) mod replay;
 mod run;
 mod sink;
-mod stamp;
+pub(crate) mod stamp;
 #[cfg(test)]
 mod tests;
 
@@ -108,7 +108,7 @@ pub async fn run(
     Ok(summary)
 }
 
-fn choose<'c>(config: &'c Config, name: Option<&str>) -> anyhow::Result<&'c Pipeline> {
+pub(crate) fn choose<'c>(config: &'c Config, name: Option<&str>) -> anyhow::Result<&'c Pipeline> {
     let Some(name) = name else {
         return config.pipelines.first().context("no pipeline is configured: add [[pipeline]]");
     };

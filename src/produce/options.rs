@@ -187,7 +187,8 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "write a number above zero, at most 10000000".to_owned())
 }
 
-fn time(text: &str) -> Result<Millis, String> {
+/// A time on the command line.
+pub(crate) fn time(text: &str) -> Result<Millis, String> {
     let formats = [TimeFormat::EpochMillis, TimeFormat::Iso8601];
     let read = formats.into_iter().find_map(|format| event_time(text.as_bytes(), format));
     read.ok_or_else(|| "write a time such as 2026-11-23T02:07:44Z, or milliseconds since the epoch".to_owned())

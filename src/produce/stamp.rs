@@ -120,7 +120,7 @@ fn shifted_iso(out: &mut Vec<u8>, text: &[u8], seconds: i64) -> bool {
 }
 
 /// Appends `2026-11-23T02:07:44` of seconds since the epoch.
-fn date_and_time(out: &mut Vec<u8>, seconds: i64, separator: u8, with_seconds: bool) {
+pub(crate) fn date_and_time(out: &mut Vec<u8>, seconds: i64, separator: u8, with_seconds: bool) {
     let (year, month, day) = civil(seconds.div_euclid(86_400));
     let second = seconds.rem_euclid(86_400) as u64;
     decimal(out, year.max(0) as u64, 4);

@@ -18,7 +18,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Lines of one file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::produce) struct Batch {
+pub(crate) struct Batch {
     bytes: Vec<u8>,
     lines: Vec<Range<usize>>,
     /// Lines that were longer than allowed, and are not in here.
@@ -56,7 +56,7 @@ fn read_one(input: &Path, longest: usize, to: &Sender<anyhow::Result<Batch>>) ->
         let file = File::open(input).with_context(|| format!("{name} cannot be opened"))?;
         (Box::new(BufReader::with_capacity(BATCH_BYTES, file)), false)
     };
-    let mut lines = Lines::new(gunzip(plain).with_context(|| format!("{name} cannot be read"))?, longest, is_live);
+    let mut lines = Lines::of(plain, longest, is_live).with_context(|| format!("{name} cannot be read"))?;
     loop {
         let batch = lines.next_batch();
         let (batch, end) = match batch {
@@ -80,21 +80,26 @@ fn read_one(input: &Path, longest: usize, to: &Sender<anyhow::Result<Batch>>) ->
     }
 }
 
-fn gunzip(mut plain: Box<dyn BufRead>) -> io::Result<Box<dyn BufRead>> {
-    if plain.fill_buf()?.starts_with(&GZIP) {
-        return Ok(Box::new(BufReader::with_capacity(BATCH_BYTES, MultiGzDecoder::new(plain))));
-    }
-    Ok(plain)
-}
-
 /// Splits an input into lines.
-struct Lines<R> {
+pub(crate) struct Lines<R> {
     input: R,
     longest: usize,
     /// What was read is handed on at once.
     is_live: bool,
     /// Lines read so far.
-    number: u64,
+    pub number: u64,
+}
+
+impl Lines<Box<dyn BufRead>> {
+    /// The lines of an input, unpacked if it begins as gzip does; those over `longest` bytes are skipped. A live input's
+    /// lines are handed on as soon as they are there.
+    pub fn of(mut plain: Box<dyn BufRead>, longest: usize, is_live: bool) -> io::Result<Self> {
+        if plain.fill_buf()?.starts_with(&GZIP) {
+            let unpacked = BufReader::with_capacity(BATCH_BYTES, MultiGzDecoder::new(plain));
+            return Ok(Self::new(Box::new(unpacked), longest, is_live));
+        }
+        Ok(Self::new(plain, longest, is_live))
+    }
 }
 
 impl<R: BufRead> Lines<R> {
@@ -103,7 +108,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next lines, and whether they are the last; on an error what was read before it.
-    fn next_batch(&mut self) -> Result<(Batch, bool), (Batch, io::Error)> {
+    pub fn next_batch(&mut self) -> Result<(Batch, bool), (Batch, io::Error)> {
         let mut batch = Batch::default();
         // Where the line being read begins, and whether it is too long already.
         let mut begin = 0;

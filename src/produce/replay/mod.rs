@@ -10,7 +10,7 @@
 mod lines;
 mod shift;
 
-pub(super) use lines::Batch;
+pub(crate) use lines::{Batch, Lines};
 pub(super) use shift::Shift;
 
 use anyhow::Context;
@@ -28,10 +28,7 @@ pub(super) fn read(
     inputs: &[PathBuf],
     max_record_bytes: usize,
 ) -> anyhow::Result<mpsc::Receiver<anyhow::Result<Batch>>> {
-    for input in inputs.iter().filter(|input| input.as_os_str() != "-") {
-        let kind = std::fs::metadata(input).with_context(|| format!("{} cannot be read", input.display()))?;
-        anyhow::ensure!(!kind.is_dir(), "{} is a folder: name the files in it", input.display());
-    }
+    check(inputs)?;
     let (sender, receiver) = mpsc::channel(AHEAD);
     let inputs = inputs.to_vec();
     // A thread of its own, not one of the runtime's: standard input may never answer, and must not keep the
@@ -41,4 +38,18 @@ pub(super) fn read(
         .spawn(move || lines::read_all(&inputs, max_record_bytes, &sender))
         .context("no thread can be started to read the files")?;
     Ok(receiver)
+}
+
+/// Says which of the inputs are no files; answers how many bytes they hold, standard input (`-`) not counted.
+///
+/// # Errors
+/// One of them is not there or is a folder.
+pub(crate) fn check(inputs: &[PathBuf]) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for input in inputs.iter().filter(|input| input.as_os_str() != "-") {
+        let kind = std::fs::metadata(input).with_context(|| format!("{} cannot be read", input.display()))?;
+        anyhow::ensure!(!kind.is_dir(), "{} is a folder: name the files in it", input.display());
+        bytes += kind.len();
+    }
+    Ok(bytes)
 }

@@ -1,0 +1,144 @@
+//! What would have alerted: consecutive anomalous windows of a series are one incident, and one alert.
+//!
+//! Invariant: rows of a series come in the order of their windows.
+
+use outlier_core::pipeline::Millis;
+use outlier_core::score::{Score, SeriesName};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Consecutive anomalous windows of one series.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Incident {
+    /// The series.
+    #[serde(flatten)]
+    pub name: SeriesName,
+    /// Start of the first window; epoch milliseconds.
+    pub start: Millis,
+    /// End of the last window; epoch milliseconds, exclusive.
+    pub end: Millis,
+    /// When the first window closed, in event time: its end and the lateness. The alert comes then; epoch milliseconds.
+    pub alerted_at: Millis,
+    /// How many windows.
+    pub windows: u64,
+    /// The row of the highest score, as the scores topic has it.
+    pub peak: Score,
+}
+
+impl Incident {
+    /// It and a span have a moment in common.
+    pub fn overlaps(&self, start: Millis, end: Millis) -> bool {
+        self.start < end && start < self.end
+    }
+
+    /// Why its worst window was anomalous, in a few words, if the row says so.
+    pub fn why(&self) -> String {
+        why(&self.peak)
+    }
+}
+
+/// The reasons of a row: whatever it says under `why`, in the form `text`, or of members such as field, value and share.
+pub fn why(row: &Score) -> String {
+    let said = serde_json::to_value(row).ok().and_then(|mut row| row.get_mut("why").map(serde_json::Value::take));
+    match said {
+        None | Some(serde_json::Value::Null) => String::new(),
+        Some(said) => words(&said),
+    }
+}
+
+fn words(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), super::words::number),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Array(items) => items.iter().take(3).map(words).collect::<Vec<_>>().join("; "),
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| match name.as_str() {
+                "field" | "value" => words(value),
+                _ => format!("{name} {}", words(value)),
+            };
+            members.iter().map(member).collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+/// Collects incidents.
+#[derive(Debug, Default)]
+pub struct Incidents {
+    all: Vec<Incident>,
+    /// The latest incident of each series that ever had one.
+    latest: BTreeMap<SeriesName, usize>,
+}
+
+impl Incidents {
+    /// Takes an anomalous row in; true if an incident begins with it.
+    pub fn insert(&mut self, row: &Score, lateness: Millis) -> bool {
+        let latest = self.latest.get(&row.name).and_then(|index| self.all.get_mut(*index));
+        if let Some(incident) = latest.filter(|incident| row.window_start <= incident.end) {
+            incident.end = incident.end.max(row.window_end);
+            incident.windows += 1;
+            if row.score > incident.peak.score {
+                incident.peak = row.clone();
+            }
+            return false;
+        }
+        self.latest.insert(row.name.clone(), self.all.len());
+        self.all.push(Incident {
+            name: row.name.clone(),
+            start: row.window_start,
+            end: row.window_end,
+            alerted_at: row.window_end.saturating_add(lateness),
+            windows: 1,
+            peak: row.clone(),
+        });
+        true
+    }
+
+    /// All of them, by start, detector and series.
+    pub fn into_sorted(mut self) -> Vec<Incident> {
+        self.all.sort_by(|a, b| (a.start, &a.name).cmp(&(b.start, &b.name)));
+        self.all
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A row of ten seconds.
+    pub fn row(series: &str, start: Millis, score: f64) -> Score {
+        let row = serde_json::json!({
+            "detector": "action", "series": series, "window_start": start, "window_end": start + 10_000,
+            "value": score, "count": 5, "expected": 1.0, "lower": 0.0, "upper": 3.0, "score": score,
+            "anomaly": score >= 90.0, "confidence": 0.9,
+        });
+        serde_json::from_value(row).unwrap()
+    }
+
+    #[test]
+    fn consecutive_windows_are_one_incident() {
+        let mut incidents = Incidents::default();
+        let rows = [("a", 0, 91.0), ("b", 0, 95.0), ("a", 10_000, 99.0), ("a", 20_000, 92.0), ("a", 40_000, 90.0)];
+        let begun: Vec<bool> =
+            rows.iter().map(|(s, start, score)| incidents.insert(&row(s, *start, *score), 2)).collect();
+        assert_eq!(begun, [true, true, false, false, true]);
+        let found: Vec<_> = incidents.into_sorted();
+        let short = |i: &Incident| (i.name.series.clone(), i.start, i.end, i.windows, i.peak.score, i.alerted_at);
+        let expected = [
+            ("a".to_owned(), 0, 30_000, 3, 99.0, 10_002),
+            ("b".to_owned(), 0, 10_000, 1, 95.0, 10_002),
+            ("a".to_owned(), 40_000, 50_000, 1, 90.0, 50_002),
+        ];
+        assert_eq!(found.iter().map(short).collect::<Vec<_>>(), expected);
+        assert!(found[0].overlaps(29_999, 30_000) && !found[0].overlaps(30_000, 40_000));
+    }
+
+    #[test]
+    fn reasons_in_words() {
+        let said = serde_json::json!([{"field": "ip", "value": "10.0.0.1", "now": 0.5, "usual": 0.01}]);
+        assert_eq!(words(&said), "ip 10.0.0.1 now 0.5 usual 0.01".to_owned());
+        assert_eq!(why(&row("a", 0, 91.0)), "");
+    }
+}
