@@ -258,7 +258,11 @@ mod tests {
             (detector.window, detector.lateness) = (10_000, 2_000);
         }
         let mut engine = Engine::new(&pipeline, starts);
-        let mut got = Vec::new();
+        let got = std::cell::RefCell::new(Vec::new());
+        let mut each = |row: &Score| {
+            got.borrow_mut().push(serde_json::to_string(row)?);
+            Ok(())
+        };
         let mut left: Vec<_> = times.iter().map(|times| times.iter()).collect();
         let mut over = [false; SOURCES];
         // Whatever the order leaves is read at the end, source by source.
@@ -266,18 +270,19 @@ mod tests {
         for (n, source) in order.iter().copied().chain(rest).enumerate() {
             match left[source].next() {
                 Some(at) => {
-                    let record = format!(r#"{{"timestamp":{at},"action":"{}"}}"#, if at % 7 == 0 { "BLOCK" } else { "ALLOW" });
+                    let record =
+                        format!(r#"{{"timestamp":{at},"action":"{}"}}"#, if at % 7 == 0 { "BLOCK" } else { "ALLOW" });
                     engine.record(source, Some(record.as_bytes()), -1);
                 }
                 None if !std::mem::replace(&mut over[source], true) => engine.ended(source),
                 None => {}
             }
             if n % settle == 0 {
-                engine.settle(&mut |row| Ok(got.push(serde_json::to_string(row)?))).unwrap();
+                engine.settle(&mut each).unwrap();
             }
         }
-        engine.settle(&mut |row| Ok(got.push(serde_json::to_string(row)?))).unwrap();
-        (got, engine.ledger)
+        engine.settle(&mut each).unwrap();
+        (got.into_inner(), engine.ledger)
     }
 
     proptest! {

@@ -7,6 +7,9 @@ use outlier_core::score::{Score, SeriesName};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// The most reasons that are told.
+const REASONS: usize = 3;
+
 /// Consecutive anomalous windows of one series.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Incident {
@@ -37,30 +40,20 @@ impl Incident {
     }
 }
 
-/// The reasons of a row: whatever it says under `why`, in the form `text`, or of members such as field, value and share.
+/// The first reasons of a row, if it has any: `field value: 12 % now, 3 % usually`.
 pub fn why(row: &Score) -> String {
+    // Read as the consumers of the scores topic do.
     let said = serde_json::to_value(row).ok().and_then(|mut row| row.get_mut("why").map(serde_json::Value::take));
-    match said {
-        None | Some(serde_json::Value::Null) => String::new(),
-        Some(said) => words(&said),
-    }
+    let reasons = said.as_ref().and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
+    reasons.iter().take(REASONS).map(reason).collect::<Vec<_>>().join("; ")
 }
 
-fn words(value: &serde_json::Value) -> String {
-    use serde_json::Value;
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), super::words::number),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Array(items) => items.iter().take(3).map(words).collect::<Vec<_>>().join("; "),
-        Value::Object(members) => {
-            let member = |(name, value): (&String, &Value)| match name.as_str() {
-                "field" | "value" => words(value),
-                _ => format!("{name} {}", words(value)),
-            };
-            members.iter().map(member).collect::<Vec<_>>().join(" ")
-        }
+fn reason(reason: &serde_json::Value) -> String {
+    let text = |name| reason[name].as_str().unwrap_or_default();
+    let share = |name| reason[name].as_f64().map(super::words::percent);
+    match (share("now"), share("usual")) {
+        (Some(now), Some(usual)) => format!("{} {}: {now} now, {usual} usually", text("field"), text("value")),
+        _ => format!("{} {}", text("field"), text("value")),
     }
 }
 
@@ -137,8 +130,8 @@ pub mod tests {
 
     #[test]
     fn reasons_in_words() {
-        let said = serde_json::json!([{"field": "ip", "value": "10.0.0.1", "now": 0.5, "usual": 0.01}]);
-        assert_eq!(words(&said), "ip 10.0.0.1 now 0.5 usual 0.01".to_owned());
+        let said = serde_json::json!({"field": "ip", "value": "10.0.0.1", "now": 0.5, "usual": 0.01});
+        assert_eq!(reason(&said), "ip 10.0.0.1: 50 % now, 1 % usually");
         assert_eq!(why(&row("a", 0, 91.0)), "");
     }
 }

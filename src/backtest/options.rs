@@ -21,11 +21,11 @@ pub struct Options {
     pub topic: Option<Option<String>>,
     /// Begin with the first record of each partition whose Kafka timestamp is at least this: ISO 8601 or milliseconds
     /// since the epoch [default: the oldest record]
-    #[arg(long, value_name = "TIME", requires = "topic", value_parser = time)]
+    #[arg(long, value_name = "TIME", conflicts_with = "files", value_parser = time)]
     pub from: Option<Millis>,
     /// End before the first record of each partition whose Kafka timestamp is at least this [default: what is there at
     /// the start]
-    #[arg(long, value_name = "TIME", requires = "topic", value_parser = time)]
+    #[arg(long, value_name = "TIME", conflicts_with = "files", value_parser = time)]
     pub to: Option<Millis>,
 
     /// The pipeline [default: the first one configured]

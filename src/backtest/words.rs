@@ -18,6 +18,11 @@ pub fn instant(at: Millis) -> String {
     text
 }
 
+/// The same, without milliseconds.
+pub fn second(at: Millis) -> String {
+    instant(at.div_euclid(1000) * 1000)
+}
+
 /// `2026-11-23` of a count of days since 1970.
 pub fn date(day: i64) -> String {
     let mut text = instant(day.saturating_mul(DAY));
@@ -60,6 +65,11 @@ pub fn number(value: f64) -> String {
         "" => format!("{sign}{whole}"),
         fraction => format!("{sign}{whole}.{fraction}"),
     }
+}
+
+/// How often something happens, to a hundredth: `0.91`, `1,200`.
+pub fn rate(often: f64) -> String {
+    number((often * 100.0).round() / 100.0)
 }
 
 /// A whole number, thousands apart: `12,345`.
@@ -110,7 +120,7 @@ mod tests {
             (number(123.45), "123.5"),
             (number(41.0), "41"),
             (number(1.5), "1.5"),
-            (number(0.03125), "0.0313"),
+            (number(0.03128), "0.0313"),
             (number(1e-9), "1.00e-9"),
             (number(f64::NAN), "NaN"),
             (count(999), "999"),

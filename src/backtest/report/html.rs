@@ -6,7 +6,8 @@ use super::{Comparison, Report, Side, svg};
 use crate::backtest::charts::Chart;
 use crate::backtest::incidents::Incident;
 use crate::backtest::judge::Judgement;
-use crate::backtest::words::{count, instant, number, of, percent, span};
+use crate::backtest::labels::Label;
+use crate::backtest::words::{count, instant, number, of, percent, rate, second, span};
 use outlier_core::pipeline::Millis;
 use outlier_core::score::SeriesName;
 use std::collections::BTreeMap;
@@ -66,8 +67,14 @@ pub fn page(report: &Report) -> String {
         out.push_str("</section>\n");
     }
     let version = report.outlier;
-    let _ =
-        writeln!(out, "<p class=\"muted\">Times are UTC. Written by outlier {version}.</p>\n</main>\n</body>\n</html>");
+    let left_out = match side.windows.incomplete {
+        0 => String::new(),
+        n => format!(" {} not over at the end of the input and left out.", of(n, "window was", "windows were")),
+    };
+    let _ = writeln!(
+        out,
+        "<p class=\"muted\">Times are UTC.{left_out} Written by outlier {version}.</p>\n</main>\n</body>\n</html>"
+    );
     out
 }
 
@@ -79,7 +86,7 @@ fn head(out: &mut String, report: &Report) {
     };
     let _ = write!(out, "<header><h1>{}: {verdict}</h1><p class=\"muted\">", escape(&side.pipeline));
     if let (Some(first), Some(last)) = (side.records.first, side.records.last) {
-        let _ = write!(out, "{} to {}, {} · ", instant(first), instant(last), span(last - first));
+        let _ = write!(out, "{} to {}, {} · ", second(first), second(last), span(last - first));
     }
     let _ = writeln!(out, "{}</p></header>", escape(&report.input.names));
 }
@@ -98,23 +105,20 @@ fn notes(out: &mut String, notes: &[String]) {
 fn tiles(out: &mut String, side: &Side) {
     let (records, windows, alerts) = (&side.records, &side.windows, &side.alerts);
     out.push_str("<div class=\"tiles\">");
-    let mut tile = |class: &str, value: String, text: &str| {
-        let _ = write!(out, "<div class=\"tile {class}\"><b>{value}</b><span>{}</span></div>", escape(text));
+    let mut tile = |class: &str, value: u64, text: &str| {
+        let _ = write!(out, "<div class=\"tile {class}\"><b>{}</b><span>{}</span></div>", count(value), escape(text));
     };
-    tile("", count(records.read), "records");
     let bad = |n: u64| if n > 0 { "bad" } else { "" };
-    tile(bad(alerts.total), count(alerts.total), if alerts.total == 1 { "alert" } else { "alerts" });
-    if let Some(per_day) = alerts.per_day {
-        tile("", number(per_day), "alerts a day");
-    }
-    let series = of(windows.series, "series", "series");
-    tile("", count(windows.scored), &format!("windows of {series}, {} while learning", count(windows.learning)));
-    tile(bad(windows.anomalous), count(windows.anomalous), "anomalous windows");
+    tile("", records.read, "records");
+    let often = alerts.per_day.map_or(String::new(), |per_day| format!(", {} a day", rate(per_day)));
+    tile(bad(alerts.total), alerts.total, &format!("{}{often}", if alerts.total == 1 { "alert" } else { "alerts" }));
+    let of_series = format!("of {} series", count(windows.series));
+    tile(bad(windows.anomalous), windows.anomalous, "anomalous windows");
+    tile("", windows.scored, &format!("windows {of_series}, {} while learning", count(windows.learning)));
     let reasons: Vec<String> = records.rejected.iter().map(|(reason, n)| format!("{} {reason}", count(*n))).collect();
     let reasons = if reasons.is_empty() { "rejected".to_owned() } else { format!("rejected: {}", reasons.join(", ")) };
-    tile("", count(records.rejections()), &reasons);
-    tile("", count(records.late), "late");
-    tile("", count(windows.incomplete), "windows incomplete at the end, left out");
+    tile("", records.rejections(), &reasons);
+    tile("", records.late, "late");
     out.push_str("</div>\n");
 }
 
@@ -165,7 +169,7 @@ fn comparison(out: &mut String, first: &Side, compare: &Comparison) {
         let cells = [
             escape(name),
             count(side.alerts.total),
-            side.alerts.per_day.map_or("–".to_owned(), number),
+            side.alerts.per_day.map_or("–".to_owned(), rate),
             count(side.windows.anomalous),
             count(side.windows.scored),
             count(side.records.rejections()),
@@ -218,12 +222,8 @@ fn comparison(out: &mut String, first: &Side, compare: &Comparison) {
 /// The series that alerted, worst first.
 fn courses(out: &mut String, report: &Report) {
     let sides = [Some(&report.first), report.compare.as_ref().map(|compare| &compare.second)];
-    let spans: Vec<(Millis, Millis)> = report
-        .first
-        .labels
-        .iter()
-        .flat_map(|l| l.each.iter().map(|judged| (judged.label.start, judged.label.end)))
-        .collect();
+    let labels: Vec<&Label> =
+        report.first.labels.iter().flat_map(|l| l.each.iter().map(|judged| &judged.label)).collect();
     let mut left_out = 0;
     let mut drawn: Vec<&SeriesName> = Vec::new();
     for side in sides.into_iter().flatten() {
@@ -238,10 +238,12 @@ fn courses(out: &mut String, report: &Report) {
             match side.charts.as_ref().and_then(|charts| charts.get(name)) {
                 Some(chart) if drawn.len() < DRAWN => {
                     if drawn.is_empty() {
-                        key(out, !spans.is_empty());
+                        key(out, !labels.is_empty());
                     }
                     let beside = if std::ptr::eq(side, &report.first) { "" } else { side.config.as_str() };
-                    course(out, name, &list, chart, &spans, beside);
+                    let spans =
+                        labels.iter().filter(|label| label.concerns(name)).map(|label| (label.start, label.end));
+                    course(out, name, &list, chart, &spans.collect::<Vec<_>>(), beside);
                     drawn.push(name);
                 }
                 _ => left_out += 1,
@@ -276,7 +278,18 @@ fn course(
     let [detector, series] = [escape(&name.detector), escape(&name.series)];
     let beside = if beside.is_empty() { String::new() } else { format!(", by {}", escape(beside)) };
     let alerts = of(list.len() as u64, "alert", "alerts");
-    let _ = write!(out, "<section><h2>{detector} · {series}</h2><p class=\"muted\">{alerts}{beside}</p>");
+    let _ = write!(out, "<section><h2>{detector} · {series}</h2><p class=\"muted\">{alerts}{beside}");
+    if let Some(worst) = list.iter().max_by(|a, b| a.peak.score.total_cmp(&b.peak.score)) {
+        let (which, peak) = (if list.len() > 1 { "; the worst" } else { "" }, &worst.peak);
+        let _ = write!(out, "{which}: {} to {}, score {:.1}, ", instant(worst.start), instant(worst.end), peak.score);
+        let _ =
+            write!(out, "{} where {} to {} were expected", number(peak.value), number(peak.lower), number(peak.upper));
+        let why = worst.why();
+        if !why.is_empty() {
+            let _ = write!(out, "; {}", escape(&why));
+        }
+    }
+    out.push_str("</p>");
     let title = format!("{} {} over the whole time", name.detector, name.series);
     let each = match chart.each {
         1 => "each window".to_owned(),

@@ -6,7 +6,7 @@
 use super::{Comparison, Report, Side};
 use crate::backtest::incidents::Incident;
 use crate::backtest::judge::Judgement;
-use crate::backtest::words::{count, instant, number, of, percent, span};
+use crate::backtest::words::{count, instant, number, of, percent, rate, second, span};
 use std::fmt::Write;
 
 /// The most incidents of a list.
@@ -52,7 +52,7 @@ fn head(out: &mut String, report: &Report) {
         let _ = write!(out, " ({})", of(input.sources, "partition", "partitions"));
     }
     if let (Some(first), Some(last)) = (side.records.first, side.records.last) {
-        let _ = write!(out, "\n{} to {} UTC, {}", instant(first), instant(last), span(last - first));
+        let _ = write!(out, "\n{} to {} UTC, {}", second(first), second(last), span(last - first));
     }
     out.push('\n');
 }
@@ -75,7 +75,7 @@ fn totals(out: &mut String, side: &Side) {
             count(windows.incomplete)
         ),
     );
-    let often = alerts.per_day.map_or(String::new(), |per_day| format!(", {} a day", number(per_day)));
+    let often = alerts.per_day.map_or(String::new(), |per_day| format!(", {} a day", rate(per_day)));
     let days = alerts.days.iter().filter(|day| day.alerts > 0).count() as u64;
     let on = if days > 0 { format!(", on {}", of(days, "day", "days")) } else { String::new() };
     line(out, "alerts", &format!("{}{often}{on}", count(alerts.total)));
