@@ -113,6 +113,11 @@ impl Model {
         Model { kind, seen: 0, newest: 0, baseline: Baseline::new(), spread: Spread::new(), suspicion: 0.0 }
     }
 
+    /// Which values it judges.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Judges a window by what was learned before it, then learns it. A window that says nothing (not
     /// trusted, not a number, a share of no records) scores 0 and leaves the model as it is.
     pub fn observe(&mut self, point: &Point) -> Verdict {

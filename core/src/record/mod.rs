@@ -15,6 +15,7 @@ mod probe;
 mod reject;
 mod scan;
 mod string;
+mod texts;
 mod time;
 mod transform;
 mod trie;
@@ -22,6 +23,7 @@ mod trie;
 pub use anomalies::Anomalies;
 pub use probe::{Probe, Probed};
 pub use reject::Reject;
+pub use texts::Texts;
 pub use time::event_time;
 pub use transform::{Enriched, Scratch, Transform};
 
