@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! raw bytes ─► scan (validate, find the configured values) ─► time, flags, number ─► transform (splice)
-//!                └ string, trie                                                        └ anomalies
+//!                └ marks, string, names, trie                                          └ anomalies
 //! ```
 //!
 //! Invariants: one pass over the bytes validates everything; what is read is decided by the pipeline alone;
@@ -10,6 +10,8 @@
 
 mod anomalies;
 mod flags;
+mod marks;
+mod names;
 mod number;
 mod probe;
 mod reject;

@@ -129,7 +129,7 @@ impl Transform {
         let added = out.len();
         flags.clear();
         for group in &self.groups {
-            let outcome = group.outcome(found.slot(group.field).text(source, text));
+            let outcome = group.outcome(found.slot(group.field).name(source, text));
             flags.extend([outcome == Outcome::Good, outcome == Outcome::Bad]);
             out.extend_from_slice(group.members(outcome));
         }
