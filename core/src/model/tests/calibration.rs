@@ -1,5 +1,6 @@
 //! False alarms of ordinary traffic: the module's table, within a factor of two.
 
+use super::exact;
 use super::support::*;
 use crate::model::Model;
 use rand::SeedableRng;
@@ -91,5 +92,54 @@ fn two_days_from_nothing_have_hardly_an_alarm() {
             assert!(reaching(&verdicts, 90.0) <= 1, "mean {mean} seed {seed}");
         }
         assert!(alarms <= 2, "mean {mean}: {alarms} alarms in ten series");
+    }
+}
+
+#[test]
+fn table_of_rates() {
+    use Law::*;
+    for (law, mean, rhythm, window, series) in [
+        (Poisson, 0.05, 3.0, 10_000, 8),
+        (Poisson, 0.2, 1.0, 10_000, 8),
+        (Poisson, 0.2, 3.0, 10_000, 8),
+        (Poisson, 1.0, 3.0, 10_000, 8),
+        (Poisson, 5.0, 3.0, 10_000, 8),
+        (Poisson, 5.0, 3.0, 60_000, 32),
+        (Poisson, 50.0, 1.0, 10_000, 16),
+        (Poisson, 50.0, 3.0, 10_000, 16),
+        (Poisson, 50.0, 3.0, 60_000, 48),
+        (Poisson, 50.0, 3.0, 1_000, 2),
+        (Poisson, 300.0, 3.0, 60_000, 48),
+        (Poisson, 1000.0, 3.0, 10_000, 8),
+        (Poisson, 5000.0, 3.0, 60_000, 32),
+        (Poisson, 100000.0, 3.0, 60_000, 32),
+        (Negative(5.0), 2.0, 1.0, 10_000, 8),
+        (Negative(5.0), 50.0, 1.0, 10_000, 8),
+        (Negative(5.0), 50.0, 3.0, 10_000, 8),
+        (Negative(5.0), 50.0, 3.0, 60_000, 32),
+        (Negative(1.0), 50.0, 3.0, 60_000, 32),
+        (Dispersed(4.0), 50.0, 3.0, 10_000, 8),
+        (Dispersed(2.0), 0.2, 3.0, 10_000, 8),
+        (Negative(20.0), 1000.0, 3.0, 10_000, 8),
+        (Negative(20.0), 1000.0, 3.0, 60_000, 32),
+        (Share(50), 0.005, 1.0, 10_000, 4),
+        (Share(50), 0.2, 3.0, 10_000, 8),
+        (Share(50), 0.995, 1.0, 10_000, 4),
+        (Share(5000), 0.2, 3.0, 10_000, 8),
+        (Share(5000), 0.2, 3.0, 60_000, 32),
+        (MixedShare(5000, 0.04), 0.2, 3.0, 10_000, 4),
+        (MixedShare(5000, 0.04), 0.2, 3.0, 60_000, 16),
+        (Normal(0.1), 1000.0, 3.0, 10_000, 8),
+        (Normal(0.1), 1000.0, 3.0, 60_000, 32),
+        (LogNormal(0.25), 1000.0, 3.0, 10_000, 8),
+        (LogNormal(0.5), 1000.0, 3.0, 10_000, 8),
+        (LogNormal(1.0), 1000.0, 3.0, 10_000, 8),
+        (LogNormal(1.0), 1000.0, 3.0, 60_000, 32),
+    ] {
+        let traffic = Traffic { law, mean, rhythm, window };
+        let begin = std::time::Instant::now();
+        let rates = exact::rates(&traffic, series, 3, 1 + 600_000 / window);
+        let ratios: Vec<String> = (0..3).map(|i| format!("{:6.2}", rates[i] / exact::documented(exact::THRESHOLDS[i]))).collect();
+        eprintln!("{:55} {} {:?}", format!("{law:?} {mean} x{rhythm} {}s", window / 1000), ratios.join(" "), begin.elapsed());
     }
 }

@@ -2,5 +2,6 @@
 
 mod calibration;
 mod detection;
+mod exact;
 mod laws;
 mod support;
