@@ -59,7 +59,7 @@ impl Feed {
 
     fn one(&mut self) {
         let rng = &mut self.rng;
-        self.time += rng.random_range(0..60);
+        self.time += rng.random_range(0..120);
         let partition = *self.active.choose(rng).unwrap();
         let late = if rng.random_bool(PERCENT) { 60_000 } else { 1_500 };
         let event = self.time - rng.random_range(0..late);
