@@ -54,6 +54,7 @@ fn edge(tail: &Tail, critical: f64, unit: f64, last: f64) -> Option<f64> {
     let at = |steps: f64| middle + steps * unit;
     let inside = |v: f64| if unit > 0.0 { v <= last + 1e-12 } else { v >= last - 1e-12 };
     let reaches = |steps: f64| !inside(at(steps)) || tail.ln_p(at(steps)) <= critical;
+    assert!(tail.ln_p(at(0.0)).is_finite() && middle.is_finite(), "{middle}");
     let mut high = 1.0;
     while !reaches(high) {
         high *= 2.0;
@@ -96,7 +97,13 @@ impl Law {
                     .sum()
             }
             Law::Normal(sd) => gauss((value / mean - 1.0) / sd),
-            Law::LogNormal(_) if value <= 0.0 => if up { 1.0 } else { 0.0 },
+            Law::LogNormal(_) if value <= 0.0 => {
+                if up {
+                    1.0
+                } else {
+                    0.0
+                }
+            }
             Law::LogNormal(sd) => gauss(log(value / mean) / sd),
         }
     }
@@ -107,6 +114,7 @@ fn sum(mut pmf: f64, mut k: f64, up: bool, ratio: impl Fn(f64) -> f64) -> f64 {
     loop {
         sum += pmf;
         let next = if up { ratio(k) } else { 1.0 / ratio(k - 1.0) };
+        assert!(sum.is_finite(), "{sum} {k} {up}");
         if (!up && k == 0.0) || !next.is_finite() || pmf * next < 1e-9 * sum && next < 0.999 || pmf == 0.0 {
             return sum.min(1.0);
         }

@@ -1,5 +1,6 @@
 //! The model against seeded traffic, hostile input and its own laws.
 
+mod bad_input;
 mod calibration;
 mod detection;
 mod exact;
