@@ -126,6 +126,7 @@ fn score(learning: bool) -> Value {
             now: 0.9,
             usual: 0.01,
             contribution: 100.0,
+            approximate: true,
         }],
     };
     serde_json::to_value(score).unwrap()

@@ -1,52 +1,18 @@
-//! stub
-#![allow(missing_docs)]
-use crate::sketch::Values;
-use crate::window::varint::{Damaged, Reader};
-use serde::{Deserialize, Serialize};
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Reason {
-    pub field: String,
-    pub value: String,
-    pub now: f64,
-    pub usual: f64,
-    pub contribution: f64,
-}
-#[derive(Debug, Clone, PartialEq)]
-pub struct Usual(Values);
-impl Default for Usual {
-    fn default() -> Self {
-        Self(Values::new(1000))
-    }
-}
-impl Usual {
-    pub fn new() -> Self {
-        Self::default()
-    }
-    pub fn learn(&mut self, v: &Values, _e: i64, _a: bool) {
-        self.0.merge(v);
-    }
-    pub fn is_new(&self, v: &str, _n: i64, _f: i64) -> bool {
-        !self.0.iter().any(|(k, _)| k == v)
-    }
-    pub fn share(&self, v: &str) -> f64 {
-        if self.is_new(v, 0, 0) { 0.0 } else { 1.0 }
-    }
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        self.0.encode(out)
-    }
-    pub fn decode(b: &[u8]) -> Result<Self, Damaged> {
-        Ok(Self(Values::decode(&mut Reader(b))?))
-    }
-}
-pub fn why(f: &[(&str, &Usual, &Values)]) -> Vec<Reason> {
-    f.iter()
-        .map(|(n, _, _)| Reason {
-            field: (*n).to_owned(),
-            value: String::new(),
-            now: 0.0,
-            usual: 0.0,
-            contribution: 100.0,
-        })
-        .take(1)
-        .collect()
-}
+//! Why a window is anomalous: the values whose share differs most from what is usual for the series.
+//!
+//! [`Usual`] learns from the [`Values`](crate::sketch::Values) of each closed window; [`why`] compares it with the
+//! window that is being explained. The measures "new value" and "rare value" ask `Usual` too. docs/adr/0017-reasons.md
+//! says why the cause comes first.
+//!
+//! Invariants: the state is bounded and what is encoded is what is used (`f32` in memory), so that reasons do not
+//! depend on restarts; they depend on the windows' content alone.
+
+mod codec;
+mod learn;
+mod usual;
+mod why;
+
+pub use codec::DecodeError;
+pub use learn::Lesson;
+pub use usual::Usual;
+pub use why::{Change, MOST_REASONS, Reason, why};

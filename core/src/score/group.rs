@@ -50,7 +50,7 @@ impl Group {
             series: detector.measures.iter().map(series).collect(),
             empty: 0,
             slots: Vec::new(),
-            usual: vec![Usual::new(); detector.weights().len() * detector.explain.len()],
+            usual: vec![Usual::default(); detector.weights().len() * detector.explain.len()],
         }
     }
 

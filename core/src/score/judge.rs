@@ -5,7 +5,7 @@
 
 use super::Score;
 use super::group::{Group, Series};
-use crate::explain::{Reason, Usual, why};
+use crate::explain::{Change, Lesson, MOST_REASONS, Usual, why};
 use crate::measure::{Cell, Measure, Sketch};
 use crate::model::{Point, Verdict};
 use crate::pipeline::{Detector, Emit, Millis};
@@ -64,14 +64,14 @@ fn value(detector: &Detector, measure: &Measure, series: &mut Series, cell: &Cel
         Some(Sketch::Values(values)) => values,
         _ => &empty,
     };
-    let history = series.history.get_or_insert_with(|| Box::new(Usual::new()));
+    let history = series.history.get_or_insert_with(|| Box::new(Usual::default()));
     let counts = values.iter().map(|(value, weight)| match measure {
         Measure::New(_) => u64::from(history.is_new(value, end, detector.forget)),
-        _ if history.share(value) < RARE => weight,
+        _ if history.rarity(value) < RARE => weight,
         _ => 0,
     });
     let sum: u64 = counts.sum();
-    history.learn(values, end, false);
+    history.learn(values, &lesson(detector, end, false));
     sum as f64
 }
 
@@ -117,6 +117,21 @@ fn row(
     Row { score, emit, change }
 }
 
+fn lesson(detector: &Detector, end: Millis, anomalous: bool) -> Lesson {
+    let window = detector.window;
+    Lesson { start: end.saturating_sub(window), window, anomalous, age_out: detector.forget }
+}
+
+/// How a measure changed: values that a rise or a fall is made of are looked for where the measure counts records.
+fn change(measure: &Measure, score: &Score) -> Change {
+    let counts = matches!(measure, Measure::Count | Measure::Silence | Measure::Sum(_));
+    match counts {
+        true if score.value > score.expected => Change::Rise,
+        true => Change::Fall,
+        false => Change::Shift,
+    }
+}
+
 /// Gives the reasons of anomalies, and learns what is usual.
 fn explain(detector: &Detector, group: &mut Group, end: Millis, window: &Cells, rows: &mut [(usize, Row)]) {
     let fields = detector.explain.len();
@@ -131,18 +146,14 @@ fn explain(detector: &Detector, group: &mut Group, end: Millis, window: &Cells, 
         let usual = &mut group.usual[at * fields..(at + 1) * fields];
         let of_weight = |index: usize| detector.measures[index].flag() == weight;
         let mut anomalous = false;
-        let mut reasons: Option<Vec<Reason>> = None;
-        for (_, row) in rows.iter_mut().filter(|(index, row)| row.score.anomaly && of_weight(*index)) {
+        for (index, row) in rows.iter_mut().filter(|(index, row)| row.score.anomaly && of_weight(*index)) {
             anomalous = true;
-            let find = || {
-                let all: Vec<_> =
-                    names.iter().zip(usual.iter()).zip(&now).map(|((n, u), v)| (n.as_str(), u, *v)).collect();
-                why(&all)
-            };
-            row.score.why = reasons.get_or_insert_with(find).clone();
+            let known = names.iter().zip(usual.iter()).zip(&now);
+            let all: Vec<_> = known.map(|((name, usual), now)| (name.as_str(), usual, *now)).collect();
+            row.score.why = why(&all, change(&detector.measures[*index], &row.score), MOST_REASONS);
         }
         for (usual, now) in usual.iter_mut().zip(now) {
-            usual.learn(now, end, anomalous);
+            usual.learn(now, &lesson(detector, end, anomalous));
         }
     }
 }
