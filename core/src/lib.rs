@@ -10,6 +10,7 @@ pub mod model;
 pub mod pipeline;
 pub mod record;
 pub mod score;
+pub mod sketch;
 #[doc(hidden)]
 pub mod testing;
 pub mod window;
