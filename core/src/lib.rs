@@ -4,6 +4,7 @@
 //! The modules follow the path of a record: `pipeline` says what is wanted, `record` reads a log and
 //! splices the flags in, `window` counts, `score` decides what is normal.
 
+pub mod explain;
 pub mod field;
 pub mod measure;
 pub mod model;

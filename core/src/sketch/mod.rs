@@ -11,12 +11,14 @@
 
 mod distinct;
 mod hash;
+mod other;
 mod quantile;
 mod values;
 
 pub use distinct::Distinct;
 pub use hash::hash;
 pub use quantile::Quantiles;
+pub(crate) use values::mark_of;
 pub use values::{DEFAULT_LIMIT, MAX_TEXT, Values};
 
 #[cfg(test)]
