@@ -7,8 +7,6 @@
 //! content has equal bytes; the size is bounded; decoding damaged bytes neither panics nor allocates more than in
 //! proportion to their length.
 
-#![allow(dead_code)] // `decode`, until windows carry sketches
-
 mod distinct;
 mod hash;
 mod other;

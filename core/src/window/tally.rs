@@ -189,8 +189,8 @@ impl Tally {
                 let (group, long) = group::finish(group);
                 hashed += u64::from(long) * shape.count;
                 let pane = window_start(start, counting.origin.pane);
-                let cells = found.entry((index, group, pane)).or_insert_with(|| counting.empty());
-                counting.add(cells, shape, &set, &text);
+                let cells = found.entry((index, group, pane)).or_insert_with(|| counting.empty(pane));
+                counting.add(cells, shape, pane, &set, &text);
             }
         }
         self.clear();
@@ -207,11 +207,19 @@ impl Tally {
 }
 
 impl Counting {
-    fn empty(&self) -> Cells {
+    /// No values of a pane yet. Beyond the limit another sample of the values is kept in each window, so that no value
+    /// stays out for good; the panes of one window must keep the same one.
+    fn no_values(&self, pane: Millis) -> Values {
+        let Detector { why_values, window, hop, .. } = self.detector;
+        let salt = if hop == window { pane.div_euclid(window) as u32 } else { 0 };
+        Values::salted(why_values, salt)
+    }
+
+    fn empty(&self, pane: Millis) -> Cells {
         let values = self.weights.len() * self.explain.len();
         Cells {
             measures: vec![Cell::default(); self.detector.measures.len()],
-            values: vec![Values::new(self.detector.why_values); values],
+            values: vec![self.no_values(pane); values],
         }
     }
 
@@ -220,6 +228,7 @@ impl Counting {
         &self,
         cells: &mut Cells,
         shape: &Shape,
+        pane: Millis,
         set: &impl Fn(usize) -> bool,
         text: &impl Fn(usize) -> Option<&'t [u8]>,
     ) {
@@ -249,8 +258,8 @@ impl Counting {
                 }
                 Measure::New(_) | Measure::Rare(_) => {
                     cell.count = cell.count.saturating_add(shape.count);
-                    let limit = self.detector.why_values;
-                    let sketch = cell.sketch.get_or_insert_with(|| Box::new(Sketch::Values(Values::new(limit))));
+                    let new = || Box::new(Sketch::Values(self.no_values(pane)));
+                    let sketch = cell.sketch.get_or_insert_with(new);
                     if let (Sketch::Values(sketch), Some(value)) = (sketch.as_mut(), text(*operand)) {
                         sketch.add(&String::from_utf8_lossy(value), shape.count);
                     }
