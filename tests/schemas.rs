@@ -5,6 +5,7 @@
 
 use jsonschema::Validator;
 use outlier::config::{Config, Environment};
+use outlier_core::explain::Reason;
 use outlier_core::pipeline::Pipeline;
 use outlier_core::record::{Anomalies, Reject, Scratch, Transform};
 use outlier_core::score::{Anomaly, Score, SeriesName};
@@ -107,6 +108,7 @@ fn series() -> SeriesName {
 fn score(learning: bool) -> Value {
     let score = Score {
         name: series(),
+        by: [("httpRequest.country".to_owned(), "US".to_owned())].into(),
         window_start: 1_795_399_620_000,
         window_end: 1_795_399_680_000,
         value: 41.0,
@@ -118,6 +120,14 @@ fn score(learning: bool) -> Value {
         anomaly: !learning,
         confidence: 0.875,
         learning,
+        why: vec![Reason {
+            field: "httpRequest.country".into(),
+            value: "XX".into(),
+            now: 0.9,
+            usual: 0.01,
+            contribution: 100.0,
+            approximate: true,
+        }],
     };
     serde_json::to_value(score).unwrap()
 }
@@ -135,6 +145,9 @@ fn scores() {
         ("/anomaly", json!(1)),
         ("/learning", json!(false)),
         ("/detector", json!("")),
+        ("/by/httpRequest.country", json!(1)),
+        ("/why/0/now", json!(1.5)),
+        ("/why/0/field", json!(null)),
     ];
     let schema = schema("scores");
     let members: Vec<String> =

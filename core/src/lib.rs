@@ -4,12 +4,14 @@
 //! The modules follow the path of a record: `pipeline` says what is wanted, `record` reads a log and
 //! splices the flags in, `window` counts, `score` decides what is normal.
 
+pub mod explain;
 pub mod field;
 pub mod measure;
 pub mod model;
 pub mod pipeline;
 pub mod record;
 pub mod score;
+pub mod sketch;
 #[doc(hidden)]
 pub mod testing;
 pub mod window;

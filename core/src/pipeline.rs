@@ -5,6 +5,7 @@
 
 use crate::field::FieldPath;
 use crate::measure::Measure;
+use crate::sketch::hash;
 
 /// Milliseconds since the Unix epoch, or a span of milliseconds.
 pub type Millis = i64;
@@ -36,6 +37,30 @@ impl Pipeline {
     pub fn flag_names(&self) -> impl Iterator<Item = &str> {
         self.flags.iter().flat_map(|group| [group.good.name.as_str(), group.bad.name.as_str()])
     }
+
+    /// The fields whose numbers detectors add up, each once, in the order in which they are first named.
+    pub fn number_fields(&self) -> Vec<&FieldPath> {
+        once(self.detectors.iter().flat_map(|d| d.measures.iter().filter_map(Measure::number)))
+    }
+
+    /// The fields whose values detectors tell apart, each once, in the order in which they are first named.
+    pub fn text_fields(&self) -> Vec<&FieldPath> {
+        once(self.detectors.iter().flat_map(|d| {
+            let counted = d.measures.iter().filter_map(Measure::text);
+            d.by.iter().chain(counted).chain(&d.explain)
+        }))
+    }
+}
+
+/// Each field once, in the order of their first mention.
+fn once<'a>(fields: impl Iterator<Item = &'a FieldPath>) -> Vec<&'a FieldPath> {
+    let mut seen: Vec<&FieldPath> = Vec::new();
+    for field in fields {
+        if !seen.contains(&field) {
+            seen.push(field);
+        }
+    }
+    seen
 }
 
 /// Full topic names, prefix included.
@@ -136,12 +161,99 @@ pub enum Fallback {
 pub struct Detector {
     /// Unique name: `action`.
     pub name: String,
-    /// Each is a series of its own; not empty.
+    /// Each is a series of its own, in each group; not empty.
     pub measures: Vec<Measure>,
-    /// Length of the tumbling window; windows are aligned to the epoch.
+    /// The fields whose values split the detector into groups; at most five, none for one group of all records.
+    pub by: Vec<FieldPath>,
+    /// Length of the window; windows are aligned to the epoch.
     pub window: Millis,
+    /// A window ends each `hop`: `window` itself (tumbling), or less (hopping); it divides the window.
+    pub hop: Millis,
     /// How long after its end a window stays open, in event time.
     pub lateness: Millis,
     /// Scores from here on are anomalies; 0 to 100.
     pub threshold: f64,
+    /// The fields whose values give the reasons of an anomaly.
+    pub explain: Vec<FieldPath>,
+    /// Distinct values of a field and window that are counted exactly.
+    pub why_values: usize,
+    /// Which rows are written.
+    pub emit: Emit,
+    /// The most groups that one windows partition keeps; the rest is one group, the overflow.
+    pub max_series: usize,
+    /// A value not seen for this long is new again.
+    pub forget: Millis,
 }
+
+/// Which rows of a detector are written to the scores topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emit {
+    /// All up to 10,000 groups in all, beyond that those that changed.
+    Auto,
+    /// Every window of every series.
+    All,
+    /// Those whose value or state differs from the window before, and anomalies.
+    Changed,
+    /// Anomalies, and the window that ends one.
+    Anomalous,
+}
+
+impl Detector {
+    /// A detector of tumbling windows over all records, with defaults for the rest.
+    pub fn new(name: &str, measures: Vec<Measure>, window: Millis, lateness: Millis) -> Self {
+        Self {
+            name: name.to_owned(),
+            measures,
+            by: Vec::new(),
+            window,
+            hop: window,
+            lateness,
+            threshold: 90.0,
+            explain: Vec::new(),
+            why_values: 1_000,
+            emit: Emit::Auto,
+            max_series: 250_000,
+            forget: 30 * 86_400_000,
+        }
+    }
+
+    /// What the first stage counts in and the second closes: the hop, at most a minute.
+    ///
+    /// Longer windows are merged from closed panes, so that a restart reads no more than minutes again.
+    pub fn pane(&self) -> Millis {
+        if self.hop > MINUTE { MINUTE } else { self.hop }
+    }
+
+    /// Tells series of one configuration from those of another: name and a hash of what their keys and windows mean.
+    pub fn id(&self) -> String {
+        let mut text = format!("{};{}", self.window, self.hop);
+        for field in &self.by {
+            text.push(';');
+            text.push_str(&field.to_string());
+        }
+        format!("{}-{:08x}", self.name, hash(text.as_bytes()) as u32)
+    }
+
+    /// Tells whether cells mean the same: a hash of the panes, measures and explained fields in their order.
+    pub fn layout(&self) -> u64 {
+        let mut text = format!("{};{}", self.id(), self.pane());
+        for part in self.measures.iter().map(ToString::to_string).chain(self.explain.iter().map(ToString::to_string)) {
+            text.push(';');
+            text.push_str(&part);
+        }
+        hash(text.as_bytes())
+    }
+
+    /// Which records' values explain a measure: for each, a flag that must be set, or all records. Each once.
+    pub fn weights(&self) -> Vec<Option<usize>> {
+        let mut weights = Vec::new();
+        for weight in self.measures.iter().map(Measure::flag).filter(|_| !self.explain.is_empty()) {
+            if !weights.contains(&weight) {
+                weights.push(weight);
+            }
+        }
+        weights
+    }
+}
+
+const MINUTE: Millis = 60_000;

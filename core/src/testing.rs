@@ -55,12 +55,10 @@ pub fn waf() -> Pipeline {
         ),
     ];
     let sum = |index: usize, flag: &Flag| Measure::Sum(Operand::Flag(index, flag.name.clone()));
-    let detector = |(index, group): (usize, &FlagGroup)| Detector {
-        name: group.name.clone(),
-        measures: vec![sum(index * 2, &group.good), sum(index * 2 + 1, &group.bad)],
-        window: 60_000,
-        lateness: 10_000,
-        threshold: 90.0,
+    let detector = |(index, group): (usize, &FlagGroup)| {
+        let measures = vec![sum(index * 2, &group.good), sum(index * 2 + 1, &group.bad)];
+        let explain = ["action", "httpSourceName", "httpStatus", "httpRequest.country", "httpRequest.httpMethod"];
+        Detector { explain: explain.map(field).to_vec(), ..Detector::new(&group.name, measures, 60_000, 10_000) }
     };
     let topic = |stage: &str| format!("waf.{stage}");
     Pipeline {

@@ -19,15 +19,15 @@ use rdkafka::producer::BaseRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The most windows that one transaction closes.
-const CLOSES: usize = 2_000;
+/// The most groups that one transaction closes.
+const CLOSES: usize = 10_000;
 
 /// The score stage of one pipeline.
 pub struct ScoreStage {
     pipeline: Arc<Pipeline>,
     connection: rdkafka::ClientConfig,
     partitions: BTreeMap<i32, Scorer>,
-    /// Windows closed in the transaction under way.
+    /// Groups closed in the transaction under way.
     closes: usize,
     metrics: Metrics,
 }
@@ -37,7 +37,9 @@ struct Metrics {
     anomalies: Counter,
     after_close: Counter,
     unknown_detector: Counter,
+    overflow: Counter,
     event_time: Gauge,
+    groups: Gauge,
 }
 
 impl ScoreStage {
@@ -49,7 +51,9 @@ impl ScoreStage {
             anomalies: record("anomalies"),
             after_close: record("after_close"),
             unknown_detector: record("unknown_detector"),
+            overflow: record("overflow"),
             event_time: telemetry.metrics.gauge("score", &pipeline.name, "event_time_ms"),
+            groups: telemetry.metrics.gauge("score", &pipeline.name, "groups"),
         };
         Self { connection, partitions: BTreeMap::new(), closes: 0, metrics, pipeline }
     }
@@ -57,8 +61,8 @@ impl ScoreStage {
     fn close_due(&mut self, partition: i32, output: &mut Output) -> anyhow::Result<bool> {
         while self.closes < CLOSES {
             let Some(scorer) = self.partitions.get_mut(&partition) else { return Ok(true) };
-            let Some(closed) = scorer.close() else { return Ok(true) };
-            self.closes += 1;
+            let Some(closed) = scorer.close(CLOSES - self.closes) else { return Ok(true) };
+            self.closes += closed.groups.max(1);
             write_closed(&self.pipeline, &closed, output)?;
         }
         Ok(false)
@@ -102,16 +106,26 @@ impl Stage for ScoreStage {
     }
 
     fn assign(&mut self, partitions: Vec<Assigned>, _: Millis) -> anyhow::Result<Vec<(i32, Offset)>> {
-        let mut scorers: BTreeMap<_, _> =
-            partitions.iter().map(|a| (a.partition, Scorer::new(&self.pipeline))).collect();
-        restore(&self.connection, &self.pipeline.topics.state, &mut scorers)?;
         let mut starts = Vec::with_capacity(partitions.len());
-        for Assigned { partition, committed } in partitions {
-            let offset = committed.map(|(offset, _)| offset);
-            if let Some(scorer) = scorers.get_mut(&partition) {
-                scorer.restored(offset)?;
+        let mut scorers = BTreeMap::new();
+        for Assigned { partition, committed } in &partitions {
+            let offset = committed.as_ref().map(|(offset, _)| *offset);
+            // After an abort nobody else can have owned it: it went back by itself, without reading its state again.
+            match self.partitions.get(partition) {
+                Some(scorer) if scorer.committed_offset() == offset => {}
+                _ => {
+                    scorers.insert(*partition, Scorer::new(&self.pipeline, *partition));
+                }
             }
-            starts.push((partition, offset.map_or(Offset::Beginning, Offset::Offset)));
+            starts.push((*partition, offset.map_or(Offset::Beginning, Offset::Offset)));
+        }
+        if !scorers.is_empty() {
+            restore(&self.connection, &self.pipeline.topics.state, &mut scorers)?;
+        }
+        for Assigned { partition, committed } in partitions {
+            if let Some(scorer) = scorers.get_mut(&partition) {
+                scorer.restored(committed.map(|(offset, _)| offset))?;
+            }
         }
         self.partitions.append(&mut scorers);
         Ok(starts)
@@ -154,7 +168,11 @@ impl Stage for ScoreStage {
             let Some(changes) = scorer.take_changes() else { continue };
             for (key, value) in &changes.state {
                 let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.pipeline.topics.state);
-                output.send(record.partition(*partition).key(key.as_bytes()).payload(value))?;
+                let record = record.partition(*partition).key(key.as_bytes());
+                output.send(match value {
+                    Some(value) => record.payload(value),
+                    None => record,
+                })?;
             }
             progress.push(Progress { partition: *partition, offset: changes.offset, metadata: String::new() });
         }
@@ -164,19 +182,24 @@ impl Stage for ScoreStage {
     fn committed(&mut self) {
         self.closes = 0;
         for scorer in self.partitions.values_mut() {
-            let Counts { after_close, unknown_detector, scores, anomalies } = scorer.take_counts();
+            scorer.commit();
+            let Counts { after_close, unknown_detector, overflow, scores, anomalies } = scorer.take_counts();
             self.metrics.scores.inc_by(scores);
             self.metrics.anomalies.inc_by(anomalies);
             self.metrics.after_close.inc_by(after_close);
             self.metrics.unknown_detector.inc_by(unknown_detector);
+            self.metrics.overflow.inc_by(overflow);
             if let Some(time) = scorer.progress().watermark.time() {
                 self.metrics.event_time.set(time);
             }
         }
+        self.metrics.groups.set(self.partitions.values().map(Scorer::groups).sum::<usize>() as i64);
     }
 
     fn aborted(&mut self) {
-        // The counts go with the scorers, which `assign` makes anew.
         self.closes = 0;
+        for scorer in self.partitions.values_mut() {
+            scorer.rollback();
+        }
     }
 }

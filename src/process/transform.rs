@@ -9,10 +9,9 @@ use crate::kafka::output::Output;
 use crate::kafka::topics::partition_count;
 use crate::telemetry::Telemetry;
 use anyhow::Context;
-use outlier_core::measure::Operand;
 use outlier_core::pipeline::{Millis, Pipeline};
 use outlier_core::record::{Reject, Scratch, Transform};
-use outlier_core::window::{Counter, SourceTime};
+use outlier_core::window::{Counter, Observed, SourceTime};
 use prometheus_client::metrics::counter::Counter as Metric;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -55,12 +54,14 @@ struct Ledger {
     enriched: u64,
     rejected: BTreeMap<&'static str, u64>,
     late: u64,
+    hashed: u64,
 }
 
 struct Metrics {
     read: Metric,
     enriched: Metric,
     late: Metric,
+    hashed: Metric,
     rejected: BTreeMap<&'static str, Metric>,
 }
 
@@ -80,6 +81,7 @@ impl TransformStage {
             read: record("in", ""),
             enriched: record("out", ""),
             late: record("late", ""),
+            hashed: record("hashed_key", ""),
             rejected: Reject::CODES.iter().map(|code| (*code, record("rejected", code))).collect(),
         };
         Ok(Self {
@@ -210,14 +212,8 @@ impl Stage for TransformStage {
                     .headers(headers)
                     .payload(enriched.bytes);
                 output.send(with_key_and_time(record, message))?;
-                let numbers = enriched.numbers;
-                let number = |operand: &Operand| match operand {
-                    Operand::Field(path) => {
-                        self.transform.number_index(path).and_then(|i| numbers.get(i).copied().flatten())
-                    }
-                    Operand::Flag(..) => None,
-                };
-                self.counter.add(partition, enriched.event_time, enriched.flags, number);
+                let observed = Observed { flags: enriched.flags, numbers: enriched.numbers, texts: enriched.texts };
+                self.counter.add(partition, enriched.event_time, &observed);
                 self.pending.enriched += 1;
             }
             Err(reject) => {
@@ -255,6 +251,7 @@ impl Stage for TransformStage {
             }
         }
         self.pending.late += outgoing.counts.late;
+        self.pending.hashed += outgoing.counts.hashed;
         let progress = |(partition, time): (i32, SourceTime)| {
             let offset = *self.positions.get(&partition)?;
             Some(Progress { partition, offset, metadata: time.to_string() })
@@ -268,6 +265,7 @@ impl Stage for TransformStage {
         self.metrics.read.inc_by(done.enriched + rejected);
         self.metrics.enriched.inc_by(done.enriched);
         self.metrics.late.inc_by(done.late);
+        self.metrics.hashed.inc_by(done.hashed);
         for (code, count) in done.rejected {
             if let Some(metric) = self.metrics.rejected.get(code) {
                 metric.inc_by(count);

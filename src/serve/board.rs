@@ -137,7 +137,15 @@ impl Board {
     /// clock in epoch milliseconds.
     pub fn apply(&mut self, score: &Score, now: Millis) -> bool {
         let Some(series) = self.series.get_mut(&score.name) else {
-            return false;
+            // The series of a detector that splits are too many to keep; their incidents are not.
+            let splits = self.pipeline.detectors.iter().any(|d| d.name == score.name.detector && !d.by.is_empty());
+            if splits {
+                self.received = Some(now);
+                if score.anomaly {
+                    self.incidents.insert(score);
+                }
+            }
+            return splits;
         };
         self.received = Some(now);
         series.history.insert(Point::from(score));

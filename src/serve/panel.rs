@@ -84,7 +84,9 @@ pub fn panels(pipeline: &Pipeline) -> Vec<Panel> {
 }
 
 fn measures(pipeline: &Pipeline) -> impl Iterator<Item = (&Detector, &Measure)> {
-    pipeline.detectors.iter().flat_map(|d| d.measures.iter().map(move |m| (d, m)))
+    // The series of a detector that splits are known only as they come.
+    let whole = pipeline.detectors.iter().filter(|detector| detector.by.is_empty());
+    whole.flat_map(|d| d.measures.iter().map(move |m| (d, m)))
 }
 
 /// The index of a measure's flag: even ones are good, odd ones bad, two a group.

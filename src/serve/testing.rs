@@ -35,7 +35,7 @@ pub fn score(detector: &str, series: &str, start: Millis, value: f64, anomaly: b
         score: if anomaly { 99.0 } else { 10.0 },
         anomaly,
         confidence: 0.9,
-        learning: false,
+        ..Score::default()
     }
 }
 

@@ -8,7 +8,7 @@
 //! [`UNSEEN`] or above zero.
 
 use crate::pipeline::Millis;
-use libm::floor;
+use libm::{exp, floor};
 
 /// Slots over the day; between their centres the baseline is interpolated.
 pub(super) const SLOTS: usize = 24;
@@ -24,6 +24,10 @@ const IDLE_CAP: f64 = 0.5;
 const LEVEL_DRIFT: f64 = 0.01;
 /// On the first day, the level drifts by this part of it: what changes then is the rhythm.
 const FIRST_DAY: f64 = 0.05;
+/// How fast the speed of the drift is learned, how strongly it is drawn to the assumed one, and its bounds.
+const HURRY: f64 = 0.1;
+const HURRY_LEAK: f64 = 0.01;
+pub(super) const HASTE: (f64, f64) = (-9.0, 3.0);
 /// Growth of a slot's variance: 5 % a day.
 const SLOT_DRIFT: f64 = 0.0025;
 /// How much the next, still unknown slot may differ from its neighbour: 30 %.
@@ -52,6 +56,10 @@ pub(super) struct Baseline {
     /// Variance of the level.
     pub(super) variance: f32,
     pub(super) slots: [Slot; SLOTS],
+    /// Natural logarithm of how much faster than assumed the level drifts.
+    pub(super) haste: f32,
+    /// Standardised innovation of the window before, 0 if there was none.
+    pub(super) echo: f32,
 }
 
 /// Where a window lies between two slot centres, with the weight of each.
@@ -72,7 +80,7 @@ impl Place {
 impl Baseline {
     pub(super) fn new() -> Self {
         let slot = Slot { offset: 0.0, variance: UNSEEN };
-        Self { level: 0.0, variance: OPEN, slots: [slot; SLOTS] }
+        Self { level: 0.0, variance: OPEN, slots: [slot; SLOTS], haste: 0.0, echo: 0.0 }
     }
 
     /// Lets `elapsed` pass before a window of length `window` at `place`: uncertainty grows, and slots seen
@@ -81,7 +89,8 @@ impl Baseline {
         let hours = (elapsed as f64 / HOUR).clamp(0.0, 1.0);
         let cap = IDLE_CAP.max(f64::from(self.variance));
         let known = self.slots.iter().all(|s| s.variance != UNSEEN);
-        let drift = if known { LEVEL_DRIFT } else { LEVEL_DRIFT * FIRST_DAY };
+        let haste = exp(f64::from(self.haste));
+        let drift = if known { LEVEL_DRIFT } else { LEVEL_DRIFT * FIRST_DAY } * haste;
         self.variance = (f64::from(self.variance) + drift * hours).min(cap) as f32;
         let [(first, _), (second, _)] = place.0;
         for (this, other) in [(first, second), (second, first)] {
@@ -97,7 +106,7 @@ impl Baseline {
         let visit = (window as f64 * SLOTS as f64 / DAY as f64).min(1.0);
         for (i, weight) in place.0 {
             let slot = &mut self.slots[i];
-            let grown = f64::from(slot.variance) + SLOT_DRIFT * weight * visit;
+            let grown = f64::from(slot.variance) + SLOT_DRIFT * haste.min(1.0) * weight * visit;
             slot.variance = grown.min(f64::from(SLOT_SPREAD)) as f32;
         }
     }
@@ -143,8 +152,25 @@ impl Baseline {
         }
     }
 
-    /// Gives the level up, so that the next values set it.
+    /// Learns how fast the level drifts from two innovations in a row, standardised: a filter that follows too
+    /// slowly sees them alike, one that follows too fast sees them alternate. Where `gain` is small the speed
+    /// hardly matters, and hardly shows.
+    pub(super) fn hurry(&mut self, innovation: f64, gain: f64) {
+        let innovation = innovation.clamp(-3.0, 3.0);
+        let haste = f64::from(self.haste);
+        let change = HURRY * gain * (innovation * f64::from(self.echo) - HURRY_LEAK * haste);
+        self.haste = (haste + change).clamp(HASTE.0, HASTE.1) as f32;
+        self.echo = innovation as f32;
+    }
+
+    /// Gives the level up: nothing is known of it. The rhythm stays.
     pub(super) fn reopen(&mut self) {
         self.variance = OPEN;
+        self.echo = 0.0;
+    }
+
+    /// Sets the level, known to this variance.
+    pub(super) fn settle(&mut self, level: f32, variance: f32) {
+        (self.level, self.variance, self.echo) = (level, variance, 0.0);
     }
 }

@@ -1,17 +1,21 @@
-//! A model as bytes: one self-contained record of the state topic, [`LENGTH`] bytes.
+//! A model as bytes: one self-contained record of the state topic, at most [`LENGTH`] bytes.
 //!
-//! Version 1, little endian: version, kind, windows learned (u32), newest window (i64), level, its variance,
-//! dispersion (of amounts: below, and above), weight, scale, kurtosis, suspicion (f32 each), then each slot's offset and variance (f32).
+//! Version 2, little endian: version, kind, windows learned (u32), newest window (i64), level, its variance,
+//! haste, echo, spread, suspicion (f32 each), each slot's offset and variance (f32), run and returning (u8), time
+//! of the last change (i64), what is pending (two f32), and, if there is a former level, that level and its spread (f32). A spread is
+//! dispersion (of amounts: below, and above), weight, scale, kurtosis and bend.
+//! Version 1 is read, too: it had no haste, echo, bend nor anything after the slots.
 //! Invariant: `decode(encode(m))` is `m` to the bit, and no bytes make `decode` panic.
 
 use super::Model;
-use super::baseline::{Baseline, LOG_REACH, REACH, SLOTS, Slot, UNSEEN};
+use super::baseline::{Baseline, HASTE, LOG_REACH, REACH, SLOTS, Slot, UNSEEN};
+use super::former::{Former, RETURNS};
 use super::spread::{MEMORY, Spread};
 use crate::measure::Kind;
 
-const VERSION: u8 = 1;
-/// Bytes of an encoded model, version 1.
-const LENGTH: usize = 2 + 4 + 8 + 8 * 4 + SLOTS * 8;
+const VERSION: u8 = 2;
+/// Bytes of an encoded model, version 2, that remembers a former level.
+const LENGTH: usize = 2 + 4 + 8 + 11 * 4 + SLOTS * 8 + 2 + 8 + 2 * 4 + 7 * 4;
 
 /// Why bytes are no model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,37 +40,40 @@ impl Model {
         });
         out.extend(self.seen.to_le_bytes());
         out.extend(self.newest.to_le_bytes());
-        let spread = &self.spread;
-        let head = [
-            self.baseline.level,
-            self.baseline.variance,
-            spread.dispersion,
-            spread.above,
-            spread.weight,
-            spread.scale,
-            spread.kurtosis,
-            self.suspicion,
-        ];
-        let slots = self.baseline.slots.iter();
-        for value in head.into_iter().chain(slots.flat_map(|s| [s.offset, s.variance])) {
-            out.extend(value.to_le_bytes());
+        let baseline = &self.baseline;
+        let mut put = |values: &[f32]| values.iter().for_each(|value| out.extend(value.to_le_bytes()));
+        put(&[baseline.level, baseline.variance, baseline.haste, baseline.echo]);
+        put(&floats(&self.spread));
+        put(&[self.suspicion]);
+        baseline.slots.iter().for_each(|slot| put(&[slot.offset, slot.variance]));
+        out.extend([self.run, self.returning]);
+        out.extend(self.changed.to_le_bytes());
+        let mut put = |values: &[f32]| values.iter().for_each(|value| out.extend(value.to_le_bytes()));
+        put(&self.spread.pending);
+        if let Some(former) = &self.former {
+            put(&[former.level]);
+            put(&floats(&former.spread));
         }
     }
 
-    /// Reads what [`Model::encode`] wrote.
+    /// Reads what [`Model::encode`] wrote, also in version 1.
     ///
     /// # Errors
     /// [`DecodeError::Version`] for another version's bytes, [`DecodeError::Damaged`] for anything else.
     pub fn decode(bytes: &[u8]) -> Result<Model, DecodeError> {
         match bytes.first() {
-            Some(&VERSION) => read(&bytes[1..]).ok_or(DecodeError::Damaged),
+            Some(&version @ (1 | VERSION)) => read(&bytes[1..], version).ok_or(DecodeError::Damaged),
             Some(&version) => Err(DecodeError::Version(version)),
             None => Err(DecodeError::Damaged),
         }
     }
 }
 
-fn read(mut bytes: &[u8]) -> Option<Model> {
+fn floats(spread: &Spread) -> [f32; 6] {
+    [spread.dispersion, spread.above, spread.weight, spread.scale, spread.kurtosis, spread.bend]
+}
+
+fn read(mut bytes: &[u8], version: u8) -> Option<Model> {
     let from = &mut bytes;
     let kind = match take::<1>(from)? {
         [0] => Kind::Count,
@@ -76,41 +83,63 @@ fn read(mut bytes: &[u8]) -> Option<Model> {
     };
     let seen = u32::from_le_bytes(take(from)?);
     let newest = i64::from_le_bytes(take(from)?);
-    let mut next = |low: f32, high: f32| -> Option<f32> {
-        let value = f32::from_le_bytes(take(from)?);
-        // A comparison with NaN is false.
-        (value >= low && value <= high).then_some(value)
-    };
     let reach = match kind {
         Kind::Amount => REACH,
         Kind::Count | Kind::Share => LOG_REACH,
     } as f32;
-    let (level, variance) = (next(-reach, reach)?, next(0.0, 2.0)?);
-    let spread = Spread {
-        dispersion: next(9e-13, 1e36)?,
-        above: next(9e-13, 1e36)?,
-        weight: next(0.0, MEMORY as f32)?,
-        scale: next(1e-7, REACH as f32)?,
-        kurtosis: next(1.0, 1e6)?,
+    let (level, variance) = (float(from, -reach, reach)?, float(from, 0.0, 2.0)?);
+    let (haste, echo) = match version {
+        1 => (0.0, 0.0),
+        _ => (float(from, HASTE.0 as f32, HASTE.1 as f32)?, float(from, -3.0, 3.0)?),
     };
-    let suspicion = next(0.0, 1e9)?;
+    let mut spread = spread(from, kind, version)?;
+    if version == 1 && kind != Kind::Amount {
+        spread.scale = 0.0;
+    }
+    let suspicion = float(from, 0.0, 1e9)?;
     let unseen = Slot { offset: 0.0, variance: UNSEEN };
     let mut slots = [unseen; SLOTS];
     for slot in &mut slots {
-        slot.offset = next(-reach, reach)?;
-        slot.variance = next(UNSEEN, 1.0)?;
+        slot.offset = float(from, -reach, reach)?;
+        slot.variance = float(from, UNSEEN, 1.0)?;
         if slot.variance < 0.0 && *slot != unseen {
             return None;
         }
     }
-    bytes.is_empty().then_some(Model {
-        kind,
-        seen,
-        newest,
-        baseline: Baseline { level, variance, slots },
-        spread,
-        suspicion,
+    let baseline = Baseline { level, variance, slots, haste, echo };
+    let mut model = Model { seen, newest, baseline, spread, suspicion, changed: newest, ..Model::new(kind) };
+    if version > 1 {
+        [model.run, model.returning] = take(from)?;
+        if model.returning >= RETURNS {
+            return None;
+        }
+        model.changed = i64::from_le_bytes(take(from)?);
+        model.spread.pending = [float(from, 0.0, 1e36)?, float(from, 0.0, 1e36)?];
+        if !from.is_empty() {
+            model.former =
+                Some(Former { level: float(from, -reach, reach)?, spread: self::spread(from, kind, version)? });
+        }
+    }
+    bytes.is_empty().then_some(model)
+}
+
+fn spread(from: &mut &[u8], kind: Kind, version: u8) -> Option<Spread> {
+    let least = if kind == Kind::Amount { 1e-7 } else { 0.0 };
+    Some(Spread {
+        dispersion: float(from, 9e-13, 1e36)?,
+        above: float(from, 9e-13, 1e36)?,
+        weight: float(from, 0.0, MEMORY as f32)?,
+        scale: float(from, least, REACH as f32)?,
+        kurtosis: float(from, 1.0, 1e6)?,
+        bend: if version == 1 { 0.0 } else { float(from, -1.0, 2.0)? },
+        pending: [0.0; 2],
     })
+}
+
+fn float(from: &mut &[u8], low: f32, high: f32) -> Option<f32> {
+    let value = f32::from_le_bytes(take(from)?);
+    // A comparison with NaN is false.
+    (value >= low && value <= high).then_some(value)
 }
 
 fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {

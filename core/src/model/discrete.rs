@@ -10,8 +10,12 @@ use libm::{ceil, exp, fabs, floor, lgamma, log, log1p, sqrt};
 const EXACT_VARIANCE: f64 = 256.0;
 /// Bound of a sum; what is beyond is closed by a geometric series.
 const MAX_TERMS: usize = 400;
+/// A tail above exp(this), 2 %, is doubled whatever the other side looks like.
+const ONE_SIDED: f64 = -3.9;
 /// One side of the central 99.9 % band.
 const SIDE: f64 = 5e-4;
+/// Natural logarithm of [`SIDE`].
+const LN_SIDE: f64 = -7.600_902_459_542_082;
 /// Normal quantile of [`SIDE`].
 pub(super) const SIDE_Z: f64 = 3.290_526_731_491_926;
 /// Below this excess of variance over the pure distribution's there is no overdispersion.
@@ -84,15 +88,34 @@ impl Discrete {
         n > MANY_TRIALS && n * p * (1.0 - p) * factor <= EXACT_VARIANCE
     }
 
-    /// Natural logarithm of the two-sided mid-p of `y`: twice the tail on its side of the mean, at most 0.
+    /// Natural logarithm of the two-sided mid-p of `y`, at most 0: twice the tail on its side of the mean, or
+    /// that tail alone where nothing on the other side is as surprising.
     pub(super) fn ln_p(&self, y: f64) -> f64 {
+        let up = y > self.mean;
         let tail = if self.exact() {
-            let direction = if y > self.mean { 1.0 } else { -1.0 };
-            self.ln_pmf(y) + log(0.5 + self.beyond(y, direction))
+            self.ln_pmf(y) + log(0.5 + self.beyond(y, if up { 1.0 } else { -1.0 }))
         } else {
-            ln_normal_tail(fabs(self.z(y)))
+            let tail = ln_normal_tail(fabs(self.z(y)));
+            // Of a very wide distribution, most of whose values are 0, a saddlepoint there is wrong.
+            if up { tail } else { tail.max(self.ln_end(false)) }
         };
-        (tail + std::f64::consts::LN_2).min(0.0)
+        let two_sided = tail > ONE_SIDED || tail >= self.ln_end(!up);
+        (if two_sided { tail + std::f64::consts::LN_2 } else { tail }).min(0.0)
+    }
+
+    /// Natural logarithm of the mid-p tail of the last value upwards or downwards.
+    fn ln_end(&self, up: bool) -> f64 {
+        match (up, self.most()) {
+            (true, f64::MAX) => f64::NEG_INFINITY,
+            (true, most) if !self.exact() => ln_normal_tail(fabs(self.z(most))),
+            (true, most) => self.ln_pmf(most) - std::f64::consts::LN_2,
+            (false, _) => match self.family {
+                Family::Poisson { .. } => -self.mean - std::f64::consts::LN_2,
+                Family::NegativeBinomial { size, .. } => -size * log1p(self.mean / size) - std::f64::consts::LN_2,
+                _ if !self.exact() => ln_normal_tail(fabs(self.z(0.0))),
+                _ => self.ln_pmf(0.0) - std::f64::consts::LN_2,
+            },
+        }
     }
 
     /// The central 99.9 % band: the smallest and largest values that are not in a tail of 0.05 %.
@@ -104,7 +127,9 @@ impl Discrete {
             let high = ceil(guess(SIDE_Z)).clamp(0.0, self.most());
             (self.quantile(low, -1.0), self.quantile(high, 1.0))
         } else {
-            (self.solve(guess(-SIDE_Z), -SIDE_Z), self.solve(guess(SIDE_Z), SIDE_Z))
+            let nothing_below = self.skew > 0.3 && self.ln_end(false) > LN_SIDE;
+            let low = if nothing_below { 0.0 } else { self.solve(guess(-SIDE_Z), -SIDE_Z) };
+            (low, self.solve(guess(SIDE_Z), SIDE_Z))
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::Model;
 use super::baseline::Place;
-use super::tail::Tail;
+use super::tail::{FEWEST, Tail};
 use crate::measure::Kind;
 use libm::exp;
 
@@ -35,16 +35,18 @@ impl Model {
     /// The prediction for a window of `n` records at `place`.
     pub(super) fn predict(&self, place: &Place, n: f64) -> Prediction {
         let (link, unsure) = self.baseline.at(place);
-        let factor = self.spread.factor();
         let bounded = link.clamp(-MOST_LOG, MOST_LOG);
         match self.kind {
             Kind::Count => {
-                let tail = Tail::count(exp(bounded), factor, unsure);
-                let mean = tail.mean;
+                let mean = exp(bounded).max(FEWEST);
+                let factor = self.spread.factor(mean);
+                let tail = Tail::count(mean, factor, unsure);
                 Prediction { tail, pure: mean, scatter: mean * factor, unsure, slope: mean }
             }
             Kind::Share => {
-                let tail = Tail::share(1.0 / (1.0 + exp(-bounded)), n, factor, unsure);
+                let p = 1.0 / (1.0 + exp(-bounded));
+                let factor = self.spread.factor(n * p * (1.0 - p));
+                let tail = Tail::share(p, n, factor, unsure);
                 let pure = n * tail.mean * (1.0 - tail.mean);
                 Prediction { tail, pure, scatter: pure * factor, unsure, slope: pure }
             }

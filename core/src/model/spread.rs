@@ -4,8 +4,9 @@
 //! outlier widens it by a bounded amount. Invariants: state is `f32` exactly as it is encoded; dispersion and
 //! scale are finite and above zero.
 
+use crate::measure::Kind;
 use crate::pipeline::Millis;
-use libm::{fabs, sqrt};
+use libm::{exp, fabs, log};
 
 /// Dispersion and how much is known about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,16 +17,20 @@ pub(super) struct Spread {
     pub(super) above: f32,
     /// Windows' worth of evidence in `dispersion`, at most [`MEMORY`].
     pub(super) weight: f32,
-    /// Amounts: mean absolute value.
+    /// Amounts: mean absolute value. Counts and shares: the mean variance without dispersion, 0 if unknown.
     pub(super) scale: f32,
     /// Amounts: mean fourth power of standardised residuals.
     pub(super) kurtosis: f32,
+    /// What is added to the assumed exponent with which the excess variance goes with the level.
+    pub(super) bend: f32,
+    /// What an outlier adds to the dispersion, below (of counts and shares: at all) and above, if it stays alone.
+    pub(super) pending: [f32; 2],
 }
 
 /// Windows that the dispersion remembers, at most: three hours, in these bounds, for the dispersion of
 /// traffic with a rhythm has one, too.
-pub(super) const MEMORY: f64 = 500.0;
-const MEMORY_LEAST: f64 = 150.0;
+pub(super) const MEMORY: f64 = 1_000.0;
+const MEMORY_LEAST: f64 = 300.0;
 const MEMORY_TIME: f64 = 10_800_000.0;
 /// Evidence that is kept when the level is given up.
 const REOPENED: f32 = 20.0;
@@ -33,12 +38,21 @@ const REOPENED: f32 = 20.0;
 const PRIOR: f64 = 10.0;
 /// Bounds of the dispersion, far beyond natural values.
 const BOUNDS: (f64, f64) = (1e-12, 1e33);
+/// See [`Spread::caution`].
+const CAUTION: f64 = 8.0;
+/// Bound of the excess kurtosis that is reckoned with.
+const MOST_EXCESS: f64 = 20.0;
+/// How fast the exponent is learned.
+const LEAN: f64 = 0.01;
+/// Bound of the scale.
+const MOST_SCALE: f64 = 1e33;
 /// Amounts that never change are assumed to scatter by this part of their level.
 const AMOUNT_FLOOR: f64 = 0.01;
 
 impl Spread {
-    pub(super) fn new() -> Self {
-        Self { dispersion: 2.0, above: 2.0, weight: 0.0, scale: 1.0, kurtosis: 9.0 }
+    pub(super) fn new(kind: Kind) -> Self {
+        let scale = if kind == Kind::Amount { 1.0 } else { 0.0 };
+        Self { dispersion: 2.0, above: 2.0, weight: 0.0, scale, kurtosis: 9.0, bend: 0.0, pending: [0.0; 2] }
     }
 
     /// The first amount sets the scale.
@@ -48,31 +62,65 @@ impl Spread {
         self.above = self.dispersion;
     }
 
-    /// One standard error is added to the estimate: not knowing must not scream.
-    fn caution(&self) -> f64 {
-        1.0 + sqrt(2.0 / (f64::from(self.weight) + PRIOR))
+    /// What an estimated variance must be multiplied by so that the tail at the score of 75 is as likely as under
+    /// Student's t: `1 + z²/2ν`, with `z² = 20` and about `1.2` degrees of freedom a window of weight, fewer where
+    /// squares of residuals scatter more than a normal's.
+    fn caution(&self, excess_kurtosis: f64) -> f64 {
+        (1.0 + CAUTION * (1.0 + 0.5 * excess_kurtosis) / (f64::from(self.weight) + PRIOR)).min(2.0)
     }
 
-    /// Dispersion of counts and shares. Below 1 it makes up for an overestimated ignorance of the mean; the
-    /// two together are never taken for less than the pure distribution's variance.
-    pub(super) fn factor(&self) -> f64 {
-        (f64::from(self.dispersion) * self.caution()).max(0.5)
+    /// Dispersion of counts and shares whose variance without it is `pure`. What exceeds 1 goes with the root of
+    /// `pure`, between a constant ratio of variance to mean and a constant relative scatter. Below 1 it makes up
+    /// for an overestimated ignorance of the mean; the two together are never taken for less than `pure`.
+    pub(super) fn factor(&self, pure: f64) -> f64 {
+        let dispersion = f64::from(self.dispersion);
+        let factor = dispersion * self.caution(self.excess_kurtosis(pure));
+        if factor <= 1.0 || self.scale <= 0.0 {
+            return factor.max(0.5);
+        }
+        1.0 + (factor - 1.0) * exp((0.5 + f64::from(self.bend)) * self.ln_size(pure))
+    }
+
+    /// Excess kurtosis of a negative binomial with this dispersion.
+    fn excess_kurtosis(&self, pure: f64) -> f64 {
+        (6.0 * (f64::from(self.dispersion) - 1.0) / pure).clamp(0.0, MOST_EXCESS)
+    }
+
+    /// Logarithm of a size over the one at which the dispersion was learned.
+    fn ln_size(&self, size: f64) -> f64 {
+        log((size / f64::from(self.scale)).clamp(0.04, 25.0))
     }
 
     /// Variance of an amount below and above this mean.
     pub(super) fn amount_variance(&self, mean: f64) -> [f64; 2] {
         let level = self.level(mean);
         let floor = AMOUNT_FLOOR * level;
-        [self.dispersion, self.above].map(|d| (f64::from(d) * self.caution() * level).max(floor * floor))
+        let size = if self.bend == 0.0 { level } else { level * exp(f64::from(self.bend) * self.ln_size(level)) };
+        // Each side has half of the windows.
+        let caution = self.caution((f64::from(self.kurtosis) - 1.0).clamp(0.0, MOST_EXCESS));
+        [self.dispersion, self.above].map(|d| (f64::from(d) * caution * size).max(floor * floor))
     }
 
     /// Degrees of freedom of an amount's Student's t, from the kurtosis.
     pub(super) fn freedom(&self) -> f64 {
-        4.0 + 6.0 / (f64::from(self.kurtosis) - 3.0).max(0.2)
+        4.0 + 6.0 / (f64::from(self.kurtosis) - 3.5).max(0.03)
     }
 
     fn level(&self, mean: f64) -> f64 {
         0.5 * (fabs(mean) + f64::from(self.scale))
+    }
+
+    /// Keeps what `wider` learned of an outlier for later.
+    pub(super) fn put_by(&mut self, wider: &Spread) {
+        let most = |now: f32, then: f32| (then - now).clamp(0.0, BOUNDS.1 as f32);
+        self.pending = [most(self.dispersion, wider.dispersion), most(self.above, wider.above)];
+    }
+
+    /// Learns the outlier that was put by: an ordinary window followed it.
+    pub(super) fn settle(&mut self) {
+        let [below, above] = std::mem::take(&mut self.pending);
+        let add = |now: f32, more: f32| (now + more).min(BOUNDS.1 as f32);
+        (self.dispersion, self.above) = (add(self.dispersion, below), add(self.above, above));
     }
 
     fn gain(&mut self, information: f64, window: Millis) -> f64 {
@@ -85,15 +133,31 @@ impl Spread {
     /// the mean itself.
     pub(super) fn learn(&mut self, square: f64, pure: f64, unsure: f64, window: Millis) {
         // A Pearson residual of few events says little: its own variance is 2 + 1/pure.
-        let gain = self.gain(2.0 * pure / (2.0 * pure + 1.0), window);
+        let information = 2.0 * pure / (2.0 * pure + 1.0);
+        if self.scale > 0.0 {
+            let scatter = pure * self.factor(pure);
+            let part = information * (1.0 - pure / scatter).max(0.0) / (1.0 + 0.5 * self.excess_kurtosis(pure));
+            self.lean(square / (scatter + unsure), self.ln_size(pure) * part, 0.5);
+        }
+        let gain = self.gain(information, window);
         self.dispersion = blend(self.dispersion, (square - unsure) / pure, gain);
+        let scale = f64::from(self.scale);
+        self.scale = (if scale > 0.0 { scale + gain * (pure - scale) } else { pure }).clamp(1e-6, MOST_SCALE) as f32;
     }
 
-    /// Learns from an amount and its residual; `unsure` is the variance of the mean itself.
-    pub(super) fn learn_amount(&mut self, amount: f64, residual: f64, unsure: f64, window: Millis) {
+    /// Learns the exponent from a standardised square and the logarithm of the size it was found at.
+    fn lean(&mut self, square: f64, ln_size: f64, most: f64) {
+        let miss = (square - 1.0).min(4.0);
+        self.bend = (f64::from(self.bend) + LEAN * miss * ln_size).clamp(-most, 2.0 * most) as f32;
+    }
+
+    /// Learns from an amount and its residual; `unsure` is the variance of the mean itself, `standard` the square
+    /// on the scale of the tail.
+    pub(super) fn learn_amount(&mut self, amount: f64, residual: f64, unsure: f64, standard: f64, window: Millis) {
         let mean = amount - residual;
         let side = usize::from(residual > 0.0);
-        let standard = residual * residual / (self.amount_variance(mean)[side] + unsure);
+        let square = residual * residual / (self.amount_variance(mean)[side] + unsure);
+        self.lean(square, self.ln_size(self.level(mean)), 1.0);
         let gain = self.gain(1.0, window);
         let (kurtosis, scale) = (f64::from(self.kurtosis), f64::from(self.scale));
         self.kurtosis = (kurtosis + gain * (standard * standard - kurtosis)).clamp(1.0, 1e6) as f32;
@@ -104,9 +168,13 @@ impl Spread {
     }
 
     /// The level is given up: what comes next may scatter differently.
-    pub(super) fn reopen(&mut self, amount: f64) {
+    pub(super) fn reopen(&mut self, kind: Kind, amount: f64) {
         self.weight = self.weight.min(REOPENED);
-        self.scale = self.scale.max(fabs(amount) as f32);
+        self.pending = [0.0; 2];
+        self.scale = match kind {
+            Kind::Amount => self.scale.max(fabs(amount) as f32),
+            Kind::Count | Kind::Share => 0.0,
+        };
     }
 }
 

@@ -2,16 +2,17 @@
 //!
 //! Used by `model` between the baseline and the score. Uncertainty about the parameters is part of the
 //! variance: a negative binomial for counts (Poisson when there is no excess), a beta-binomial for shares,
-//! Student's t for amounts. Invariant: for one prediction, surprise is monotone in the distance from the
+//! a skewed Student's t for amounts. Invariant: for one prediction, surprise is monotone in the distance from the
 //! median on each side, and everything is finite.
 
 use super::discrete::{Discrete, SIDE_Z};
-use super::special::{ln_normal_tail, student_t, student_z};
-use libm::{fabs, sqrt};
+use super::skewed::Skewed;
+use super::special::ln_normal_tail;
+use libm::fabs;
 
 /// Fewer expected events than this in a window are judged as this many, so that a single event in a
 /// series where almost nothing happens is no anomaly.
-pub(super) const FEWEST: f64 = 2e-4;
+pub(super) const FEWEST: f64 = 3e-4;
 
 /// The distribution of the next window's value.
 pub(super) struct Tail {
@@ -28,11 +29,7 @@ enum Shape {
         successes: Discrete,
         flipped: bool,
     },
-    Amount {
-        /// Below and above the mean.
-        scale: [f64; 2],
-        freedom: f64,
-    },
+    Amount(Skewed),
 }
 
 impl Tail {
@@ -63,8 +60,7 @@ impl Tail {
 
     /// An amount with this mean, variance below and above it, and degrees of freedom (above 2).
     pub(super) fn amount(mean: f64, variance: [f64; 2], freedom: f64) -> Self {
-        let scale = variance.map(|v| sqrt(v * (freedom - 2.0) / freedom));
-        Self { mean, shape: Shape::Amount { scale, freedom } }
+        Self { mean, shape: Shape::Amount(Skewed::new(variance, freedom)) }
     }
 
     /// Natural logarithm of the two-sided tail probability of a value, at most 0.
@@ -75,12 +71,18 @@ impl Tail {
                 let y = libm::round(value * n);
                 successes.ln_p(if *flipped { n - y } else { y })
             }
-            Shape::Amount { scale, freedom } => {
-                let distance = value - self.mean;
-                let scale = scale[usize::from(distance > 0.0)];
-                let z = fabs(student_z(distance / scale, *freedom));
+            Shape::Amount(skewed) => {
+                let z = fabs(skewed.z(value - self.mean));
                 (ln_normal_tail(z) + std::f64::consts::LN_2).min(0.0)
             }
+        }
+    }
+
+    /// The squared distance of an amount on the scale of the tail, where its mean is 1 for a normal one.
+    pub(super) fn standard_square(&self, amount: f64) -> f64 {
+        match &self.shape {
+            Shape::Amount(skewed) => skewed.standard_square(amount - self.mean),
+            Shape::Count(_) | Shape::Share { .. } => 1.0,
         }
     }
 
@@ -93,8 +95,8 @@ impl Tail {
                 let (low, high) = if *flipped { (n - high, n - low) } else { (low, high) };
                 ((low / n).clamp(0.0, 1.0), (high / n).clamp(0.0, 1.0))
             }
-            Shape::Amount { scale, freedom } => {
-                let [below, above] = scale.map(|s| s * student_t(SIDE_Z, *freedom));
+            Shape::Amount(skewed) => {
+                let (below, above) = skewed.band(SIDE_Z);
                 (self.mean - below, self.mean + above)
             }
         };

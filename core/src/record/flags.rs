@@ -1,11 +1,11 @@
 //! Flag groups ready to run: a value's text in, and the bytes that say which flag is set out.
 //!
 //! Behind `scan` on the data path. Invariants: at most one flag of a group is set; good is asked before
-//! bad; deciding allocates nothing and costs the logarithm of the number of literals.
+//! bad; deciding allocates nothing and costs the same for any number of literals.
 
+use super::names::{Name, Names};
 use super::number;
 use crate::pipeline::{Fallback, Flag, FlagGroup, Matcher};
-use std::cmp::Ordering;
 
 /// Which of a group's flags is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ impl From<Fallback> for Outcome {
 pub(super) struct Group {
     /// The number of the field whose text is matched.
     pub field: usize,
+    /// Each flag's literals, with the flag's [`Outcome`].
+    literals: Names,
     good: Matchers,
     bad: Matchers,
     other: Outcome,
@@ -44,8 +46,17 @@ impl Group {
     /// Compiles a group whose field has this number.
     pub fn new(group: &FlagGroup, field: usize) -> Self {
         let members = |good, bad| [member(&group.good, good), member(&group.bad, bad)].concat();
+        let mut literals = Names::new(group.ignore_case);
+        for (flag, outcome) in [(&group.good, Outcome::Good), (&group.bad, Outcome::Bad)] {
+            for matcher in &flag.matchers {
+                if let Matcher::Literal(text) = matcher {
+                    literals.add(text.as_bytes(), outcome as u32);
+                }
+            }
+        }
         Self {
             field,
+            literals,
             good: Matchers::new(&group.good.matchers, group.ignore_case),
             bad: Matchers::new(&group.bad.matchers, group.ignore_case),
             other: group.other.into(),
@@ -55,12 +66,17 @@ impl Group {
     }
 
     /// Which flag a value's text sets.
-    pub fn outcome(&self, text: Option<&[u8]>) -> Outcome {
-        match text {
-            None => self.missing,
-            Some(text) if self.good.matches(text) => Outcome::Good,
-            Some(text) if self.bad.matches(text) => Outcome::Bad,
-            Some(_) => self.other,
+    #[inline]
+    pub fn outcome(&self, text: Option<Name<'_>>) -> Outcome {
+        let Some(name) = text else { return self.missing };
+        let literal = self.literals.get(name);
+        let is = |outcome| literal == Some(outcome as u32);
+        if is(Outcome::Good) || self.good.matches(name.text) {
+            Outcome::Good
+        } else if is(Outcome::Bad) || self.bad.matches(name.text) {
+            Outcome::Bad
+        } else {
+            self.other
         }
     }
 
@@ -76,11 +92,9 @@ fn member(flag: &Flag, value: u8) -> Vec<u8> {
     format!(",{name}:{value}").into_bytes()
 }
 
-/// A flag's matchers by kind.
-#[derive(Debug)]
+/// A flag's matchers by kind, without its literals.
+#[derive(Debug, Default)]
 struct Matchers {
-    /// Sorted by [`order`].
-    literals: Vec<Box<[u8]>>,
     prefixes: Vec<Box<[u8]>>,
     /// Bit n stands for the class of n hundred and something.
     classes: u16,
@@ -90,29 +104,27 @@ struct Matchers {
 
 impl Matchers {
     fn new(matchers: &[Matcher], ignore_case: bool) -> Self {
-        let mut compiled =
-            Self { literals: Vec::new(), prefixes: Vec::new(), classes: 0, ranges: Vec::new(), ignore_case };
+        let mut compiled = Self { ignore_case, ..Self::default() };
         for matcher in matchers {
             match matcher {
-                Matcher::Literal(text) => compiled.literals.push(text.as_bytes().into()),
+                Matcher::Literal(_) => {}
                 Matcher::Prefix(text) => compiled.prefixes.push(text.as_bytes().into()),
                 Matcher::Class(class) => compiled.classes |= 1u16.unbounded_shl(u32::from(*class)),
                 Matcher::Range(low, high) => compiled.ranges.push((*low, *high)),
             }
         }
-        compiled.literals.sort_by(|a, b| order(a, b, ignore_case));
         compiled
     }
 
+    #[inline]
     fn matches(&self, text: &[u8]) -> bool {
-        let same = |known: &[u8], text: &[u8]| order(known, text, self.ignore_case);
-        (self.literals).binary_search_by(|known| same(known, text)).is_ok()
-            || (self.classes != 0 && self.classes & class(text) != 0)
-            || self
-                .prefixes
-                .iter()
-                .any(|prefix| text.get(..prefix.len()).is_some_and(|start| same(prefix, start).is_eq()))
+        (self.classes != 0 && self.classes & class(text) != 0)
+            || self.prefixes.iter().any(|prefix| text.get(..prefix.len()).is_some_and(|start| self.same(prefix, start)))
             || (!self.ranges.is_empty() && self.in_range(text))
+    }
+
+    fn same(&self, known: &[u8], text: &[u8]) -> bool {
+        if self.ignore_case { known.eq_ignore_ascii_case(text) } else { known == text }
     }
 
     fn in_range(&self, text: &[u8]) -> bool {
@@ -121,19 +133,6 @@ impl Matchers {
             self.ranges.iter().any(holds)
         })
     }
-}
-
-/// A total order of texts, cheap to decide: by length, then by bytes, which may be of either ASCII case.
-#[inline]
-fn order(a: &[u8], b: &[u8], ignore_case: bool) -> Ordering {
-    a.len().cmp(&b.len()).then_with(|| {
-        if ignore_case {
-            let lower = u8::to_ascii_lowercase;
-            a.iter().map(lower).cmp(b.iter().map(lower))
-        } else {
-            a.cmp(b)
-        }
-    })
 }
 
 /// The bit of the class that three digits belong to; no bit for any other text.
@@ -149,13 +148,28 @@ mod tests {
     use super::*;
     use Matcher::{Class, Literal, Prefix, Range};
 
+    fn group(good: Flag, bad: Flag, ignore_case: bool) -> Group {
+        let (name, field) = ("g".to_owned(), "f".parse().unwrap());
+        let group = FlagGroup { name, field, good, bad, other: Fallback::Neither, missing: Fallback::Bad, ignore_case };
+        Group::new(&group, 0)
+    }
+
+    fn outcome(group: &Group, text: &str) -> Outcome {
+        group.outcome(Some(text.as_bytes().into()))
+    }
+
     fn check(matchers: &[Matcher], ignore_case: bool, yes: &[&str], no: &[&str]) {
-        let compiled = Matchers::new(matchers, ignore_case);
-        for text in yes {
-            assert!(compiled.matches(text.as_bytes()), "{text:?} matches {matchers:?}");
-        }
-        for text in no {
-            assert!(!compiled.matches(text.as_bytes()), "{text:?} does not match {matchers:?}");
+        let flag = |matchers: &[Matcher]| Flag { name: "x".to_owned(), matchers: matchers.to_vec() };
+        for (good, bad, expected) in
+            [(matchers, &[][..], Outcome::Good), (&[], matchers, Outcome::Bad), (matchers, matchers, Outcome::Good)]
+        {
+            let group = group(flag(good), flag(bad), ignore_case);
+            for text in yes {
+                assert_eq!(outcome(&group, text), expected, "{text:?} matches {matchers:?}");
+            }
+            for text in no {
+                assert_eq!(outcome(&group, text), Outcome::Neither, "{text:?} does not match {matchers:?}");
+            }
         }
     }
 
@@ -185,25 +199,21 @@ mod tests {
 
     #[test]
     fn good_is_asked_first_and_names_are_escaped() {
-        let flag = |name: &str| Flag { name: name.to_owned(), matchers: vec![Literal("x".to_owned())] };
-        let group = Group::new(
-            &FlagGroup {
-                name: "g".to_owned(),
-                field: "f".parse().unwrap(),
-                good: flag("a \"good\" one"),
-                bad: flag("bad"),
-                other: Fallback::Neither,
-                missing: Fallback::Bad,
-                ignore_case: false,
-            },
-            0,
+        let flag = |name: &str, matchers: &[Matcher]| Flag { name: name.to_owned(), matchers: matchers.to_vec() };
+        let (x, start) = (Literal("x".to_owned()), Prefix("xy".to_owned()));
+        let group = group(
+            flag("a \"good\" one", &[x.clone(), start]),
+            flag("bad", &[x, Literal("xyz".to_owned()), Literal("z".to_owned())]),
+            false,
         );
         for (text, outcome, members) in [
             (Some("x"), Outcome::Good, r#","a \"good\" one":1,"bad":0"#),
+            (Some("xyz"), Outcome::Good, r#","a \"good\" one":1,"bad":0"#),
+            (Some("z"), Outcome::Bad, r#","a \"good\" one":0,"bad":1"#),
             (Some("y"), Outcome::Neither, r#","a \"good\" one":0,"bad":0"#),
             (None, Outcome::Bad, r#","a \"good\" one":0,"bad":1"#),
         ] {
-            assert_eq!(group.outcome(text.map(str::as_bytes)), outcome);
+            assert_eq!(group.outcome(text.map(|text: &str| text.as_bytes().into())), outcome);
             assert_eq!(group.members(outcome), members.as_bytes());
         }
     }

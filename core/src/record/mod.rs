@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! raw bytes ─► scan (validate, find the configured values) ─► time, flags, number ─► transform (splice)
-//!                └ string, trie                                                        └ anomalies
+//!                └ marks, string, names, trie                                          └ anomalies
 //! ```
 //!
 //! Invariants: one pass over the bytes validates everything; what is read is decided by the pipeline alone;
@@ -10,11 +10,14 @@
 
 mod anomalies;
 mod flags;
+mod marks;
+mod names;
 mod number;
 mod probe;
 mod reject;
 mod scan;
 mod string;
+mod texts;
 mod time;
 mod transform;
 mod trie;
@@ -22,6 +25,7 @@ mod trie;
 pub use anomalies::Anomalies;
 pub use probe::{Probe, Probed};
 pub use reject::Reject;
+pub use texts::Texts;
 pub use time::event_time;
 pub use transform::{Enriched, Scratch, Transform};
 

@@ -3,6 +3,8 @@
 //! First step of the transform. Invariants: iterative, so no nesting can exhaust the stack; accepts exactly
 //! RFC 8259 (without lone surrogates) up to the depth limit; of duplicate members the last counts, wholly.
 
+use super::marks::Marks;
+use super::names::Name;
 use super::number::end_of_number;
 use super::string::{self, body};
 use super::trie::{NodeId, ROOT, Trie, UNKNOWN};
@@ -23,12 +25,18 @@ impl Slot {
     /// The value's scalar text; `buffer` holds it when it has to be unescaped.
     #[inline]
     pub fn text<'a>(self, record: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        self.name(record, buffer).map(|name| name.text)
+    }
+
+    /// The same, to be looked up among [`super::names::Names`].
+    #[inline]
+    pub fn name<'a>(self, record: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<Name<'a>> {
         match self {
             Slot::Missing => None,
-            Slot::Plain(start, end) => record.get(start..end),
+            Slot::Plain(start, end) => Name::within(record, start, end),
             Slot::Escaped(start, end) => {
                 string::unescape(record.get(start..end)?, buffer);
-                Some(buffer)
+                Some(buffer.as_slice().into())
             }
         }
     }
@@ -75,6 +83,8 @@ const TOP: Frame = UNKNOWN - 2;
 /// What a [`scan`] finds, and its working memory; kept from record to record.
 #[derive(Debug, Default)]
 pub(super) struct Found {
+    /// Where strings can end.
+    marks: Marks,
     /// The value of each of the trie's fields.
     slots: Vec<Slot>,
     /// The frames around the current one.
@@ -93,22 +103,32 @@ impl Found {
 
 /// Validates `bytes` (valid UTF-8) and fills `found.slots`; objects and arrays may nest `max_depth` deep.
 pub(super) fn scan(bytes: &[u8], trie: &Trie, max_depth: usize, found: &mut Found) -> Result<Scanned, Fault> {
-    let Found { slots, frames, name } = found;
+    let Found { marks, slots, frames, name } = found;
+    marks.fill(bytes);
     slots.clear();
     slots.resize(trie.len(), Slot::Missing);
     frames.clear();
 
     let mut conflict = None;
     let mut frame = TOP;
-    // The node of the value that starts at `at`.
-    let mut node = ROOT;
     let start = skip_space(bytes, 0);
     let mut at = start;
     loop {
+        // The node of the value that comes next, after its name where it is a member.
+        let node = match frame {
+            TOP => ROOT,
+            ARRAY => UNKNOWN,
+            object => {
+                let node;
+                (node, at) = member(bytes, marks, at, object, trie, name)?;
+                enter(node, trie, slots, &mut conflict);
+                node
+            }
+        };
         // A value. What is opened and not closed at once continues with the first value inside.
         match bytes.get(at) {
             Some(b'"') => {
-                let text = body(bytes, at + 1)?;
+                let text = body(bytes, marks, at + 1)?;
                 if let Some(field) = trie.field(node) {
                     slots[field] = match text.escaped {
                         true => Slot::Escaped(at + 1, text.end),
@@ -123,19 +143,10 @@ pub(super) fn scan(bytes: &[u8], trie: &Trie, max_depth: usize, found: &mut Foun
                 }
                 frames.push(frame);
                 at = skip_space(bytes, at + 1);
-                if *open == b'{' {
-                    frame = node;
-                    if bytes.get(at) != Some(&b'}') {
-                        (node, at) = member(bytes, at, frame, trie, name)?;
-                        enter(node, trie, slots, &mut conflict);
-                        continue;
-                    }
-                } else {
-                    frame = ARRAY;
-                    if bytes.get(at) != Some(&b']') {
-                        node = UNKNOWN;
-                        continue;
-                    }
+                let close;
+                (frame, close) = if *open == b'{' { (node, b'}') } else { (ARRAY, b']') };
+                if bytes.get(at) != Some(&close) {
+                    continue;
                 }
                 at += 1;
                 frame = frames.pop().unwrap_or(TOP);
@@ -161,19 +172,12 @@ pub(super) fn scan(bytes: &[u8], trie: &Trie, max_depth: usize, found: &mut Foun
             match (frame, bytes.get(at)) {
                 (TOP, None) => return Ok(scanned(bytes, start, end, conflict)),
                 (TOP, Some(_)) => return Err(Fault::Syntax(at)),
-                (ARRAY, Some(b',')) => {
+                (_, Some(b',')) => {
                     at = skip_space(bytes, at + 1);
-                    node = UNKNOWN;
                     break;
                 }
                 (ARRAY, Some(b']')) => {}
                 (ARRAY, _) => return Err(Fault::Syntax(at)),
-                (_, Some(b',')) => {
-                    at = skip_space(bytes, at + 1);
-                    (node, at) = member(bytes, at, frame, trie, name)?;
-                    enter(node, trie, slots, &mut conflict);
-                    break;
-                }
                 (_, Some(b'}')) => {}
                 _ => return Err(Fault::Syntax(at)),
             }
@@ -196,6 +200,7 @@ fn scanned(bytes: &[u8], start: usize, end: usize, conflict: Option<NodeId>) -> 
 #[inline]
 fn member(
     bytes: &[u8],
+    marks: &Marks,
     at: usize,
     object: NodeId,
     trie: &Trie,
@@ -204,14 +209,14 @@ fn member(
     if bytes.get(at) != Some(&b'"') {
         return Err(at);
     }
-    let text = body(bytes, at + 1)?;
+    let text = body(bytes, marks, at + 1)?;
     let node = if object == UNKNOWN {
         UNKNOWN
     } else if text.escaped {
         string::unescape(&bytes[at + 1..text.end], unescaped);
-        trie.child(object, unescaped)
+        trie.child(object, unescaped.as_slice().into())
     } else {
-        trie.child(object, &bytes[at + 1..text.end])
+        Name::within(bytes, at + 1, text.end).map_or(UNKNOWN, |name| trie.child(object, name))
     };
     let colon = skip_space(bytes, text.end + 1);
     if bytes.get(colon) != Some(&b':') {

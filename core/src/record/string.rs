@@ -1,7 +1,9 @@
-//! JSON strings: finding the end of one, eight bytes at a time, and unescaping it.
+//! JSON strings: finding the end of one, and unescaping it.
 //!
 //! Below `scan` on the data path. Invariants: the bytes handed in are valid UTF-8 (the transform checks the
 //! whole record first); what is accepted here is RFC 8259 without lone surrogates, as in `serde_json`.
+
+use super::marks::Marks;
 
 /// A string's body, found by [`body`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,22 +18,22 @@ pub(super) struct Body {
 ///
 /// The error is the position of the byte that cannot be part of a string.
 #[inline(always)] // measured: a tenth of the transform's time
-pub(super) fn body(bytes: &[u8], mut at: usize) -> Result<Body, usize> {
-    at = special(bytes, at);
+pub(super) fn body(bytes: &[u8], marks: &Marks, at: usize) -> Result<Body, usize> {
+    let at = marks.next(at);
     if bytes.get(at) == Some(&b'"') {
         return Ok(Body { end: at, escaped: false });
     }
-    body_with_escapes(bytes, at)
+    body_with_escapes(bytes, marks, at)
 }
 
 /// The rest of [`body`], from the first byte that is not plain.
-fn body_with_escapes(bytes: &[u8], mut at: usize) -> Result<Body, usize> {
+fn body_with_escapes(bytes: &[u8], marks: &Marks, mut at: usize) -> Result<Body, usize> {
     loop {
         match bytes.get(at) {
             Some(b'"') => {
                 return Ok(Body { end: at, escaped: true });
             }
-            Some(b'\\') => at = special(bytes, escape(bytes, at)?.1),
+            Some(b'\\') => at = marks.next(escape(bytes, at)?.1),
             _ => return Err(at),
         }
     }
@@ -151,10 +153,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn find(bytes: &[u8], at: usize) -> Result<Body, usize> {
+        let mut marks = Marks::default();
+        marks.fill(bytes);
+        body(bytes, &marks, at)
+    }
+
     fn check(body_text: &str, expected: Result<&str, usize>) {
         let bytes = format!("{body_text}\"");
         let mut text = Vec::new();
-        let got = body(bytes.as_bytes(), 0).map(|found| {
+        let got = find(bytes.as_bytes(), 0).map(|found| {
             assert_eq!(found.end, body_text.len(), "{body_text:?}");
             assert_eq!(found.escaped, body_text.contains('\\'), "{body_text:?}");
             unescape(&bytes.as_bytes()[..found.end], &mut text);
@@ -186,9 +194,9 @@ mod tests {
         ] {
             check(text, expected);
         }
-        assert_eq!(body(b"no end", 0), Err(6));
-        assert_eq!(body(b"no end\\", 0), Err(7));
-        assert_eq!(body(b"\\u12", 0), Err(4));
+        assert_eq!(find(b"no end", 0), Err(6));
+        assert_eq!(find(b"no end\\", 0), Err(7));
+        assert_eq!(find(b"\\u12", 0), Err(4));
     }
 
     proptest! {
@@ -196,7 +204,7 @@ mod tests {
         fn unescape_agrees_with_serde_json(text in any::<String>()) {
             let quoted = serde_json::to_string(&text).unwrap();
             let bytes = quoted.as_bytes();
-            let found = body(bytes, 1).unwrap();
+            let found = find(bytes, 1).unwrap();
             prop_assert_eq!(found.end, bytes.len() - 1);
             let mut out = vec![b'x'];
             unescape(&bytes[1..found.end], &mut out);

@@ -9,10 +9,11 @@ use super::anomalies::Anomalies;
 use super::flags::{Group, Outcome};
 use super::reject::Reject;
 use super::scan::{Fault, Found, Scanned, scan};
+use super::texts::Texts;
 use super::trie::{NodeId, Trie};
 use super::{number, string, time};
 use crate::field::FieldPath;
-use crate::measure::{Measure, Operand, to_units};
+use crate::measure::to_units;
 use crate::pipeline::{Millis, Pipeline, Timestamp};
 use std::io::Write;
 
@@ -27,8 +28,9 @@ pub struct Transform {
     timestamp: Timestamp,
     /// The number of the timestamp's field in the trie.
     timestamp_field: usize,
-    /// The fields that are summed, and their numbers in the trie.
-    numbers: Vec<(FieldPath, usize)>,
+    /// Numbers in the trie of the fields that are added up, and of those whose values are told apart.
+    numbers: Vec<usize>,
+    texts: Vec<usize>,
     /// `,"outlier":{"pipeline":"waf","event_time":`
     metadata: Vec<u8>,
     max_record_bytes: usize,
@@ -46,6 +48,7 @@ pub struct Scratch {
     out: Vec<u8>,
     flags: Vec<bool>,
     numbers: Vec<Option<i128>>,
+    texts: Texts,
 }
 
 /// What became of a good record.
@@ -57,9 +60,11 @@ pub struct Enriched<'s> {
     pub bytes: &'s [u8],
     /// The flags in the order of [`Pipeline::flag_names`].
     pub flags: &'s [bool],
-    /// The summed fields in the order of [`Transform::number_fields`], in [`crate::measure::UNIT`]s; `None`
-    /// where there is no finite number. A string that holds a number is one.
+    /// The fields in the order of [`Pipeline::number_fields`], in [`crate::measure::UNIT`]s; `None` where there is no
+    /// finite number. A string that holds a number is one.
     pub numbers: &'s [Option<i128>],
+    /// The fields in the order of [`Pipeline::text_fields`].
+    pub texts: &'s Texts,
 }
 
 /// An object found in a record: where it closes, whether it has no member, and a reserved name it uses.
@@ -72,16 +77,10 @@ struct Object {
 impl Transform {
     /// Compiles a pipeline.
     pub fn new(pipeline: &Pipeline) -> Self {
-        let mut summed: Vec<&FieldPath> = Vec::new();
-        for measure in pipeline.detectors.iter().flat_map(|d| &d.measures) {
-            if let Measure::Sum(Operand::Field(path)) | Measure::Ratio(Operand::Field(path)) = measure
-                && !summed.contains(&path)
-            {
-                summed.push(path);
-            }
-        }
+        let (numbers, texts) = (pipeline.number_fields(), pipeline.text_fields());
         let flagged = pipeline.flags.iter().map(|group| &group.field);
-        let fields = flagged.chain(summed.iter().copied()).chain([&pipeline.timestamp.field]);
+        let looked_at = numbers.iter().chain(&texts).copied();
+        let fields = flagged.chain(looked_at).chain([&pipeline.timestamp.field]);
         let trie = Trie::new(fields, pipeline.flag_names().chain([METADATA]));
         // Every field asked for is in the trie; one that were not would be missing from every record.
         let number = |path: &FieldPath| trie.number(path).unwrap_or(usize::MAX);
@@ -90,23 +89,13 @@ impl Transform {
             groups: (pipeline.flags.iter()).map(|group| Group::new(group, number(&group.field))).collect(),
             timestamp: pipeline.timestamp.clone(),
             timestamp_field: number(&pipeline.timestamp.field),
-            numbers: (summed.into_iter()).map(|path| (path.clone(), number(path))).collect(),
+            numbers: numbers.into_iter().map(number).collect(),
+            texts: texts.into_iter().map(number).collect(),
             metadata: format!(r#","{METADATA}":{{"pipeline":{name},"event_time":"#).into_bytes(),
             max_record_bytes: pipeline.max_record_bytes,
             max_depth: pipeline.max_depth,
             trie,
         }
-    }
-
-    /// The fields that detectors sum, each once, in the order in which the pipeline's detectors and their
-    /// measures first name them: the order of [`Enriched::numbers`].
-    pub fn number_fields(&self) -> impl Iterator<Item = &FieldPath> {
-        self.numbers.iter().map(|(path, _)| path)
-    }
-
-    /// A field's position in [`Enriched::numbers`], if a detector sums it.
-    pub fn number_index(&self, field: &FieldPath) -> Option<usize> {
-        self.number_fields().position(|path| path == field)
     }
 
     /// Enriches one record, or says why not.
@@ -120,7 +109,7 @@ impl Transform {
         scratch: &'s mut Scratch,
     ) -> Result<Enriched<'s>, Reject> {
         let record = record.ok_or(Reject::Tombstone)?;
-        let Scratch { found, inner, text, out, flags, numbers } = scratch;
+        let Scratch { found, inner, text, out, flags, numbers, texts } = scratch;
         let (source, object) = self.object(record, inner, found)?;
         if let Some(node) = object.conflict {
             return Err(Reject::NameConflict(self.trie.name(node)));
@@ -128,17 +117,19 @@ impl Transform {
         let event_time = self.event_time(source, kafka_ms, found, text)?;
 
         numbers.clear();
-        numbers.extend(self.numbers.iter().map(|(_, field)| {
+        numbers.extend(self.numbers.iter().map(|field| {
             let literal = found.slot(*field).text(source, text)?;
             to_units(number::float(literal)?)
         }));
+        texts.clear();
+        self.texts.iter().for_each(|field| texts.push(found.slot(*field).text(source, text)));
 
         out.clear();
         out.extend_from_slice(&source[..object.close]);
         let added = out.len();
         flags.clear();
         for group in &self.groups {
-            let outcome = group.outcome(found.slot(group.field).text(source, text));
+            let outcome = group.outcome(found.slot(group.field).name(source, text));
             flags.extend([outcome == Outcome::Good, outcome == Outcome::Bad]);
             out.extend_from_slice(group.members(outcome));
         }
@@ -150,7 +141,7 @@ impl Transform {
         if object.empty {
             out.remove(added);
         }
-        Ok(Enriched { event_time, bytes: out, flags, numbers })
+        Ok(Enriched { event_time, bytes: out, flags, numbers, texts })
     }
 
     /// Validates the record and finds its object: the record itself, or what is inside its JSON string,

@@ -3,6 +3,7 @@
 //! Compiled once from the pipeline, read by `scan`. Invariant: the fields are numbered in the order of the
 //! tree, so that the fields at and below a node are one range; replacing a duplicate member forgets a range.
 
+use super::names::{Name, Names};
 use crate::field::FieldPath;
 use std::ops::Range;
 
@@ -26,9 +27,8 @@ pub(super) struct Trie {
 /// One configured member, or an object on the way to one.
 #[derive(Debug, Default)]
 struct Node {
-    /// Bit [`bit`] of each child's name: most names in a record are settled by one look.
-    filter: u64,
-    children: Vec<(Box<[u8]>, NodeId)>,
+    /// The members inside this one, each with its node.
+    children: Names,
     /// The field whose value this member is.
     field: Option<usize>,
     /// The fields at or below this member.
@@ -66,15 +66,13 @@ impl Trie {
 
     /// The child of this name, added when there is none: empty, its fields to begin at `field`.
     fn child_or_new(&mut self, node: NodeId, name: &str, field: usize) -> NodeId {
-        let known = self.child(node, name.as_bytes());
+        let known = self.child(node, name.as_bytes().into());
         if known != UNKNOWN {
             return known;
         }
         let new = self.nodes.len() as NodeId;
         self.nodes.push(Node { fields: field..field, ..Node::default() });
-        let parent = &mut self.nodes[node as usize];
-        parent.filter |= bit(name.as_bytes());
-        parent.children.push((name.as_bytes().into(), new));
+        self.nodes[node as usize].children.add(name.as_bytes(), new);
         new
     }
 
@@ -89,16 +87,9 @@ impl Trie {
     }
 
     /// The member `name` of the object at `node`, or [`UNKNOWN`].
-    #[inline]
-    pub fn child(&self, node: NodeId, name: &[u8]) -> NodeId {
-        let Some(node) = self.nodes.get(node as usize) else {
-            return UNKNOWN;
-        };
-        if node.filter & bit(name) == 0 {
-            return UNKNOWN;
-        }
-        let same = |(known, _): &&(Box<[u8]>, NodeId)| **known == *name;
-        node.children.iter().find(same).map_or(UNKNOWN, |c| c.1)
+    #[inline(always)]
+    pub fn child(&self, node: NodeId, name: Name<'_>) -> NodeId {
+        self.nodes.get(node as usize).and_then(|node| node.children.get(name)).unwrap_or(UNKNOWN)
     }
 
     /// The number of the field whose value this member is.
@@ -121,19 +112,9 @@ impl Trie {
 
     /// The name of a top-level member; empty for any other node.
     pub fn name(&self, node: NodeId) -> String {
-        let top = self.nodes[ROOT as usize].children.iter();
-        top.filter(|(_, child)| *child == node).map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect()
+        let name = self.nodes[ROOT as usize].children.name(node);
+        name.map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default()
     }
-}
-
-/// One of 64 bits for a name, by its length and its outer bytes.
-#[inline]
-fn bit(name: &[u8]) -> u64 {
-    let (Some(&first), Some(&last)) = (name.first(), name.last()) else {
-        return 1;
-    };
-    let mixed = name.len() as u32 * 7 + u32::from(first) * 5 + u32::from(last) * 3;
-    1 << (mixed % 64)
 }
 
 #[cfg(test)]
@@ -141,7 +122,7 @@ mod tests {
     use super::*;
 
     fn walk(trie: &Trie, names: &[&str]) -> NodeId {
-        names.iter().fold(ROOT, |node, name| trie.child(node, name.as_bytes()))
+        names.iter().fold(ROOT, |node, name| trie.child(node, name.as_bytes().into()))
     }
 
     #[test]

@@ -1,18 +1,24 @@
-//! Scores: merges the differences of one windows partition, closes windows, asks the models.
+//! Scores: merges the differences of one windows partition, closes panes, asks the models.
 //!
 //! ```text
-//! frame ──► apply ──► open windows ──► close ──► Score, Anomaly
-//!             │                          │
-//!             └─► watermark ─────────────┘──► state records ──► restore
+//! frame ──► apply ──► open panes ──► close ──► windows ──► judge ──► Score, Anomaly
+//!             │                        │                     └─► why
+//!             └─► watermark ───────────┘──► state records ──► restore
 //! ```
 //!
-//! Invariants: a window closes once, in the order (end, detector, series); a difference for a closed window is
+//! Invariants: a pane closes once, in the order (end, detector, group); a difference for a closed pane is
 //! counted, never merged; what was decided is in the log, so reading it again decides the same.
 
+mod group;
+mod judge;
+mod pane;
 mod row;
 mod scorer;
+mod scoring;
 mod state;
+#[cfg(test)]
+mod tests;
 
-pub use row::{Anomaly, Score, SeriesName};
-pub use scorer::{Changes, Closed, Counts, Scorer};
-pub use state::{Progress, StateError};
+pub use row::{Anomaly, Closed, Score, SeriesName};
+pub use scorer::{Changes, Counts, Scorer};
+pub use state::{Closing, Progress, StateError};

@@ -1,14 +1,16 @@
 //! The messages that leave `score`: one row a closed window and series, one entry a series that is anomalous.
 
+use crate::explain::Reason;
 use crate::pipeline::Millis;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// A series: a measure of a detector.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A series: a measure of a detector, in one of its groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SeriesName {
     /// The detector's name.
     pub detector: String,
-    /// The measure's text: `sum(B_action)`.
+    /// The measure's text and, of a detector that splits, the values: `sum(B_action){country=US}`.
     pub series: String,
 }
 
@@ -20,11 +22,14 @@ impl SeriesName {
 }
 
 /// The score of one series in one closed window; a message of the scores topic as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The series.
     #[serde(flatten)]
     pub name: SeriesName,
+    /// The group's values by the fields that the detector splits by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by: BTreeMap<String, String>,
     /// Start of the window, epoch milliseconds.
     pub window_start: Millis,
     /// End of the window, epoch milliseconds, exclusive.
@@ -48,6 +53,9 @@ pub struct Score {
     /// Too little was learned to score: the score is 0.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub learning: bool,
+    /// Of an anomaly: the values whose share changed most, the most important first; contributions sum to 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<Reason>,
 }
 
 /// A series that is anomalous now; a message of the compacted anomalies topic as JSON. Its end is a tombstone.
@@ -60,4 +68,21 @@ pub struct Anomaly {
     pub score: f64,
     /// End of the window in which the anomaly began, epoch milliseconds.
     pub since: Millis,
+}
+
+/// What one step of closing gave.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Closed {
+    /// Rows to write, in the order of groups and measures.
+    pub scores: Vec<Score>,
+    /// Series whose anomaly began, went on (a new score) or ended (`None`).
+    pub anomalies: Vec<(SeriesName, Option<Anomaly>)>,
+    /// Groups closed.
+    pub groups: usize,
+    /// Windows of series judged, and those anomalous.
+    pub scored: u64,
+    /// Those that are anomalies.
+    pub anomalous: u64,
+    /// Records of groups that went to the overflow.
+    pub overflow: u64,
 }

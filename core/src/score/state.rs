@@ -1,19 +1,17 @@
-//! The records of the compacted state topic: progress of a windows partition, and one record a series.
+//! The records of the compacted state topic: progress of a windows partition, and one record a group.
 //!
-//! Keys: `progress`, and `series/<window ms>/<detector>/<series>`; a detector whose window length changes starts
-//! new series. Progress is JSON for people to read, a series is a version byte and binary.
+//! Keys: `progress`, and `group/<detector id>/<group>`; a detector whose window or `by` changes starts new series.
+//! Progress is JSON for people to read, a group is a version byte and binary (`group`).
 
-use super::SeriesName;
-use crate::model::{DecodeError, Model};
 use crate::pipeline::Millis;
 use crate::window::Watermark;
-use crate::window::varint::{Damaged, Reader, put_signed, put_unsigned};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-const VERSION: u8 = 1;
+/// Version of [`Progress`]. Version 1 had a record a series, in another partition.
+pub(super) const VERSION: u8 = 2;
 /// A series without a record for this long is silent.
-const SILENT: Millis = 24 * 3_600_000;
+pub(super) const SILENT: Millis = 24 * 3_600_000;
 pub(super) const PROGRESS_KEY: &str = "progress";
 
 /// How far one windows partition has been scored.
@@ -26,8 +24,21 @@ pub struct Progress {
     pub read_through: i64,
     /// The marks applied so far.
     pub watermark: Watermark,
-    /// For each detector and window length (`action/60000`), the end of the last closed window.
+    /// For each detector's id, the end of the last closed pane.
     pub closed: BTreeMap<String, Millis>,
+    /// For each detector's id whose next pane is closed in part, the last group that it is closed for: a close of many
+    /// series is split over transactions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub closing: BTreeMap<String, Closing>,
+}
+
+/// How far the close of a pane has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// End of the pane.
+    pub end: Millis,
+    /// The last group that is closed.
+    pub through: String,
 }
 
 /// Why the state topic cannot be used; nothing is ever reset because of it.
@@ -41,6 +52,13 @@ pub enum StateError {
         /// What is wrong with it.
         why: String,
     },
+    /// Written by an earlier version of outlier.
+    #[error(
+        "the state topic was written by an earlier version of outlier (format {0}, this one reads {VERSION}) and cannot be \
+         taken over: stop all instances, delete the windows and state topics and the score consumer group, run `outlier setup` and start \
+         again; the series learn anew"
+    )]
+    Outdated(u8),
     /// Models exist, but the group has no committed offset to go on from.
     #[error(
         "the state topic holds models but the consumer group has no committed offset (it was deleted, or expired): \
@@ -55,83 +73,23 @@ pub enum StateError {
     OffsetWithoutState(i64),
 }
 
-/// What is known of one series.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct SeriesState {
-    pub model: Model,
-    /// Windows in a row that closed without a record.
-    pub empty: u64,
-    /// End of the window in which the present anomaly began.
-    pub anomalous_since: Option<Millis>,
+/// The key of a group's record; `id` is [`crate::pipeline::Detector::id`].
+pub(super) fn group_key(id: &str, group: &str) -> String {
+    format!("group/{id}/{group}")
 }
 
-impl SeriesState {
-    /// No record came for so long that the series is not given zeros any more until it comes back.
-    pub fn silent(&self, window: Millis) -> bool {
-        i64::try_from(self.empty).unwrap_or(i64::MAX).saturating_mul(window) >= SILENT
-    }
-
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
-        put_unsigned(&mut out, u128::from(self.empty));
-        out.push(u8::from(self.anomalous_since.is_some()));
-        if let Some(since) = self.anomalous_since {
-            put_signed(&mut out, i128::from(since));
-        }
-        self.model.encode(&mut out);
-        out
-    }
-
-    /// # Errors
-    /// A text that says what is wrong.
-    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        fn head(reader: &mut Reader<'_>) -> Result<(u8, u64, Option<Millis>), Damaged> {
-            let version = reader.byte()?;
-            let empty = reader.number()?;
-            let since = reader.flag()?.then(|| reader.millis()).transpose()?;
-            Ok((version, empty, since))
-        }
-        let mut reader = Reader(bytes);
-        let (version, empty, anomalous_since) = head(&mut reader).map_err(|e| e.to_string())?;
-        if version != VERSION {
-            return Err(format!("format version {version}, this outlier reads {VERSION}"));
-        }
-        let model = Model::decode(reader.0).map_err(|e: DecodeError| e.to_string())?;
-        Ok(Self { model, empty, anomalous_since })
-    }
-}
-
-pub(super) fn series_key(window: Millis, name: &SeriesName) -> String {
-    format!("series/{window}/{}", name.key())
-}
-
-/// The window length and series of a `series/…` key.
-pub(super) fn parse_series_key(key: &str) -> Option<(Millis, SeriesName)> {
-    let (window, rest) = key.strip_prefix("series/")?.split_once('/')?;
-    let (detector, series) = rest.split_once('/')?;
-    let name = SeriesName { detector: detector.to_owned(), series: series.to_owned() };
-    Some((window.parse().ok()?, name))
+/// Detector id and group of a `group/…` key.
+pub(super) fn parse_group_key(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix("group/")?.split_once('/')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Kind;
 
     #[test]
-    fn series_records_round_trip() {
-        for anomalous_since in [None, Some(-5), Some(1_795_399_664_758)] {
-            let state = SeriesState { model: Model::new(Kind::Count), empty: 300, anomalous_since };
-            assert_eq!(SeriesState::decode(&state.encode()), Ok(state));
-        }
-        assert!(SeriesState::decode(&[]).is_err());
-        assert!(SeriesState::decode(&[9, 0, 0]).is_err_and(|e| e.contains("version 9")));
-    }
-
-    #[test]
-    fn series_keys_round_trip() {
-        let name = SeriesName { detector: "action".into(), series: "sum(a/b)".into() };
-        assert_eq!(parse_series_key(&series_key(10_000, &name)), Some((10_000, name)));
-        assert_eq!(parse_series_key("series/x/a/b"), None);
+    fn group_keys_round_trip() {
+        assert_eq!(parse_group_key(&group_key("action-0a1b2c3d", "a/b")), Some(("action-0a1b2c3d", "a/b")));
+        assert_eq!(parse_group_key("series/10000/action/sum(x)"), None);
     }
 }

@@ -10,9 +10,9 @@
 //! offset metadata; a partition is called idle only by its owner, at its end, after the idle timeout; marks are
 //! sent when they can change something: a new owner, an idle change, or a crossed window end plus lateness.
 
-use super::{Diff, Frame, Mark, SourceTime, closed_end, partition_of, window_start};
-use crate::measure::{Cell, Measure, Operand, UNIT};
-use crate::pipeline::{Detector, Millis, Pipeline};
+use super::tally::{Observed, Tally};
+use super::{Frame, Mark, SourceTime, closed_end};
+use crate::pipeline::{Millis, Pipeline};
 use std::collections::BTreeMap;
 
 /// The most that one look at the clock moves stream time on; milliseconds.
@@ -20,7 +20,11 @@ const STALL: Millis = 1_000;
 
 /// Counts for one pipeline over the source partitions that one worker owns.
 pub struct Counter {
-    detectors: Vec<Counting>,
+    /// Pane and lateness of each detector.
+    panes: Vec<(Millis, Millis)>,
+    tally: Tally,
+    late: Vec<bool>,
+    flags: usize,
     windows_partitions: i32,
     idle_timeout: Millis,
     sources: BTreeMap<i32, Source>,
@@ -32,6 +36,8 @@ pub struct Counter {
 pub struct Counts {
     /// Records times detectors that came after their window had closed.
     pub late: u64,
+    /// Records times detectors whose group has so long a key that its hash is used.
+    pub hashed: u64,
 }
 
 /// What a transaction has to write, besides the enriched records.
@@ -42,12 +48,6 @@ pub struct Outgoing {
     pub times: BTreeMap<i32, SourceTime>,
     /// What was counted on the way.
     pub counts: Counts,
-}
-
-struct Counting {
-    detector: Detector,
-    labels: Vec<(String, i32)>,
-    open: Vec<(Millis, Vec<Cell>)>,
 }
 
 struct Source {
@@ -69,21 +69,11 @@ struct Source {
 impl Counter {
     /// A counter that owns no partition yet. `idle_timeout` is wall-clock milliseconds.
     pub fn new(pipeline: &Pipeline, idle_timeout: Millis) -> Self {
-        let counting = |detector: &Detector| Counting {
-            labels: detector
-                .measures
-                .iter()
-                .map(|measure| {
-                    let label = measure.to_string();
-                    let partition = partition_of(&detector.name, &label, pipeline.windows_partitions);
-                    (label, partition)
-                })
-                .collect(),
-            detector: detector.clone(),
-            open: Vec::new(),
-        };
         Self {
-            detectors: pipeline.detectors.iter().map(counting).collect(),
+            panes: pipeline.detectors.iter().map(|d| (d.pane(), d.lateness)).collect(),
+            tally: Tally::new(pipeline),
+            late: Vec::new(),
+            flags: pipeline.flag_names().count(),
             windows_partitions: pipeline.windows_partitions,
             idle_timeout,
             sources: BTreeMap::new(),
@@ -110,7 +100,7 @@ impl Counter {
     /// Forgets what was counted since the last `take`; after an abort, before `assign`.
     pub fn discard(&mut self) {
         self.counts = Counts::default();
-        self.detectors.iter_mut().for_each(|counting| counting.open.clear());
+        self.tally.clear();
     }
 
     /// A record of `partition` was read that is not counted (it was rejected): the partition has more to read.
@@ -120,39 +110,28 @@ impl Counter {
         }
     }
 
-    /// Counts one record. `flags` are in the order of the pipeline's flag names; `number` gives the fixed-point
-    /// value of a numeric operand, if the record has one.
-    pub fn add(
-        &mut self,
-        partition: i32,
-        event_time: Millis,
-        flags: &[bool],
-        number: impl Fn(&Operand) -> Option<i128>,
-    ) {
+    /// Counts one record.
+    pub fn add(&mut self, partition: i32, event_time: Millis, observed: &Observed<'_>) {
         let Some(source) = self.sources.get_mut(&partition) else { return };
         source.wake();
         let stream_time = source.time.time.unwrap_or(Millis::MIN);
-        for counting in &mut self.detectors {
-            let Detector { window, lateness, measures, .. } = &counting.detector;
-            if event_time < stream_time && closed_end(stream_time, *window, *lateness) > event_time {
-                self.counts.late += 1;
-                continue;
-            }
-            let cells = cells_at(&mut counting.open, event_time, *window, measures.len());
-            for (cell, measure) in cells.iter_mut().zip(measures) {
-                let amount = match measure {
-                    Measure::Count => Some(UNIT),
-                    Measure::Sum(Operand::Flag(index, _)) | Measure::Ratio(Operand::Flag(index, _)) => {
-                        flags.get(*index).map(|set| if *set { UNIT } else { 0 })
-                    }
-                    Measure::Sum(operand) | Measure::Ratio(operand) => number(operand),
-                };
-                if let Some(amount) = amount {
-                    cell.merge(&Cell::one(amount));
-                }
+        source.time.time = Some(stream_time.max(event_time));
+        if self.panes.is_empty() {
+            return;
+        }
+        self.late.clear();
+        if event_time < stream_time {
+            let late = |(pane, lateness): &(Millis, Millis)| closed_end(stream_time, *pane, *lateness) > event_time;
+            self.late.extend(self.panes.iter().map(late));
+            let count = self.late.iter().filter(|late| **late).count();
+            self.counts.late += count as u64;
+            match count {
+                0 => self.late.clear(),
+                all if all == self.panes.len() => return,
+                _ => {}
             }
         }
-        source.time.time = Some(stream_time.max(event_time));
+        self.tally.add(event_time, &self.late, observed);
     }
 
     /// `partition` was read to its last stable offset at wall clock `now`.
@@ -214,27 +193,17 @@ impl Counter {
 
     /// True when [`Counter::take`] would have something to write even without new records.
     pub fn has_news(&self, partitions: i32) -> bool {
-        self.detectors.iter().any(|counting| !counting.open.is_empty())
+        !self.tally.is_empty()
             || self.sources.values().any(|source| source.touched || self.mark_due(source, partitions))
     }
 
     /// What this transaction must write; `partitions` is the number of source partitions now.
     pub fn take(&mut self, partitions: i32) -> Outgoing {
         let mut frames: BTreeMap<i32, Frame> = BTreeMap::new();
-        for counting in &mut self.detectors {
-            for (start, cells) in counting.open.drain(..) {
-                for (cell, (label, partition)) in cells.into_iter().zip(&counting.labels) {
-                    if cell != Cell::default() {
-                        frames.entry(*partition).or_default().diffs.push(Diff {
-                            detector: counting.detector.name.clone(),
-                            window: counting.detector.window,
-                            series: label.clone(),
-                            start,
-                            cell,
-                        });
-                    }
-                }
-            }
+        let (diffs, hashed) = self.tally.take(self.flags);
+        self.counts.hashed += hashed;
+        for (partition, diffs) in diffs {
+            frames.insert(partition, Frame { diffs, marks: Vec::new() });
         }
         let due: Vec<i32> =
             self.sources.iter().filter(|(_, s)| self.mark_due(s, partitions)).map(|(p, _)| *p).collect();
@@ -265,8 +234,8 @@ impl Counter {
         let Some((marked, marked_partitions)) = source.marked else { return true };
         let crossed = || {
             let ends = |time: Option<Millis>| {
-                let end = move |c: &Counting| time.map(|t| closed_end(t, c.detector.window, c.detector.lateness));
-                self.detectors.iter().map(end)
+                let end = move |(pane, lateness): &(Millis, Millis)| time.map(|t| closed_end(t, *pane, *lateness));
+                self.panes.iter().map(end)
             };
             marked.time != source.time.time && ends(marked.time).ne(ends(source.time.time))
         };
@@ -282,17 +251,4 @@ impl Source {
         self.sure = false;
         self.touched = true;
     }
-}
-
-/// The cells of the window that holds `time`; records mostly fall into the window used last.
-fn cells_at(open: &mut Vec<(Millis, Vec<Cell>)>, time: Millis, window: Millis, measures: usize) -> &mut [Cell] {
-    let holds = |start: Millis| time >= start && time.saturating_sub(start) < window;
-    let index = match open.iter().rposition(|(start, _)| holds(*start)) {
-        Some(index) => index,
-        None => {
-            open.push((window_start(time, window), vec![Cell::default(); measures]));
-            open.len() - 1
-        }
-    };
-    &mut open[index].1
 }

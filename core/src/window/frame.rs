@@ -1,29 +1,91 @@
-//! One message of the windows topic: differences to windows, then progress marks.
+//! One message of the windows topic: differences to panes, then progress marks.
 //!
 //! Invariant: within a transaction all differences for a partition come before its marks, so a mark never
-//! closes a window that the same transaction still adds to. Format version 1: a table of detectors (name and
-//! window length), differences that point into it, marks; integers as in [`super::varint`].
+//! closes a pane that the same transaction still adds to. Format version 2: a table of detectors (name, pane length
+//! and layout), differences that point into it, marks; integers as in [`super::varint`].
 
 use super::varint::{Damaged, Reader, put_signed, put_text, put_unsigned};
 use crate::measure::Cell;
-use crate::pipeline::Millis;
+use crate::pipeline::{Detector, Millis};
+use crate::sketch::Values;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-/// What one or more records add to one window of one series.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Diff {
+/// What a difference belongs to, and what its cells mean.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
     /// Name of the detector.
     pub detector: String,
-    /// Length of its windows.
-    pub window: Millis,
-    /// The series within the detector: the measure's text, `sum(B_action)`.
-    pub series: String,
-    /// Start of the window.
+    /// Length of its panes.
+    pub pane: Millis,
+    /// See [`Detector::layout`].
+    pub layout: u64,
+}
+
+impl From<&Detector> for Origin {
+    fn from(detector: &Detector) -> Self {
+        Self { detector: detector.name.clone(), pane: detector.pane(), layout: detector.layout() }
+    }
+}
+
+/// What one or more records add to one pane of one group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diff {
+    /// The detector.
+    pub origin: Arc<Origin>,
+    /// Key of the group; empty for a detector without `by`.
+    pub group: String,
+    /// Start of the pane.
     pub start: Millis,
     /// What to merge.
-    pub cell: Cell,
+    pub cells: Cells,
+}
+
+/// What a group accumulates: in one pane, or in panes merged.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Cells {
+    /// One for each measure of the detector.
+    pub measures: Vec<Cell>,
+    /// For each of [`Detector::weights`] and each explained field, in this order, how often each value came.
+    pub values: Vec<Values>,
+}
+
+impl Cells {
+    /// Merges cells of the same layout.
+    pub fn merge(&mut self, other: &Cells) {
+        if self.measures.len() < other.measures.len() {
+            self.measures.resize(other.measures.len(), Cell::default());
+        }
+        for (own, other) in self.measures.iter_mut().zip(&other.measures) {
+            own.merge(other);
+        }
+        for (i, other) in other.values.iter().enumerate() {
+            match self.values.get_mut(i) {
+                Some(own) => own.merge(other),
+                None => self.values.push(other.clone()),
+            }
+        }
+    }
+
+    /// The most records that a measure counted.
+    pub fn records(&self) -> u64 {
+        self.measures.iter().map(|cell| cell.count).max().unwrap_or(0)
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_unsigned(out, self.measures.len() as u128);
+        self.measures.iter().for_each(|cell| cell.encode(out));
+        put_unsigned(out, self.values.len() as u128);
+        self.values.iter().for_each(|values| values.encode(out));
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let measures = (0..reader.length()?).map(|_| Cell::decode(reader)).collect::<Result<_, _>>()?;
+        let values = (0..reader.length()?).map(|_| Values::decode(reader)).collect::<Result<_, _>>()?;
+        Ok(Self { measures, values })
+    }
 }
 
 /// How far one source partition has come, said by its owner.
@@ -40,7 +102,7 @@ pub struct Mark {
 }
 
 /// A message of the windows topic.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Frame {
     /// To be merged first.
     pub diffs: Vec<Diff>,
@@ -60,21 +122,34 @@ pub enum FrameError {
 }
 
 impl Frame {
-    /// The frame as one or more messages of about `limit` bytes at most; marks are in the last.
+    /// The frame as one or more messages of at most `limit` bytes, unless a single difference is larger; marks are in
+    /// the last.
     pub fn encode(&self, limit: usize) -> Vec<Vec<u8>> {
-        // 64 bytes cover a difference's integers, 24 a mark.
-        let marks = self.marks.len() * 24;
-        let mut messages = Vec::new();
-        let (mut first, mut size) = (0, marks);
-        for (i, diff) in self.diffs.iter().enumerate() {
-            let cost = 64 + diff.detector.len() + diff.series.len();
-            if i > first && size + cost > limit {
-                messages.push(encode(&self.diffs[first..i], &[]));
-                (first, size) = (i, marks);
+        let mut marks = Vec::new();
+        put_unsigned(&mut marks, self.marks.len() as u128);
+        for mark in &self.marks {
+            put_unsigned(&mut marks, mark.partition.max(0) as u128);
+            put_unsigned(&mut marks, mark.partitions.max(0) as u128);
+            marks.push(u8::from(mark.time.is_some()));
+            if let Some(time) = mark.time {
+                put_signed(&mut marks, i128::from(time));
             }
-            size += cost;
+            marks.push(u8::from(mark.idle));
         }
-        messages.push(encode(&self.diffs[first..], &self.marks));
+        let mut messages = Vec::new();
+        let mut part = Part::default();
+        for diff in &self.diffs {
+            let before = part.diffs.len();
+            part.push(diff);
+            if part.count > 1 && part.size() + marks.len() > limit {
+                let last = part.diffs.split_off(before);
+                part.count -= 1;
+                messages.push(part.message(&[0]));
+                part = Part::default();
+                part.push_written(diff, &last);
+            }
+        }
+        messages.push(part.message(&marks));
         messages
     }
 
@@ -88,19 +163,20 @@ impl Frame {
             VERSION => {}
             other => return Err(FrameError::Version(other)),
         }
-        let detectors = (0..reader.length()?)
-            .map(|_| Ok((reader.text()?, reader.millis()?)))
+        let origins = (0..reader.length()?)
+            .map(|_| {
+                let (detector, pane) = (reader.text()?.to_owned(), reader.millis()?);
+                Ok(Arc::new(Origin { detector, pane, layout: reader.number()? }))
+            })
             .collect::<Result<Vec<_>, Damaged>>()?;
         let diffs = (0..reader.length()?)
             .map(|_| {
                 let index: usize = reader.number()?;
-                let (detector, window) = *detectors.get(index).ok_or(Damaged)?;
                 Ok(Diff {
-                    detector: detector.to_owned(),
-                    window,
-                    series: reader.text()?.to_owned(),
+                    origin: origins.get(index).ok_or(Damaged)?.clone(),
+                    group: reader.text()?.to_owned(),
                     start: reader.millis()?,
-                    cell: Cell { count: reader.number()?, sum: reader.signed()?, overflow: reader.flag()? },
+                    cells: Cells::decode(&mut reader)?,
                 })
             })
             .collect::<Result<Vec<_>, Damaged>>()?;
@@ -119,39 +195,63 @@ impl Frame {
     }
 }
 
-fn encode(diffs: &[Diff], marks: &[Mark]) -> Vec<u8> {
-    let mut detectors = BTreeMap::new();
-    for diff in diffs {
-        detectors.insert((diff.detector.as_str(), diff.window), 0);
+/// A message that is being written: its table and its differences.
+#[derive(Default)]
+struct Part {
+    origins: BTreeMap<Arc<Origin>, usize>,
+    table: Vec<u8>,
+    diffs: Vec<u8>,
+    count: usize,
+}
+
+impl Part {
+    fn push(&mut self, diff: &Diff) {
+        self.count += 1;
+        let index = self.origin(diff);
+        put_unsigned(&mut self.diffs, index as u128);
+        put_text(&mut self.diffs, &diff.group);
+        put_signed(&mut self.diffs, i128::from(diff.start));
+        diff.cells.encode(&mut self.diffs);
     }
-    let mut out = vec![VERSION];
-    put_unsigned(&mut out, detectors.len() as u128);
-    for (index, ((name, window), slot)) in detectors.iter_mut().enumerate() {
-        *slot = index;
-        put_text(&mut out, name);
-        put_signed(&mut out, i128::from(*window));
+
+    /// A difference that another part had written, whose index is written anew.
+    fn push_written(&mut self, diff: &Diff, written: &[u8]) {
+        self.count += 1;
+        let index = self.origin(diff);
+        put_unsigned(&mut self.diffs, index as u128);
+        let mut rest = Reader(written);
+        // It was just written.
+        let _ = rest.unsigned();
+        self.diffs.extend_from_slice(rest.0);
     }
-    put_unsigned(&mut out, diffs.len() as u128);
-    for diff in diffs {
-        let index = detectors[&(diff.detector.as_str(), diff.window)];
-        put_unsigned(&mut out, index as u128);
-        put_text(&mut out, &diff.series);
-        put_signed(&mut out, i128::from(diff.start));
-        put_unsigned(&mut out, u128::from(diff.cell.count));
-        put_signed(&mut out, diff.cell.sum);
-        out.push(u8::from(diff.cell.overflow));
-    }
-    put_unsigned(&mut out, marks.len() as u128);
-    for mark in marks {
-        put_unsigned(&mut out, mark.partition.max(0) as u128);
-        put_unsigned(&mut out, mark.partitions.max(0) as u128);
-        out.push(u8::from(mark.time.is_some()));
-        if let Some(time) = mark.time {
-            put_signed(&mut out, i128::from(time));
+
+    fn origin(&mut self, diff: &Diff) -> usize {
+        if let Some(index) = self.origins.get(&diff.origin) {
+            return *index;
         }
-        out.push(u8::from(mark.idle));
+        let index = self.origins.len();
+        self.origins.insert(diff.origin.clone(), index);
+        put_text(&mut self.table, &diff.origin.detector);
+        put_signed(&mut self.table, i128::from(diff.origin.pane));
+        put_unsigned(&mut self.table, u128::from(diff.origin.layout));
+        index
     }
-    out
+
+    /// With the version and both lengths.
+    fn size(&self) -> usize {
+        self.table.len() + self.diffs.len() + 8
+    }
+
+    fn message(&self, marks: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.size() + marks.len());
+        out.push(VERSION);
+        put_unsigned(&mut out, self.origins.len() as u128);
+        out.extend_from_slice(&self.table);
+        put_unsigned(&mut out, self.count as u128);
+        out.extend_from_slice(&self.diffs);
+        out.extend_from_slice(marks);
+        out
+    }
 }
 
 #[cfg(test)]
@@ -161,13 +261,17 @@ mod tests {
 
     fn diff() -> impl Strategy<Value = Diff> {
         let cell = (any::<u64>(), any::<i128>(), any::<bool>());
-        ("[ab]", 1i64..3, "[a-zé]{0,5}", any::<i64>(), cell).prop_map(
-            |(detector, window, series, start, (count, sum, overflow))| Diff {
-                detector,
-                window,
-                series,
-                start,
-                cell: Cell { count, sum, overflow },
+        ("[ab]", 1i64..3, "[a-zé]{0,5}", any::<i64>(), prop::collection::vec(cell, 0..3)).prop_map(
+            |(detector, pane, group, start, cells)| {
+                let cell = |(count, sum, overflow)| Cell { count, sum, overflow, sketch: None };
+                let mut values = Values::new(3);
+                values.add(&group, 2);
+                Diff {
+                    origin: Arc::new(Origin { detector, pane, layout: pane as u64 * 77 }),
+                    group,
+                    start,
+                    cells: Cells { measures: cells.into_iter().map(cell).collect(), values: vec![values] },
+                }
             },
         )
     }
@@ -204,5 +308,6 @@ mod tests {
     #[test]
     fn another_version_says_so() {
         assert_eq!(Frame::decode(&[9]), Err(FrameError::Version(9)));
+        assert_eq!(Frame::decode(&[1]), Err(FrameError::Version(1)));
     }
 }

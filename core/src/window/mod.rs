@@ -1,20 +1,24 @@
 //! Event-time windows: what `transform` counts and what it tells `score`.
 //!
-//! [`Counter`] turns records into differences and progress marks, [`Frame`] carries both through the windows
-//! topic, [`Watermark`] says on the other side how far event time has come.
+//! [`Counter`] turns records into differences (through `tally`) and progress marks, [`Frame`] carries both through the
+//! windows topic, [`Watermark`] says on the other side how far event time has come. What is counted and closed are
+//! *panes* of at most a minute; longer and overlapping windows are merged from closed panes.
 //!
-//! Invariants: windows are tumbling and aligned to the epoch; a window is named by its start and closed by its
-//! end; a record is late by the stream time of its own partition alone.
+//! Invariants: panes and windows are aligned to the epoch, named by their start and closed by their end; a record is
+//! late by the stream time of its own partition and the end of its pane alone.
 
 mod counter;
 mod frame;
+pub mod group;
 mod source;
+mod tally;
 pub(crate) mod varint;
 mod watermark;
 
 pub use counter::{Counter, Counts, Outgoing};
-pub use frame::{Diff, Frame, FrameError, Mark};
+pub use frame::{Cells, Diff, Frame, FrameError, Mark, Origin};
 pub use source::{BadSourceTime, SourceTime};
+pub use tally::Observed;
 pub use watermark::Watermark;
 
 use crate::pipeline::Millis;
@@ -29,12 +33,12 @@ pub fn closed_end(time: Millis, window: Millis, lateness: Millis) -> Millis {
     window_start(time.saturating_sub(lateness), window)
 }
 
-/// The windows partition of a series: FNV-1a over both names, spread by the finaliser of MurmurHash3.
+/// The windows partition of a group: FNV-1a over both names, spread by the finaliser of MurmurHash3.
 ///
 /// Invariant: never changes, or running state would be looked for in the wrong partition.
-pub fn partition_of(detector: &str, series: &str, partitions: i32) -> i32 {
+pub fn partition_of(detector: &str, group: &str, partitions: i32) -> i32 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for byte in detector.bytes().chain([0xff]).chain(series.bytes()) {
+    for byte in detector.bytes().chain([0xff]).chain(group.bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     }
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);

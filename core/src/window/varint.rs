@@ -70,6 +70,12 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(Damaged)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
     pub fn text(&mut self) -> Result<&'a str, Damaged> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Damaged)
     }

@@ -1,9 +1,11 @@
 //! The two workers of an instance, each with at most one transaction under way.
 
 use crate::topics::{Entry, Topics};
+use outlier_core::measure::UNIT;
 use outlier_core::pipeline::Pipeline;
+use outlier_core::record::Texts;
 use outlier_core::score::{Score, Scorer};
-use outlier_core::window::{Counter, Frame, SourceTime};
+use outlier_core::window::{Counter, Frame, Observed, SourceTime};
 use rand::prelude::*;
 use std::collections::BTreeMap;
 
@@ -56,8 +58,14 @@ impl Transforming {
         for _ in 0..rng.random_range(1..=40) {
             let Some((&partition, position)) = self.positions.iter_mut().choose(rng) else { return };
             match topics.raw[partition as usize].get(*position) {
-                Some(&(time, flag)) => {
-                    self.counter.add(partition, time, &[true, flag], |_| None);
+                Some(event) => {
+                    let mut texts = Texts::default();
+                    // In the order in which the pipeline's detectors name them.
+                    texts.push(Some(event.number.to_string().as_bytes()));
+                    texts.push((event.key > 0).then_some(&[b'a' + event.key]));
+                    let numbers = [(event.number % 7 > 0).then_some(i128::from(event.number) * UNIT)];
+                    let observed = Observed { flags: &[!event.bad, event.bad], numbers: &numbers, texts: &texts };
+                    self.counter.add(partition, event.time, &observed);
                     *position += 1;
                     touched.push(partition);
                 }
@@ -105,7 +113,7 @@ impl Transforming {
 #[derive(Default)]
 struct Scored {
     scores: Vec<Score>,
-    state: Vec<(i32, String, Vec<u8>)>,
+    state: Vec<(i32, String, Option<Vec<u8>>)>,
     offsets: BTreeMap<i32, i64>,
 }
 
@@ -126,9 +134,9 @@ impl Scoring {
     }
 
     pub fn assign(&mut self, partition: i32, topics: &Topics) {
-        let mut scorer = Scorer::new(&self.pipeline);
+        let mut scorer = Scorer::new(&self.pipeline, partition);
         for (key, value) in &topics.state[partition as usize] {
-            scorer.restore(key, Some(value)).unwrap();
+            scorer.restore(key, value.as_deref()).unwrap();
         }
         let committed = topics.windows_offsets.get(&partition).copied();
         scorer.restored(committed).unwrap();
@@ -180,9 +188,11 @@ impl Scoring {
         self.pending = Some(scored);
     }
 
-    pub fn end(&mut self, topics: &mut Topics, commit: bool) {
+    /// Commits or aborts; after an abort a partition goes back by itself, or is restored as by a new owner.
+    pub fn end(&mut self, rng: &mut StdRng, topics: &mut Topics, commit: bool) {
         let Some(scored) = self.pending.take() else { return };
         if commit {
+            self.partitions.values_mut().for_each(|(scorer, _)| scorer.commit());
             topics.scores.extend(scored.scores);
             topics.windows_offsets.extend(scored.offsets);
             for (partition, key, value) in scored.state {
@@ -191,7 +201,13 @@ impl Scoring {
             return;
         }
         for partition in self.owns() {
-            self.assign(partition, topics);
+            if rng.random_bool(0.5) {
+                self.assign(partition, topics);
+            } else if let Some((scorer, position)) = self.partitions.get_mut(&partition) {
+                let offset = scorer.rollback();
+                assert_eq!(offset, topics.windows_offsets.get(&partition).copied());
+                *position = offset.unwrap_or(0) as usize;
+            }
         }
     }
 }
@@ -199,9 +215,9 @@ impl Scoring {
 /// Closes what is due within the budget; false when more is due.
 fn close(scorer: &mut Scorer, budget: &mut usize, scores: &mut Vec<Score>) -> bool {
     while *budget > 0 {
-        let Some(closed) = scorer.close() else { return true };
+        let Some(closed) = scorer.close(*budget) else { return true };
         scores.extend(closed.scores);
-        *budget -= 1;
+        *budget -= closed.groups.clamp(1, *budget);
     }
     false
 }

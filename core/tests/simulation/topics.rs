@@ -3,8 +3,17 @@
 use outlier_core::score::Score;
 use std::collections::BTreeMap;
 
-/// A record of the raw topic: event time and whether its flag is set.
-pub type Event = (i64, bool);
+/// A record of the raw topic.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Event {
+    pub time: i64,
+    /// Whether its bad flag is set.
+    pub bad: bool,
+    /// What some detectors split by.
+    pub key: u8,
+    /// A number, and a value among many.
+    pub number: u16,
+}
 
 /// An entry of a windows partition.
 pub enum Entry {
@@ -20,7 +29,7 @@ pub enum Entry {
 pub struct Topics {
     pub raw: Vec<Vec<Event>>,
     pub windows: Vec<Vec<Entry>>,
-    pub state: Vec<Vec<(String, Vec<u8>)>>,
+    pub state: Vec<Vec<(String, Option<Vec<u8>>)>>,
     pub scores: Vec<Score>,
     /// Committed offset and metadata of each raw partition.
     pub raw_offsets: BTreeMap<i32, (usize, String)>,

@@ -2,9 +2,9 @@
 //! arriving, all drawn from one seed.
 
 use crate::stages::{Scoring, Transforming};
-use crate::topics::{Entry, Topics};
+use crate::topics::{Entry, Event, Topics};
 use outlier_core::measure::{Measure, Operand};
-use outlier_core::pipeline::{Detector, Pipeline, TimeFormat, Timestamp, Topics as Names};
+use outlier_core::pipeline::{Detector, Fallback, Flag, FlagGroup, Pipeline, TimeFormat, Timestamp, Topics as Names};
 use outlier_core::score::{Score, Scorer};
 use outlier_core::window::Frame;
 use rand::prelude::*;
@@ -77,8 +77,10 @@ impl World {
         self.pipeline.detectors.len() as u64
     }
 
-    pub fn measures(&self) -> u64 {
-        self.pipeline.detectors[0].measures.len() as u64
+    /// In how many windows of a detector a record is.
+    pub fn overlap(&self, detector: &str) -> u64 {
+        let detector = self.pipeline.detectors.iter().find(|d| d.name == detector).unwrap();
+        (detector.window / detector.hop) as u64
     }
 
     pub fn scores(&self) -> Vec<Score> {
@@ -117,7 +119,9 @@ impl World {
             for _ in 0..self.input.random_range(0..6) {
                 let delay = if self.input.random_bool(0.03) { 60_000 } else { 4_000 };
                 let time = self.now - self.input.random_range(0..delay);
-                self.topics.raw[partition].push((time, self.input.random_bool(0.2)));
+                let input = &mut self.input;
+                let (bad, key, number) = (input.random_bool(0.2), input.random_range(0..6), input.random_range(0..200));
+                self.topics.raw[partition].push(Event { time, bad, key, number });
             }
         }
     }
@@ -140,7 +144,7 @@ impl World {
                 let dead = self.chance.random_range(0..self.instances.len());
                 let mut instance = self.instances.swap_remove(dead);
                 instance.transforming.end(&mut self.topics, self.now, false);
-                instance.scoring.end(&mut self.topics, false);
+                instance.scoring.end(&mut self.chance, &mut self.topics, false);
                 self.rebalance();
             }
             _ => {}
@@ -174,7 +178,7 @@ impl World {
             if let Some(from) = from {
                 let commit = self.chance.random_bool(0.5);
                 let instance = &mut self.instances[from];
-                instance.scoring.end(&mut self.topics, commit);
+                instance.scoring.end(&mut self.chance, &mut self.topics, commit);
                 instance.scoring.revoke(partition);
             }
             self.instances[to].scoring.assign(partition, &self.topics);
@@ -203,7 +207,7 @@ impl World {
         } else {
             let instance = &mut self.instances[index];
             if instance.scoring.busy() {
-                instance.scoring.end(&mut self.topics, commit);
+                instance.scoring.end(&mut self.chance, &mut self.topics, commit);
             } else {
                 instance.scoring.work(&mut self.chance, &self.topics);
             }
@@ -218,13 +222,13 @@ impl World {
         if self.idle == Idle::Never {
             // A last record in each partition, an hour later, closes everything before it.
             for partition in &mut self.topics.raw {
-                partition.push((self.now + 3_600_000, false));
+                partition.push(Event { time: self.now + 3_600_000, bad: false, key: 1, number: 1 });
             }
         }
         // Idle timeout, longest window and lateness pass in this many seconds.
         for second in 0.. {
             let unread = (0..self.topics.raw.len()).any(|p| self.committed(p) < self.topics.raw[p].len());
-            if !unread && (self.idle == Idle::Never || second > 150) {
+            if !unread && (self.idle == Idle::Never || second > 450) {
                 break;
             }
             for index in 0..self.instances.len() {
@@ -235,9 +239,9 @@ impl World {
                 instance.transforming.write(&mut self.chance, &mut self.topics, now, id);
                 self.end_transform(index, true);
                 let instance = &mut self.instances[index];
-                instance.scoring.end(&mut self.topics, true);
+                instance.scoring.end(&mut self.chance, &mut self.topics, true);
                 instance.scoring.work(&mut self.chance, &self.topics);
-                instance.scoring.end(&mut self.topics, true);
+                instance.scoring.end(&mut self.chance, &mut self.topics, true);
             }
             if self.idle == Idle::Sometimes {
                 self.now += 1_000;
@@ -247,7 +251,7 @@ impl World {
         while !self.instances.iter().all(|instance| instance.scoring.caught_up(&self.topics)) {
             for instance in &mut self.instances {
                 instance.scoring.work(&mut self.chance, &self.topics);
-                instance.scoring.end(&mut self.topics, true);
+                instance.scoring.end(&mut self.chance, &mut self.topics, true);
             }
         }
         self.enriched = (0..self.topics.raw.len()).map(|p| self.committed(p)).collect();
@@ -260,15 +264,15 @@ impl World {
     /// The committed windows topic through a fresh scorer, from the beginning.
     pub fn replay(&self) -> Replay {
         let mut replay = Replay { scores: Vec::new(), after_close: 0 };
-        for partition in &self.topics.windows {
-            let mut scorer = Scorer::new(&self.pipeline);
+        for (number, partition) in self.topics.windows.iter().enumerate() {
+            let mut scorer = Scorer::new(&self.pipeline, number as i32);
             for (offset, entry) in partition.iter().enumerate() {
                 match entry {
                     Entry::Frame(bytes) => scorer.apply(offset as i64, &Frame::decode(bytes).unwrap()),
                     Entry::Gap => {}
                     Entry::Pending(..) => panic!("a transaction was left open"),
                 }
-                while let Some(closed) = scorer.close() {
+                while let Some(closed) = scorer.close(3) {
                     replay.scores.extend(closed.scores);
                 }
             }
@@ -284,15 +288,35 @@ fn sorted(mut scores: Vec<Score>) -> Vec<Score> {
     scores
 }
 
-fn pipeline(rng: &mut StdRng, windows_partitions: i32) -> Pipeline {
+/// Short and long windows, overlapping ones, split by a field with and without an overflow, every measure.
+fn detectors(rng: &mut StdRng) -> Vec<Detector> {
     let flag = || Operand::Flag(1, "bad".into());
-    let detector = |name: &str, window, lateness| Detector {
-        name: name.into(),
-        measures: vec![Measure::Count, Measure::Sum(flag()), Measure::Ratio(flag())],
-        window,
-        lateness,
-        threshold: 90.0,
-    };
+    let field = |path: &str| path.parse().unwrap();
+    let plain = || vec![Measure::Count, Measure::Sum(flag()), Measure::Ratio(flag())];
+    let mut seconds = |from: i64, to: i64| 1_000 * rng.random_range(from..=to);
+    let mut short = Detector::new("short", plain(), seconds(1, 5), seconds(0, 6));
+    (short.explain, short.why_values) = (vec![field("value"), field("key")], 10);
+    let long = Detector::new("long", plain(), seconds(10, 60), seconds(0, 6));
+    let mut keys = Detector::new("keys", vec![Measure::Count, Measure::Silence], seconds(2, 9), seconds(0, 6));
+    (keys.by, keys.max_series) = (vec![field("key")], seconds(1, 6) as usize / 1_000);
+    let number = || field("number");
+    let all = vec![
+        Measure::Count,
+        Measure::Sum(Operand::Field(number())),
+        Measure::Mean(number()),
+        Measure::Quantile(950, number()),
+        Measure::Distinct(field("value")),
+        Measure::New(field("value")),
+        Measure::Rare(field("value")),
+    ];
+    let mut hopping = Detector::new("hopping", all, 180_000, seconds(0, 6));
+    (hopping.hop, hopping.by) = (60_000, vec![field("key")]);
+    let mut panes = Detector::new("panes", plain(), 120_000, seconds(0, 6));
+    panes.explain = vec![field("key")];
+    vec![short, long, keys, hopping, panes]
+}
+
+fn pipeline(rng: &mut StdRng, windows_partitions: i32) -> Pipeline {
     let name = |stage: &str| format!("sim.{stage}");
     Pipeline {
         name: "sim".into(),
@@ -308,11 +332,16 @@ fn pipeline(rng: &mut StdRng, windows_partitions: i32) -> Pipeline {
         timestamp: Timestamp { field: "t".parse().unwrap(), format: TimeFormat::EpochMillis, max_skew: 0 },
         max_record_bytes: 1 << 20,
         max_depth: 16,
-        flags: Vec::new(),
-        detectors: vec![
-            detector("short", 1_000 * rng.random_range(1..=5), 1_000 * rng.random_range(0..=6)),
-            detector("long", 1_000 * rng.random_range(10..=60), 1_000 * rng.random_range(0..=6)),
-        ],
+        flags: vec![FlagGroup {
+            name: "g".into(),
+            field: "f".parse().unwrap(),
+            good: Flag { name: "good".into(), matchers: Vec::new() },
+            bad: Flag { name: "bad".into(), matchers: Vec::new() },
+            other: Fallback::Neither,
+            missing: Fallback::Neither,
+            ignore_case: false,
+        }],
+        detectors: detectors(rng),
         windows_partitions,
     }
 }

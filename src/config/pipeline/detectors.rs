@@ -3,11 +3,11 @@
 use super::{DAY, millis, span};
 use crate::config::mistake::{nearest, shown};
 use crate::config::names::{self, Unique};
-use crate::config::reader::Reader;
+use crate::config::reader::{Names, Reader};
 use crate::config::writer::Writer;
 use outlier_core::field::FieldPath;
 use outlier_core::measure::{Measure, Operand};
-use outlier_core::pipeline::{Detector, Pipeline};
+use outlier_core::pipeline::{Detector, Emit, Pipeline};
 use std::time::Duration;
 
 /// The most detectors of a pipeline.
@@ -15,6 +15,15 @@ pub const MAX_DETECTORS: usize = 256;
 /// The most measures of a detector.
 pub const MAX_MEASURES: usize = 64;
 
+/// The most fields that split a detector.
+pub const MAX_BY: usize = 5;
+/// The most fields that explain an anomaly.
+pub const MAX_EXPLAIN: usize = 16;
+/// The most windows of a detector that overlap at a time.
+pub const MAX_OVERLAP: u128 = 60;
+
+const EMITS: &Names<Emit> =
+    &[("auto", Emit::Auto), ("all", Emit::All), ("changed", Emit::Changed), ("anomalous", Emit::Anomalous)];
 const TITLE: &str = "[[pipeline.detectors]]";
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -62,17 +71,72 @@ pub(super) fn read_all(r: &mut Reader<'_>, pipeline: &Pipeline) -> Vec<Detector>
         return Vec::new();
     }
     let flags: Vec<&str> = pipeline.flag_names().collect();
+    let mut explain: Vec<FieldPath> = Vec::new();
+    for group in &pipeline.flags {
+        if !explain.contains(&group.field) && explain.len() < MAX_EXPLAIN {
+            explain.push(group.field.clone());
+        }
+    }
     let mut unique = Unique::new("detectors");
-    readers.into_iter().map(|reader| read(reader, defaults, &flags, &mut unique)).collect()
+    readers.into_iter().map(|reader| read(reader, defaults, &flags, &explain, &mut unique)).collect()
 }
 
-fn read(mut r: Reader<'_>, defaults: Defaults, flags: &[&str], unique: &mut Unique) -> Detector {
+fn read(mut r: Reader<'_>, defaults: Defaults, flags: &[&str], explain: &[FieldPath], unique: &mut Unique) -> Detector {
     let name = r.name("\"action\"", names::check_name);
     unique.add(&r, r.at("name"), &name);
     let measures = read_measures(&mut r, flags);
     let Defaults { window, lateness, threshold } = defaults.read(&mut r);
+    let mut detector = Detector::new(&name, measures, millis(window), millis(lateness));
+    detector.threshold = threshold;
+    detector.hop = millis(read_hop(&mut r, window));
+    detector.by = read_fields(&mut r, "by", MAX_BY).unwrap_or_default();
+    // Counting the values of each of many series would cost more than the series: it must be asked for.
+    let usual = if detector.by.is_empty() { explain.to_vec() } else { Vec::new() };
+    detector.explain = read_fields(&mut r, "explain", MAX_EXPLAIN).unwrap_or(usual);
+    detector.why_values = r.int("why_values", 1_000, 10..=100_000);
+    detector.emit = r.choice("emit", Emit::Auto, EMITS);
+    detector.max_series = r.int("max_series", 250_000, 1..=10_000_000);
+    detector.forget = millis(r.duration("forget", 30 * DAY, Duration::from_secs(3_600)..=3_650 * DAY));
     r.finish();
-    Detector { name, measures, window: millis(window), lateness: millis(lateness), threshold }
+    detector
+}
+
+/// The time from one window's end to the next: the window itself, unless windows overlap.
+fn read_hop(r: &mut Reader<'_>, window: Duration) -> Duration {
+    let hop = r.duration("hop", window, Duration::from_secs(1)..=DAY);
+    if hop == window || !r.has("hop") {
+        return window;
+    }
+    let (w, h) = (window.as_millis(), hop.as_millis());
+    if !divides(hop) || !w.is_multiple_of(h) || w / h > MAX_OVERLAP {
+        let text = format!(
+            "`hop` must divide the window into at most {MAX_OVERLAP} parts, and be whole minutes beyond one minute, such as a fifth of the window"
+        );
+        r.mistake(r.at("hop"), text);
+        return window;
+    }
+    hop
+}
+
+/// A list of paths, each once; `None` without the key.
+fn read_fields(r: &mut Reader<'_>, key: &'static str, most: usize) -> Option<Vec<FieldPath>> {
+    let nodes = r.list(key)?;
+    if nodes.len() > most {
+        r.mistake(r.at(key), format!("`{key}` has {} values, at most {most} are possible", nodes.len()));
+        return None;
+    }
+    let mut fields: Vec<FieldPath> = Vec::with_capacity(nodes.len());
+    for node in &nodes {
+        let Some(text) = r.text_of(&format!("`{key}`"), node) else { continue };
+        match text.parse::<FieldPath>() {
+            Ok(field) if fields.contains(&field) => {
+                r.mistake(node.at.clone(), format!("`{key}` has \"{field}\" twice: keep one"));
+            }
+            Ok(field) => fields.push(field),
+            Err(wrong) => r.mistake(node.at.clone(), format!("`{key}`: {wrong}")),
+        }
+    }
+    Some(fields)
 }
 
 fn read_measures(r: &mut Reader<'_>, flags: &[&str]) -> Vec<Measure> {
@@ -102,19 +166,35 @@ fn read_measures(r: &mut Reader<'_>, flags: &[&str]) -> Vec<Measure> {
     measures
 }
 
-/// Reads `count`, `sum(X)` or `ratio(X)`; X is a flag or, in a sum, the path of a numeric field.
+const KNOWN: &str =
+    "count, silence, sum(X), ratio(X), mean(X), p95(X) or another quantile, distinct(X), new(X) or rare(X)";
+
+/// Reads a measure; X is a flag in a ratio, a flag or the path of a numeric field in a sum, else the path of a field.
 ///
 /// # Errors
 /// What is wrong and what to do.
 fn parse(text: &str, flags: &[&str]) -> Result<Measure, String> {
     let text = text.trim();
-    if text == "count" {
-        return Ok(Measure::Count);
+    match text {
+        "count" => return Ok(Measure::Count),
+        "silence" => return Ok(Measure::Silence),
+        _ => {}
     }
     let inner = text.strip_suffix(')').and_then(|text| text.split_once('('));
-    let (name, argument) =
-        inner.ok_or_else(|| format!("{} is no measure: write count, sum(X) or ratio(X)", shown(text)))?;
+    let (name, argument) = inner.ok_or_else(|| format!("{} is no measure: write {KNOWN}", shown(text)))?;
     let argument = argument.trim();
+    let field = || argument.parse::<FieldPath>().map_err(|wrong| wrong.to_string());
+    match name.trim() {
+        "mean" => return field().map(Measure::Mean),
+        "distinct" => return field().map(Measure::Distinct),
+        "new" => return field().map(Measure::New),
+        "rare" => return field().map(Measure::Rare),
+        quantile => {
+            if let Some(thousandths) = thousandths(quantile) {
+                return field().map(|path| Measure::Quantile(thousandths, path));
+            }
+        }
+    }
     let flag = flags.iter().position(|flag| *flag == argument);
     let flag = flag.map(|index| Operand::Flag(index, argument.to_owned()));
     match (name.trim(), flag) {
@@ -137,8 +217,20 @@ fn parse(text: &str, flags: &[&str]) -> Result<Measure, String> {
             }
             None => format!("there is no flag {}; a ratio needs one of {}", shown(argument), flags.join(", ")),
         }),
-        (other, _) => Err(format!("there is no measure {}; write count, sum(X) or ratio(X)", shown(other))),
+        (other, _) => Err(format!("there is no measure {}; write {KNOWN}", shown(other))),
     }
+}
+
+/// `p95` as 950, `p99.9` as 999.
+fn thousandths(name: &str) -> Option<u16> {
+    let percent = name.strip_prefix('p')?;
+    let (whole, tenth) = percent.split_once('.').unwrap_or((percent, "0"));
+    let digits = |text: &str, most: usize| (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole, 2) || !digits(tenth, 1) {
+        return None;
+    }
+    let value = whole.parse::<u16>().ok()? * 10 + tenth.parse::<u16>().ok()?;
+    (value > 0).then_some(value)
 }
 
 /// The flag that a field's name is almost, so that the field is probably a typing mistake.
@@ -172,7 +264,14 @@ pub(super) fn write_all(pipeline: &Pipeline, w: &mut Writer) {
         w.text("name", &detector.name);
         w.list("measures", detector.measures.iter().map(|measure| show(measure, &flags)));
         w.duration("window", span(detector.window));
+        w.duration("hop", span(detector.hop));
         w.duration("lateness", span(detector.lateness));
         w.plain("threshold", detector.threshold);
+        w.list("by", detector.by.iter().map(ToString::to_string));
+        w.list("explain", detector.explain.iter().map(ToString::to_string));
+        w.plain("why_values", detector.why_values);
+        w.choice("emit", detector.emit, EMITS);
+        w.plain("max_series", detector.max_series);
+        w.duration("forget", span(detector.forget));
     }
 }

@@ -13,7 +13,6 @@ use super::names::{self, Unique};
 use super::reader::{Names, Reader};
 use super::writer::Writer;
 use outlier_core::field::FieldPath;
-use outlier_core::measure::{Measure, Operand};
 use outlier_core::pipeline::{Millis, Pipeline, TimeFormat, Timestamp, Topics};
 use std::time::Duration;
 
@@ -153,11 +152,8 @@ fn unread() -> FieldPath {
 fn refuse_overwriting(r: &Reader<'_>, pipeline: &Pipeline) {
     let mut read: Vec<&FieldPath> = vec![&pipeline.timestamp.field];
     read.extend(pipeline.flags.iter().map(|group| &group.field));
-    for measure in pipeline.detectors.iter().flat_map(|detector| &detector.measures) {
-        if let Measure::Sum(Operand::Field(path)) = measure {
-            read.push(path);
-        }
-    }
+    read.extend(pipeline.number_fields());
+    read.extend(pipeline.text_fields());
     for flag in pipeline.flag_names().filter(|name| !name.is_empty()) {
         if let Some(path) = read.iter().find(|path| path.segments()[0] == flag) {
             let text = format!(

@@ -212,13 +212,13 @@ fn detectors() {
         ("measures = []", &["8:1 a detector needs measures"]),
         ("measures = [\"count\", \"sum(B_action)\", \"ratio(K_action)\", \"sum(a.b)\", 'sum(\\B_actoin)']", &[]),
         (
-            "measures = [\"counts\", \"sum(B_actoin)\", \"ratio(b_action)\", \"ratio(bytes)\", \"mean(x)\", \"sum()\", \"count\", \"count\", 1]",
+            "measures = [\"counts\", \"sum(B_actoin)\", \"ratio(b_action)\", \"ratio(bytes)\", \"mode(x)\", \"sum()\", \"count\", \"count\", 1]",
             &[
-                "10:13 `measures`: \"counts\" is no measure: write count, sum(X) or ratio(X)",
+                "10:13 `measures`: \"counts\" is no measure: write count, silence, sum(X)",
                 "10:23 `measures`: there is no flag \"B_actoin\"; did you mean `B_action`? If it is a field, write sum(\\B_actoin)",
                 "10:40 `measures`: there is no flag \"b_action\"; did you mean `B_action`?",
                 "10:59 `measures`: there is no flag \"bytes\"; a ratio needs one of K_action, B_action",
-                "10:75 `measures`: there is no measure \"mean\"",
+                "10:75 `measures`: there is no measure \"mode\"",
                 "10:86 `measures`: a field path is",
                 "10:104 `measures` has \"count\" twice",
                 "10:113 `measures` must be a text",
@@ -241,6 +241,17 @@ fn detectors() {
             &[
                 "11:10 `window` must be from 1s to 1d",
                 "12:1 unknown key `thresold` in [[pipeline.detectors]]; did you mean `threshold`?",
+            ],
+        ),
+        (
+            "measures = [\"p95(a)\", \"p100(a)\", \"p0(a)\"]\nhop = \"7s\"\nby = [\"a\", \"a\", \".\"]\nemit = \"none\"",
+            &[
+                "10:23 `measures`: there is no measure \"p100\"",
+                "10:34 `measures`: there is no measure \"p0\"",
+                "11:7 `hop` must divide the window",
+                "12:12 `by` has \"a\" twice",
+                "12:17 `by`: a field path is",
+                "13:8 `emit` cannot be",
             ],
         ),
         (

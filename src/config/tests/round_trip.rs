@@ -82,8 +82,15 @@ missing = "neither"
 ignore_case = true
 [[pipeline.detectors]]
 name = "d"
-measures = ["count", "sum(G1)", "ratio(B1)", "sum(other.path)", 'sum(\G2abc)', 'sum(\ x)']
+measures = ["count", "sum(G1)", "ratio(B1)", "sum(other.path)", 'sum(\G2abc)', 'sum(\ x)', "silence", "mean(a)", "p99.9(a.b)", "p5(a)", "distinct(c)", "new(c)", "rare(c)"]
 window = "2m"
+hop = "1m"
+by = ["x.y", 'a\.b']
+explain = ["c"]
+why_values = 99
+emit = "changed"
+max_series = 12
+forget = "7d"
 lateness = "0s"
 threshold = 12.5
 [[pipeline]]

@@ -60,7 +60,7 @@ fn the_demo_is_waf_in_quick_windows() {
     let mut waf = valid(&shipped("waf.toml").1, &[]);
     let demo = valid(&shipped("demo.toml").1, &[]);
     for detector in &mut waf.pipelines[0].detectors {
-        (detector.window, detector.lateness) = (10_000, 2_000);
+        (detector.window, detector.hop, detector.lateness) = (10_000, 10_000, 2_000);
     }
     assert_eq!(demo.pipelines, waf.pipelines);
     assert_eq!(demo.sink.index, IndexKind::Sqlite);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Twice the mid-p by plain summation of the whole distribution.
+/// The two-sided mid-p by plain summation of the whole distribution.
 fn summed(d: &Discrete, y: f64, most: u32) -> f64 {
     let pmf = |k: u32| exp(d.ln_pmf(f64::from(k)));
     let total: f64 = (0..=most).map(pmf).sum();
@@ -10,7 +10,9 @@ fn summed(d: &Discrete, y: f64, most: u32) -> f64 {
     let upper = y > d.mean;
     let beyond = (0..=most).filter(|&k| if upper { f64::from(k) > y } else { f64::from(k) < y });
     let tail: f64 = beyond.map(pmf).sum();
-    log((2.0 * tail + exp(d.ln_pmf(y))).min(1.0))
+    let (one, end) = (tail + 0.5 * pmf(y as u32), if upper { pmf(0) } else { pmf(most) });
+    let two_sided = one > exp(ONE_SIDED) || one >= 0.5 * end;
+    log((if two_sided { 2.0 * one } else { one }).min(1.0))
 }
 
 #[test]

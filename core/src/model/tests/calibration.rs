@@ -1,5 +1,6 @@
 //! False alarms of ordinary traffic: the module's table, within a factor of two.
 
+use super::exact;
 use super::support::*;
 use crate::model::Model;
 use rand::SeedableRng;
@@ -91,5 +92,86 @@ fn two_days_from_nothing_have_hardly_an_alarm() {
             assert!(reaching(&verdicts, 90.0) <= 1, "mean {mean} seed {seed}");
         }
         assert!(alarms <= 2, "mean {mean}: {alarms} alarms in ten series");
+    }
+}
+
+/// What is asked of the exact rates: how many times below and above what is documented they may be.
+type Within = (f64, f64);
+const DOCUMENTED: Within = (0.5, 2.0);
+/// Whole numbers of few events step over most probabilities.
+const AT_MOST: Within = (0.0, 2.0);
+
+/// The exact chances of the last two of three days, averaged over so many series.
+fn check_exactly(law: Law, mean: f64, rhythm: f64, window: i64, series: u64, (least, most): Within) {
+    let traffic = Traffic { law, mean, rhythm, window };
+    let rates = exact::rates(&traffic, series, 3, 1 + 2_400_000 / window);
+    let ratios: Vec<f64> = exact::THRESHOLDS.iter().zip(rates).map(|(&t, rate)| rate / exact::documented(t)).collect();
+    println!("{traffic:?}: {ratios:.2?}");
+    assert!(ratios.iter().all(|ratio| (least..=most).contains(ratio)), "{traffic:?}: {ratios:.2?}");
+}
+
+#[test]
+fn chances_of_poisson_counts_are_those_documented() {
+    use Law::Poisson;
+    for (mean, rhythm, window, series, within) in [
+        (0.05, 3.0, 10_000, 4, AT_MOST),
+        (0.2, 1.0, 10_000, 4, AT_MOST),
+        (0.2, 3.0, 10_000, 4, AT_MOST),
+        (1.0, 3.0, 10_000, 4, AT_MOST),
+        (2.0, 3.0, 10_000, 4, DOCUMENTED),
+        (5.0, 3.0, 10_000, 4, DOCUMENTED),
+        (5.0, 3.0, 60_000, 16, DOCUMENTED),
+        (50.0, 1.0, 10_000, 4, DOCUMENTED),
+        (50.0, 3.0, 10_000, 4, DOCUMENTED),
+        (50.0, 3.0, 60_000, 16, DOCUMENTED),
+        (50.0, 3.0, 1_000, 1, DOCUMENTED),
+        (300.0, 3.0, 60_000, 16, DOCUMENTED),
+        (1000.0, 3.0, 10_000, 4, DOCUMENTED),
+        (5000.0, 3.0, 60_000, 16, DOCUMENTED),
+        // Twenty-four slots draw the rhythm to half a percent, which is more than such counts scatter by.
+        (100_000.0, 3.0, 60_000, 16, (0.5, 4.0)),
+    ] {
+        check_exactly(Poisson, mean, rhythm, window, series, within);
+    }
+}
+
+#[test]
+fn chances_of_overdispersed_counts_are_those_documented() {
+    use Law::{Dispersed, Negative};
+    for (law, mean, rhythm, window, series) in [
+        (Negative(5.0), 2.0, 1.0, 10_000, 4),
+        (Negative(5.0), 50.0, 1.0, 10_000, 4),
+        (Negative(5.0), 50.0, 3.0, 10_000, 4),
+        (Negative(5.0), 50.0, 3.0, 60_000, 24),
+        (Negative(1.0), 50.0, 3.0, 60_000, 24),
+        (Dispersed(4.0), 50.0, 3.0, 10_000, 4),
+        (Dispersed(2.0), 0.2, 3.0, 10_000, 8),
+        (Negative(20.0), 1000.0, 3.0, 10_000, 4),
+        (Negative(20.0), 1000.0, 3.0, 60_000, 24),
+    ] {
+        check_exactly(law, mean, rhythm, window, series, DOCUMENTED);
+    }
+}
+
+#[test]
+fn chances_of_shares_and_amounts_are_those_documented() {
+    use Law::{LogNormal, MixedShare, Normal, Share};
+    for (law, mean, rhythm, window, series, within) in [
+        (Share(50), 0.005, 1.0, 10_000, 4, AT_MOST),
+        (Share(50), 0.995, 1.0, 10_000, 4, AT_MOST),
+        (Share(50), 0.2, 3.0, 10_000, 4, DOCUMENTED),
+        (Share(5000), 0.2, 3.0, 10_000, 4, DOCUMENTED),
+        (Share(5000), 0.2, 3.0, 60_000, 16, DOCUMENTED),
+        // The logarithm of the odds is normal: the tail is heavier than the beta that is assumed.
+        (MixedShare(5000, 0.04), 0.2, 3.0, 10_000, 2, (0.5, 4.0)),
+        (MixedShare(5000, 0.04), 0.2, 3.0, 60_000, 8, (0.5, 4.0)),
+        // The law of an amount is a guess from its values.
+        (Normal(0.1), 1000.0, 3.0, 10_000, 8, (0.33, 3.0)),
+        (Normal(0.1), 1000.0, 3.0, 60_000, 24, (0.33, 3.0)),
+        (LogNormal(0.25), 1000.0, 3.0, 10_000, 8, (0.33, 3.0)),
+        (LogNormal(1.0), 1000.0, 3.0, 10_000, 8, (0.33, 3.0)),
+        (LogNormal(1.0), 1000.0, 3.0, 60_000, 24, (0.33, 3.0)),
+    ] {
+        check_exactly(law, mean, rhythm, window, series, within);
     }
 }

@@ -1,6 +1,8 @@
 //! The model against seeded traffic, hostile input and its own laws.
 
+mod bad_input;
 mod calibration;
 mod detection;
+mod exact;
 mod laws;
 mod support;

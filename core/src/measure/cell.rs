@@ -1,0 +1,208 @@
+//! What one measure accumulates in one window of one group.
+//!
+//! Invariant: merging is commutative and associative to the bit, so the order of partitions, transactions and
+//! instances cannot change a score; no float is summed.
+
+use super::{Kind, Measure};
+use crate::sketch::{Distinct, Quantiles, Values};
+use crate::window::varint::{Damaged, Reader, put_signed, put_unsigned};
+
+/// Fixed-point units per 1.0 in [`Cell::sum`].
+pub const UNIT: i128 = 1_000_000;
+
+/// The accumulated records of one measure in one window.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Cell {
+    /// Records counted: of a measure of a numeric field, those that have a number.
+    pub count: u64,
+    /// Fixed-point sum of the operand in [`UNIT`]s; of a flag, the records whose flag is 1.
+    pub sum: i128,
+    /// The sum left the range of the fixed-point number at least once; the value is not to be trusted.
+    pub overflow: bool,
+    /// What a number cannot hold.
+    pub sketch: Option<Box<Sketch>>,
+}
+
+/// The accumulated values behind a measure that is no count and no sum.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sketch {
+    /// Of a quantile.
+    Quantiles(Quantiles),
+    /// Of a number of distinct values.
+    Distinct(Distinct),
+    /// Of new and rare values.
+    Values(Values),
+}
+
+impl Cell {
+    /// One record whose operand is `sum` fixed-point units.
+    pub fn one(sum: i128) -> Self {
+        Self { count: 1, sum, ..Self::default() }
+    }
+
+    /// Adds another cell of the same measure; an overflow of the sum is remembered in [`Cell::overflow`].
+    pub fn merge(&mut self, other: &Cell) {
+        self.count = self.count.saturating_add(other.count);
+        let (sum, overflow) = self.sum.overflowing_add(other.sum);
+        self.sum = sum;
+        self.overflow |= other.overflow | overflow;
+        match (&mut self.sketch, &other.sketch) {
+            (_, None) => {}
+            (None, Some(sketch)) => self.sketch = Some(sketch.clone()),
+            (Some(own), Some(other)) => match (own.as_mut(), other.as_ref()) {
+                (Sketch::Quantiles(own), Sketch::Quantiles(other)) => own.merge(other),
+                (Sketch::Distinct(own), Sketch::Distinct(other)) => own.merge(other),
+                (Sketch::Values(own), Sketch::Values(other)) => own.merge(other),
+                // Cells are merged within one measure only: the layout of a frame is checked.
+                _ => self.overflow = true,
+            },
+        }
+    }
+
+    /// The window's value, where the cell alone tells it: a count, an amount, or a share from 0 to 1 (0 of no records
+    /// is 0). What no record says anything about is 0 with no count; new and rare values depend on the history.
+    pub fn value(&self, measure: &Measure) -> f64 {
+        let sum = self.sum as f64 / UNIT as f64;
+        match measure {
+            Measure::Count | Measure::Silence => self.count as f64,
+            Measure::Sum(_) => sum,
+            Measure::Ratio(_) | Measure::Mean(_) if self.count == 0 => 0.0,
+            Measure::Ratio(_) | Measure::Mean(_) => sum / self.count as f64,
+            Measure::Quantile(thousandths, _) => match self.sketch.as_deref() {
+                Some(Sketch::Quantiles(sketch)) => sketch.quantile(f64::from(*thousandths) / 1000.0).unwrap_or(0.0),
+                _ => 0.0,
+            },
+            Measure::Distinct(_) => match self.sketch.as_deref() {
+                Some(Sketch::Distinct(sketch)) => libm::round(sketch.estimate()),
+                _ => 0.0,
+            },
+            Measure::New(_) | Measure::Rare(_) => 0.0,
+        }
+    }
+
+    /// True if the cell says something about the measure: an empty window has a count, but no mean.
+    pub fn tells(&self, measure: &Measure) -> bool {
+        let needs_records = matches!(measure, Measure::Mean(_) | Measure::Quantile(..));
+        !self.overflow && (self.count > 0 || !needs_records || measure.kind() == Kind::Share)
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let sketch = match self.sketch.as_deref() {
+            None => 0,
+            Some(Sketch::Quantiles(_)) => 1,
+            Some(Sketch::Distinct(_)) => 2,
+            Some(Sketch::Values(_)) => 3,
+        };
+        out.push(u8::from(self.overflow) << 4 | u8::from(self.sum != 0) << 3 | sketch);
+        put_unsigned(out, u128::from(self.count));
+        if self.sum != 0 {
+            put_signed(out, self.sum);
+        }
+        match self.sketch.as_deref() {
+            None => {}
+            Some(Sketch::Quantiles(sketch)) => sketch.encode(out),
+            Some(Sketch::Distinct(sketch)) => sketch.encode(out),
+            Some(Sketch::Values(sketch)) => sketch.encode(out),
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let head = reader.byte()?;
+        if head > 0x1f {
+            return Err(Damaged);
+        }
+        let count = reader.number()?;
+        let sum = if head & 8 != 0 { reader.signed()? } else { 0 };
+        let sketch = match head & 7 {
+            0 => None,
+            1 => Some(Box::new(Sketch::Quantiles(Quantiles::decode(reader)?))),
+            2 => Some(Box::new(Sketch::Distinct(Distinct::decode(reader)?))),
+            3 => Some(Box::new(Sketch::Values(Values::decode(reader)?))),
+            _ => return Err(Damaged),
+        };
+        Ok(Self { count, sum, overflow: head & 16 != 0, sketch })
+    }
+}
+
+/// A finite number as fixed-point units, rounded to the nearest; `None` for NaN, infinities and beyond ±10^27.
+pub fn to_units(value: f64) -> Option<i128> {
+    let scaled = libm::round(value * UNIT as f64);
+    (scaled.is_finite() && libm::fabs(scaled) <= 1e33).then_some(scaled as i128)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cell() -> impl Strategy<Value = Cell> {
+        let numbers = prop::collection::vec(-1e6..1e6, 0..4);
+        let sketch = (0..4u8, numbers).prop_map(|(kind, numbers)| match kind {
+            0 => None,
+            1 => {
+                let mut sketch = Quantiles::default();
+                for n in numbers {
+                    sketch.add(n);
+                }
+                Some(Box::new(Sketch::Quantiles(sketch)))
+            }
+            2 => {
+                let mut sketch = Distinct::default();
+                numbers.iter().for_each(|n| sketch.add_hash(n.to_bits()));
+                Some(Box::new(Sketch::Distinct(sketch)))
+            }
+            _ => {
+                let mut sketch = Values::new(2);
+                numbers.iter().for_each(|n| sketch.add(&n.to_string(), 1));
+                Some(Box::new(Sketch::Values(sketch)))
+            }
+        });
+        (0u64..1 << 40, any::<i128>(), any::<bool>(), sketch).prop_map(|(count, sum, overflow, sketch)| Cell {
+            count,
+            sum,
+            overflow,
+            sketch,
+        })
+    }
+
+    fn merged(cells: &[Cell]) -> Cell {
+        cells.iter().fold(Cell::default(), |mut sum, c| {
+            sum.merge(c);
+            sum
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_merging_does_not_matter(a in (-1i128 << 100)..(1 << 100), b in (-1i128 << 100)..(1 << 100), c in cell()) {
+            let cells = [Cell::one(a), Cell::one(b), c];
+            let all = merged(&cells);
+            for order in [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+                let other = merged(&order.map(|i| cells[i].clone()));
+                prop_assert_eq!((all.count, all.sum, &all.sketch), (other.count, other.sum, &other.sketch));
+            }
+        }
+
+        #[test]
+        fn bytes_round_trip(cell in cell()) {
+            let mut bytes = Vec::new();
+            cell.encode(&mut bytes);
+            let mut reader = Reader(&bytes);
+            prop_assert_eq!(Cell::decode(&mut reader), Ok(cell));
+            prop_assert_eq!(reader.end(), Ok(()));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = Cell::decode(&mut Reader(&bytes));
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_have_no_units() {
+        for v in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
+            assert_eq!(to_units(v), None);
+        }
+        assert_eq!(to_units(-1.5), Some(-1_500_000));
+    }
+}

@@ -1,0 +1,246 @@
+//! What is known of one group of a detector: the models of its measures, and what its panes gave so far.
+//!
+//! Used by `scoring` when a pane closes; a record of the state topic. Invariant: `decode(encode(g))` is `g` to the bit
+//! for the same measures and explained fields; of others, what still fits is taken over.
+
+use super::state::SILENT;
+use crate::explain::Usual;
+use crate::model::Model;
+use crate::pipeline::{Detector, Millis};
+use crate::sketch::hash;
+use crate::window::Cells;
+use crate::window::varint::{Damaged, Reader, put_signed, put_unsigned};
+
+const VERSION: u8 = 2;
+
+/// One group's state.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Group {
+    /// One for each measure.
+    pub series: Vec<Series>,
+    /// Windows in a row that closed without a record.
+    pub empty: u64,
+    /// Panes that closed and still belong to a window to come, merged by the hop they end in.
+    pub slots: Vec<(Millis, Cells)>,
+    /// For each weight and explained field, the usual shares of the values.
+    pub usual: Vec<Usual>,
+}
+
+/// One measure's state.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Series {
+    pub model: Model,
+    /// End of the window in which the present anomaly began.
+    pub anomalous_since: Option<Millis>,
+    /// The value of the newest window.
+    pub last: f64,
+    /// Of new and rare values: those seen.
+    pub history: Option<Box<Usual>>,
+}
+
+impl Group {
+    pub fn new(detector: &Detector) -> Self {
+        let series = |measure: &crate::measure::Measure| Series {
+            model: Model::new(measure.kind()),
+            anomalous_since: None,
+            last: 0.0,
+            history: None,
+        };
+        Self {
+            series: detector.measures.iter().map(series).collect(),
+            empty: 0,
+            slots: Vec::new(),
+            usual: vec![Usual::default(); detector.weights().len() * detector.explain.len()],
+        }
+    }
+
+    /// No record came for so long that the group is not given zeros any more until it comes back.
+    pub fn silent(&self, hop: Millis) -> bool {
+        i64::try_from(self.empty).unwrap_or(i64::MAX).saturating_mul(hop) >= SILENT
+    }
+
+    /// Keeps a closed pane for the windows it belongs to.
+    pub fn keep(&mut self, end: Millis, cells: &Cells, detector: &Detector) {
+        // The end of the hop that the pane lies in.
+        let slot = end.saturating_sub(1).div_euclid(detector.hop).saturating_add(1).saturating_mul(detector.hop);
+        match self.slots.last_mut() {
+            Some((last, own)) if *last == slot => own.merge(cells),
+            _ if cells.records() > 0 => self.slots.push((slot, cells.clone())),
+            _ => {}
+        }
+    }
+
+    /// The window that ends now, merged from its panes; what no later window needs is forgotten.
+    pub fn window(&mut self, end: Millis, detector: &Detector) -> Cells {
+        let begin = end.saturating_sub(detector.window);
+        let mut window = Cells::default();
+        for (_, cells) in self.slots.iter().filter(|(slot, _)| *slot > begin && *slot <= end) {
+            window.merge(cells);
+        }
+        self.slots.retain(|(slot, _)| *slot > begin.saturating_add(detector.hop));
+        window
+    }
+
+    pub fn encode(&self, detector: &Detector, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        put_unsigned(out, u128::from(self.empty));
+        put_unsigned(out, self.series.len() as u128);
+        for (series, measure) in self.series.iter().zip(&detector.measures) {
+            out.extend(name_hash(&measure.to_string()).to_le_bytes());
+            out.push(u8::from(series.anomalous_since.is_some()) | u8::from(series.history.is_some()) << 1);
+            if let Some(since) = series.anomalous_since {
+                put_signed(out, i128::from(since));
+            }
+            out.extend(series.last.to_le_bytes());
+            if let Some(history) = &series.history {
+                put_bytes(out, |out| history.encode(out));
+            }
+            put_bytes(out, |out| series.model.encode(out));
+        }
+        // Panes and usual values mean something for one layout only.
+        out.extend(detector.layout().to_le_bytes());
+        put_unsigned(out, self.slots.len() as u128);
+        for (slot, cells) in &self.slots {
+            put_signed(out, i128::from(*slot));
+            cells.encode(out);
+        }
+        put_unsigned(out, self.usual.len() as u128);
+        self.usual.iter().for_each(|usual| put_bytes(out, |out| usual.encode(out)));
+    }
+
+    /// # Errors
+    /// A text that says what is wrong.
+    pub fn decode(bytes: &[u8], detector: &Detector) -> Result<Self, String> {
+        let mut reader = Reader(bytes);
+        let damaged = |e: Damaged| e.to_string();
+        match reader.byte().map_err(damaged)? {
+            VERSION => {}
+            other => return Err(format!("format version {other}, this outlier reads {VERSION}")),
+        }
+        let mut group = Self::new(detector);
+        group.empty = reader.number().map_err(damaged)?;
+        let names: Vec<u32> = detector.measures.iter().map(|m| name_hash(&m.to_string())).collect();
+        for _ in 0..reader.length().map_err(damaged)? {
+            let (name, head, model) = read_series(&mut reader).map_err(damaged)?;
+            // A measure that is not configured any more.
+            let Some(index) = names.iter().position(|n| *n == name) else { continue };
+            let model = Model::decode(model).map_err(|e| e.to_string())?;
+            if model.kind() != detector.measures[index].kind() {
+                return Err("the model is of another kind of measure".to_owned());
+            }
+            let history = head.2.map(Usual::decode).transpose().map_err(|e| e.to_string())?.map(Box::new);
+            group.series[index] = Series { model, anomalous_since: head.0, last: head.1, history };
+        }
+        let (same, slots, usual) = read_rest(&mut reader, detector.layout()).map_err(damaged)?;
+        if same {
+            group.slots = slots;
+            for (own, bytes) in group.usual.iter_mut().zip(usual) {
+                *own = Usual::decode(bytes).map_err(|e| e.to_string())?;
+            }
+        }
+        Ok(group)
+    }
+}
+
+type Head<'a> = (Option<Millis>, f64, Option<&'a [u8]>);
+
+fn read_series<'a>(reader: &mut Reader<'a>) -> Result<(u32, Head<'a>, &'a [u8]), Damaged> {
+    let name = u32::from_le_bytes(reader.array()?);
+    let flags = reader.byte()?;
+    if flags > 3 {
+        return Err(Damaged);
+    }
+    let since = (flags & 1 != 0).then(|| reader.millis()).transpose()?;
+    let last = f64::from_le_bytes(reader.array()?);
+    let history = (flags & 2 != 0).then(|| reader.bytes()).transpose()?;
+    Ok((name, (since, last, history), reader.bytes()?))
+}
+
+type Rest<'a> = (bool, Vec<(Millis, Cells)>, Vec<&'a [u8]>);
+
+fn read_rest<'a>(reader: &mut Reader<'a>, layout: u64) -> Result<Rest<'a>, Damaged> {
+    let same = u64::from_le_bytes(reader.array()?) == layout;
+    let slots =
+        (0..reader.length()?).map(|_| Ok((reader.millis()?, Cells::decode(reader)?))).collect::<Result<_, _>>()?;
+    let usual = (0..reader.length()?).map(|_| reader.bytes()).collect::<Result<_, _>>()?;
+    reader.end()?;
+    Ok((same, slots, usual))
+}
+
+/// Writes something with its length before it.
+fn put_bytes(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = Vec::new();
+    write(&mut bytes);
+    put_unsigned(out, bytes.len() as u128);
+    out.extend(bytes);
+}
+
+fn name_hash(measure: &str) -> u32 {
+    hash(measure.as_bytes()) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::{Cell, Measure};
+    use proptest::prelude::*;
+
+    fn detector() -> Detector {
+        let mut detector =
+            Detector::new("d", vec![Measure::Count, "a".parse().map(Measure::Mean).unwrap()], 600_000, 0);
+        (detector.hop, detector.explain) = (120_000, vec!["x".parse().unwrap()]);
+        detector
+    }
+
+    #[test]
+    fn state_round_trips_and_follows_the_measures() {
+        let detector = detector();
+        let mut group = Group::new(&detector);
+        (group.empty, group.series[1].last, group.series[0].anomalous_since) = (300, 2.5, Some(-5));
+        let cells = Cells { measures: vec![Cell::one(1), Cell::one(2)], values: Vec::new() };
+        group.keep(60_000, &cells, &detector);
+        let mut bytes = Vec::new();
+        group.encode(&detector, &mut bytes);
+        assert_eq!(Group::decode(&bytes, &detector), Ok(group.clone()));
+        let mut other = detector.clone();
+        other.measures.swap(0, 1);
+        other.measures.push(Measure::Silence);
+        let moved = Group::decode(&bytes, &other).unwrap();
+        assert_eq!(
+            (moved.series[1].clone(), moved.series[0].clone()),
+            (group.series[0].clone(), group.series[1].clone())
+        );
+        assert!(moved.slots.is_empty(), "cells of another layout mean something else");
+        assert!(Group::decode(&[1, 0], &detector).is_err_and(|e| e.contains("version 1")));
+    }
+
+    #[test]
+    fn windows_are_merged_from_the_panes_they_cover() {
+        let detector = detector();
+        let mut group = Group::new(&detector);
+        let mut seen = Vec::new();
+        for minute in 1..=20i64 {
+            // Nothing in the minutes 6 to 11.
+            let records = if (6..=11).contains(&minute) { 0 } else { 1u64 << minute };
+            let cells = Cells { measures: vec![Cell { count: records, ..Cell::default() }], values: Vec::new() };
+            group.keep(minute * 60_000, &cells, &detector);
+            if minute % 2 == 0 {
+                let count = group.window(minute * 60_000, &detector).records();
+                let due: u64 =
+                    (minute - 9..=minute).filter(|m| *m > 0 && !(6..=11).contains(m)).map(|m| 1u64 << m).sum();
+                seen.push((count, due));
+            }
+        }
+        assert!(seen.iter().all(|(count, due)| count == due), "{seen:?}");
+        assert!(group.slots.len() <= 5);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Group::decode(&bytes, &detector());
+            bytes.insert(0, VERSION);
+            let _ = Group::decode(&bytes, &detector());
+        }
+    }
+}

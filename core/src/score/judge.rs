@@ -1,0 +1,159 @@
+//! A closed window of one group: each measure's value, what its model says of it, and why it is anomalous.
+//!
+//! Used by `scoring`; what the models learn here is the group's state. Invariant: a window is judged by what was
+//! learned before it, then it is learned.
+
+use super::Score;
+use super::group::{Group, Series};
+use crate::explain::{Change, Lesson, MOST_REASONS, Usual, why};
+use crate::measure::{Cell, Measure, Sketch};
+use crate::model::{Point, Verdict};
+use crate::pipeline::{Detector, Emit, Millis};
+use crate::sketch::Values;
+use crate::window::Cells;
+
+/// A value with a smaller share than this of what is usual is rare.
+const RARE: f64 = 1e-3;
+
+/// What a window gave for one measure.
+pub(super) struct Row {
+    /// Without its name.
+    pub score: Score,
+    /// It is to be written.
+    pub emit: bool,
+    /// The series' anomaly began or went on (score and since), or ended.
+    pub change: Option<Option<(f64, Millis)>>,
+}
+
+/// Judges the window that ends at `end`, then learns it. `many`: there are so many groups that only changes matter.
+pub(super) fn judge(
+    detector: &Detector,
+    group: &mut Group,
+    end: Millis,
+    window: &Cells,
+    many: bool,
+) -> Vec<(usize, Row)> {
+    // After the last zero nothing more is said of the group, so its anomalies must not go on.
+    let last = group.silent(detector.hop);
+    let none = Cell::default();
+    let mut rows = Vec::with_capacity(detector.measures.len());
+    for (index, (measure, series)) in detector.measures.iter().zip(&mut group.series).enumerate() {
+        let cell = window.measures.get(index).unwrap_or(&none);
+        let value = value(detector, measure, series, cell, end);
+        let point = Point {
+            start: end - detector.window,
+            window: detector.window,
+            value,
+            count: cell.count,
+            trusted: cell.tells(measure),
+        };
+        let mut verdict = series.model.observe(&point);
+        if *measure == Measure::Silence && value >= verdict.expected {
+            verdict.score = 0.0;
+        }
+        rows.push((index, row(detector, series, cell, &point, &verdict, last, many)));
+    }
+    explain(detector, group, end, window, &mut rows);
+    rows
+}
+
+fn value(detector: &Detector, measure: &Measure, series: &mut Series, cell: &Cell, end: Millis) -> f64 {
+    let (Measure::New(_) | Measure::Rare(_)) = measure else { return cell.value(measure) };
+    let empty = Values::new(detector.why_values);
+    let values = match cell.sketch.as_deref() {
+        Some(Sketch::Values(values)) => values,
+        _ => &empty,
+    };
+    let history = series.history.get_or_insert_with(|| Box::new(Usual::default()));
+    let counts = values.iter().map(|(value, weight)| match measure {
+        Measure::New(_) => u64::from(history.is_new(value, end, detector.forget)),
+        _ if history.rarity(value) < RARE => weight,
+        _ => 0,
+    });
+    let sum: u64 = counts.sum();
+    history.learn(values, &lesson(detector, end, false));
+    sum as f64
+}
+
+fn row(
+    detector: &Detector,
+    series: &mut Series,
+    cell: &Cell,
+    point: &Point,
+    verdict: &Verdict,
+    last: bool,
+    many: bool,
+) -> Row {
+    let end = point.start + detector.window;
+    let anomaly = !verdict.learning && verdict.score >= detector.threshold;
+    let was = series.anomalous_since;
+    let change = if anomaly && !last {
+        Some(Some((verdict.score, *series.anomalous_since.get_or_insert(end))))
+    } else {
+        series.anomalous_since.take().map(|_| None)
+    };
+    let changed = point.value != series.last || anomaly || was.is_some();
+    series.last = point.value;
+    let emit = match detector.emit {
+        Emit::All => true,
+        Emit::Auto if !many => true,
+        Emit::Auto | Emit::Changed => changed,
+        Emit::Anomalous => anomaly || was.is_some(),
+    };
+    let score = Score {
+        window_start: point.start,
+        window_end: end,
+        value: point.value,
+        count: cell.count,
+        expected: verdict.expected,
+        lower: verdict.lower,
+        upper: verdict.upper,
+        score: verdict.score,
+        anomaly,
+        confidence: verdict.confidence,
+        learning: verdict.learning,
+        ..Score::default()
+    };
+    Row { score, emit, change }
+}
+
+fn lesson(detector: &Detector, end: Millis, anomalous: bool) -> Lesson {
+    let window = detector.window;
+    Lesson { start: end.saturating_sub(window), window, anomalous, age_out: detector.forget }
+}
+
+/// How a measure changed: values that a rise or a fall is made of are looked for where the measure counts records.
+fn change(measure: &Measure, score: &Score) -> Change {
+    let counts = matches!(measure, Measure::Count | Measure::Silence | Measure::Sum(_));
+    match counts {
+        true if score.value > score.expected => Change::Rise,
+        true => Change::Fall,
+        false => Change::Shift,
+    }
+}
+
+/// Gives the reasons of anomalies, and learns what is usual.
+fn explain(detector: &Detector, group: &mut Group, end: Millis, window: &Cells, rows: &mut [(usize, Row)]) {
+    let fields = detector.explain.len();
+    if fields == 0 {
+        return;
+    }
+    let names: Vec<String> = detector.explain.iter().map(ToString::to_string).collect();
+    let empty = Values::new(detector.why_values);
+    for (at, weight) in detector.weights().into_iter().enumerate() {
+        let now: Vec<&Values> =
+            (at * fields..(at + 1) * fields).map(|i| window.values.get(i).unwrap_or(&empty)).collect();
+        let usual = &mut group.usual[at * fields..(at + 1) * fields];
+        let of_weight = |index: usize| detector.measures[index].flag() == weight;
+        let mut anomalous = false;
+        for (index, row) in rows.iter_mut().filter(|(index, row)| row.score.anomaly && of_weight(*index)) {
+            anomalous = true;
+            let known = names.iter().zip(usual.iter()).zip(&now);
+            let all: Vec<_> = known.map(|((name, usual), now)| (name.as_str(), usual, *now)).collect();
+            row.score.why = why(&all, change(&detector.measures[*index], &row.score), MOST_REASONS);
+        }
+        for (usual, now) in usual.iter_mut().zip(now) {
+            usual.learn(now, &lesson(detector, end, anomalous));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! One detector in one windows partition: open panes, groups, and the close of a pane in steps.
+//!
+//! ```text
+//! merge ──► open panes ──► close (some groups) ──► … ──► close (the rest): pane gone, `closed` moves on
+//!                             └─ ends a window ─► judge ─► rows
+//! ```
+//!
+//! Invariants: groups close in the order of their keys; what a close does depends on the groups and the pane alone, so
+//! one that is split over transactions, or resumed by another owner, gives the same rows.
+
+use super::group::Group;
+use super::judge::judge;
+use super::pane::{Pane, rank};
+use super::state::Closing;
+use super::{Anomaly, Closed, SeriesName};
+use crate::pipeline::{Detector, Millis};
+use crate::window::group::{OVERFLOW, label};
+use crate::window::{Diff, closed_end, window_start};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// From so many groups in all partitions on, only rows that changed are written unless configured otherwise.
+const MANY: i64 = 10_000;
+
+/// What became of a difference.
+pub(super) enum Merged {
+    /// It is in an open pane; so many records went to the overflow.
+    Open(u64),
+    /// Its pane is closed.
+    Closed,
+}
+
+pub(super) struct Scoring {
+    pub detector: Detector,
+    pub id: String,
+    pub layout: u64,
+    /// The windows partition, and how many there are.
+    partition: i32,
+    partitions: i64,
+    /// Texts of the `by` fields, and of the measures.
+    by: Vec<String>,
+    measures: Vec<String>,
+    /// End of the last pane that is closed; later differences for it are too late.
+    pub closed: Option<Millis>,
+    /// The pane that is closed in part.
+    pub closing: Option<Closing>,
+    /// Groups beyond the bound were moved away for the pane that is closing.
+    settled: bool,
+    /// Open panes by their end.
+    open: BTreeMap<Millis, Pane>,
+    pub groups: BTreeMap<Arc<str>, Group>,
+    /// What groups were before the transaction under way changed them; `None` if they were not known.
+    before: BTreeMap<Arc<str>, Option<Group>>,
+}
+
+impl Scoring {
+    pub fn new(detector: &Detector, partition: i32, partitions: i32) -> Self {
+        Self {
+            partition,
+            partitions: i64::from(partitions.max(1)),
+            id: detector.id(),
+            layout: detector.layout(),
+            by: detector.by.iter().map(ToString::to_string).collect(),
+            measures: detector.measures.iter().map(ToString::to_string).collect(),
+            detector: detector.clone(),
+            closed: None,
+            closing: None,
+            settled: false,
+            open: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            before: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a difference in, unless its pane, or the part of it with its group, is closed.
+    pub fn merge(&mut self, diff: &Diff, offset: i64) -> Merged {
+        let end = window_start(diff.start, self.detector.pane()).saturating_add(self.detector.pane());
+        let done = |closing: &Closing| end == closing.end && *diff.group <= *closing.through;
+        if self.closed.is_some_and(|closed| end <= closed) || self.closing.as_ref().is_some_and(done) {
+            return Merged::Closed;
+        }
+        let key = match self.groups.get_key_value(diff.group.as_str()) {
+            Some((key, _)) => key.clone(),
+            None => Arc::from(diff.group.as_str()),
+        };
+        let pane = self.open.entry(end).or_insert_with(|| Pane::new(offset));
+        Merged::Open(pane.merge(&key, &diff.cells, self.detector.max_series))
+    }
+
+    /// Offset of the first frame that an open pane needs.
+    pub fn needs(&self) -> Option<i64> {
+        self.open.values().map(|pane| pane.first).min()
+    }
+
+    /// End of the last pane that may close at event time `time`.
+    pub fn due_end(&self, time: Millis) -> Millis {
+        closed_end(time, self.detector.pane(), self.detector.lateness)
+    }
+
+    /// End of the next pane to close, if one is due at event time `time`.
+    ///
+    /// While a known group is not silent for too long, every window closes, with zeros if need be.
+    pub fn next_end(&self, time: Millis) -> Option<Millis> {
+        if let Some(closing) = &self.closing {
+            return Some(closing.end);
+        }
+        let hop = self.detector.hop;
+        let speaking = || self.groups.values().any(|group| !group.silent(hop));
+        let with_records = self.open.keys().next().copied();
+        let following = self.closed.filter(|_| speaking()).map(|c| window_start(c, hop).saturating_add(hop));
+        let next = [with_records, following].into_iter().flatten().min()?;
+        (next <= self.due_end(time)).then_some(next)
+    }
+
+    /// Nothing up to `end` will give a row any more; true if that is news.
+    pub fn close_through(&mut self, end: Millis) -> bool {
+        let moved = self.closed.is_none_or(|closed| closed < end);
+        if moved {
+            self.closed = Some(end);
+        }
+        moved
+    }
+
+    /// Closes the pane that ends at `end`, or goes on closing it, for at most `most` groups.
+    pub fn close(&mut self, end: Millis, most: usize) -> Closed {
+        let mut closed = Closed::default();
+        if !std::mem::replace(&mut self.settled, true) {
+            self.settle(end, &mut closed);
+        }
+        let ends_window = window_start(end, self.detector.hop) == end;
+        let keys = self.next_groups(end, ends_window, most);
+        let last = (keys.len() == most).then(|| keys.last().cloned()).flatten();
+        for key in keys {
+            closed.groups += 1;
+            self.close_group(end, key, ends_window, &mut closed);
+        }
+        match last {
+            Some(key) => self.closing = Some(Closing { end, through: key.to_string() }),
+            None => {
+                (self.closing, self.settled) = (None, false);
+                self.open.remove(&end);
+                self.close_through(end);
+            }
+        }
+        closed
+    }
+
+    /// The next groups in order: those with records in the pane and, at the end of a window, all that are not silent.
+    fn next_groups(&self, end: Millis, ends_window: bool, most: usize) -> Vec<Arc<str>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = match &self.closing {
+            Some(closing) => Excluded(closing.through.as_str()),
+            None => Unbounded,
+        };
+        let range = (from, Unbounded);
+        let mut keys = BTreeSet::new();
+        if let Some(pane) = self.open.get(&end) {
+            keys.extend(pane.groups.range::<str, _>(range).map(|(key, _)| key.clone()).take(most));
+        }
+        if ends_window {
+            let speaking = self.groups.range::<str, _>(range).filter(|(_, group)| !group.silent(self.detector.hop));
+            keys.extend(speaking.map(|(key, _)| key.clone()).take(most));
+        }
+        keys.into_iter().take(most).collect()
+    }
+
+    /// Moves the groups beyond the bound, by the hashes of their keys, to the overflow.
+    fn settle(&mut self, end: Millis, closed: &mut Closed) {
+        let most = self.detector.max_series;
+        let pane = self.open.get(&end).map(|pane| &pane.groups);
+        let new = pane.into_iter().flat_map(BTreeMap::keys).filter(|key| !self.groups.contains_key(*key));
+        if self.groups.len() + new.clone().count() <= most {
+            return;
+        }
+        let known = self.groups.keys().chain(new).filter(|key| &***key != OVERFLOW);
+        let mut ranked: Vec<(u64, Arc<str>)> = known.map(|key| (rank(key), key.clone())).collect();
+        if ranked.len() <= most {
+            return;
+        }
+        ranked.sort_unstable();
+        for (_, key) in ranked.split_off(most) {
+            if let Some(pane) = self.open.get_mut(&end) {
+                closed.overflow += pane.evict(&key);
+            }
+            if let Some(group) = self.groups.remove(&key) {
+                for (series, measure) in group.series.iter().zip(&self.measures) {
+                    if series.anomalous_since.is_some() {
+                        closed.anomalies.push((self.name(&key, measure), None));
+                    }
+                }
+                self.before.entry(key).or_insert(Some(group));
+            }
+        }
+    }
+
+    fn name(&self, key: &str, measure: &str) -> SeriesName {
+        SeriesName {
+            detector: self.detector.name.clone(),
+            series: format!("{measure}{}", label(&self.by, key, self.partition)),
+        }
+    }
+
+    fn close_group(&mut self, end: Millis, key: Arc<str>, ends_window: bool, closed: &mut Closed) {
+        let detector = &self.detector;
+        let cells = self.open.get_mut(&end).and_then(|pane| pane.groups.get_mut(&key)).map(std::mem::take);
+        let cells = cells.unwrap_or_default();
+        let groups = self.groups.len() as i64 * self.partitions;
+        let before = self.groups.get(&key);
+        if !self.before.contains_key(&key) {
+            self.before.insert(key.clone(), before.cloned());
+        }
+        let group = self.groups.entry(key.clone()).or_insert_with(|| Group::new(detector));
+        if cells.records() > 0 {
+            group.empty = 0;
+        }
+        let window = if detector.pane() == detector.window {
+            cells
+        } else {
+            group.keep(end, &cells, detector);
+            if !ends_window {
+                return;
+            }
+            group.window(end, detector)
+        };
+        if window.records() == 0 {
+            group.empty = group.empty.saturating_add(1);
+        }
+        let rows = judge(detector, group, end, &window, groups > MANY);
+        for (index, mut row) in rows {
+            let name = self.name(&key, &self.measures[index]);
+            if let Some(change) = row.change.take() {
+                let anomaly = change.map(|(score, since)| Anomaly { name: name.clone(), score, since });
+                closed.anomalies.push((name.clone(), anomaly));
+            }
+            closed.scored += 1;
+            closed.anomalous += u64::from(row.score.anomaly);
+            if row.emit {
+                row.score.name = name;
+                if !key.is_empty() {
+                    row.score.by = self.by_values(&key);
+                }
+                closed.scores.push(row.score);
+            }
+        }
+    }
+
+    /// The values of a key by their fields.
+    fn by_values(&self, key: &str) -> BTreeMap<String, String> {
+        let values = crate::window::group::values(key, self.partition);
+        if values.len() == self.by.len() && key != OVERFLOW {
+            return self.by.iter().cloned().zip(values).collect();
+        }
+        self.by.iter().cloned().map(|field| (field, values.join(","))).collect()
+    }
+
+    /// Groups that the transaction under way changed, as they are now; `None` for those that are gone.
+    pub fn changed(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Group>)> {
+        self.before.keys().map(|key| (key, self.groups.get(key)))
+    }
+
+    /// The transaction is durable.
+    pub fn commit(&mut self) {
+        self.before.clear();
+    }
+
+    /// The transaction was aborted: groups are what they were, and open panes are to be read again.
+    pub fn rollback(&mut self) {
+        for (key, group) in std::mem::take(&mut self.before) {
+            match group {
+                Some(group) => self.groups.insert(key, group),
+                None => self.groups.remove(&key),
+            };
+        }
+        self.open.clear();
+        self.settled = false;
+    }
+}

@@ -1,0 +1,280 @@
+//! What a partition makes of logs, from counted records to rows: groups, bounds, silence, long windows, bad input.
+
+use super::{Score, Scorer};
+use crate::measure::{Measure, UNIT};
+use crate::pipeline::{Detector, Emit, Millis, Pipeline};
+use crate::record::Texts;
+use crate::testing;
+use crate::window::{Counter, Observed};
+use std::collections::BTreeSet;
+
+const MINUTE: Millis = 60_000;
+const DAY: Millis = 86_400_000;
+
+/// Both stages of one detector over one source partition, without anything between them.
+struct Bench {
+    counter: Counter,
+    scorers: Vec<Scorer>,
+    offset: i64,
+    rows: Vec<Score>,
+    /// Anomalies that are present.
+    anomalous: BTreeSet<String>,
+}
+
+fn pipeline(detector: Detector) -> Pipeline {
+    let mut pipeline = testing::waf();
+    (pipeline.detectors, pipeline.windows_partitions) = (vec![detector], 2);
+    pipeline
+}
+
+impl Bench {
+    fn new(detector: Detector) -> Self {
+        let pipeline = pipeline(detector);
+        let mut counter = Counter::new(&pipeline, i64::MAX);
+        counter.assign(0, Default::default(), 0);
+        let scorers = (0..2).map(|partition| Scorer::new(&pipeline, partition)).collect();
+        Self { counter, scorers, offset: 0, rows: Vec::new(), anomalous: BTreeSet::new() }
+    }
+
+    /// A record with these texts and one number.
+    fn add(&mut self, time: Millis, texts: &[Option<&[u8]>], number: Option<f64>) {
+        let mut buffer = Texts::default();
+        texts.iter().for_each(|text| buffer.push(*text));
+        let numbers = [number.and_then(crate::measure::to_units)];
+        self.counter.add(0, time, &Observed { flags: &[false; 10], numbers: &numbers, texts: &buffer });
+    }
+
+    /// Ends a transaction: frames, then everything that is due.
+    fn flow(&mut self) {
+        let outgoing = self.counter.take(1);
+        for (partition, scorer) in self.scorers.iter_mut().enumerate() {
+            if let Some(frame) = outgoing.frames.get(&(partition as i32)) {
+                scorer.apply(self.offset, frame);
+            }
+            while let Some(closed) = scorer.close(3) {
+                self.rows.extend(closed.scores);
+                for (name, anomaly) in closed.anomalies {
+                    match anomaly {
+                        Some(_) => self.anomalous.insert(name.key()),
+                        None => self.anomalous.remove(&name.key()),
+                    };
+                }
+            }
+            scorer.take_changes();
+            scorer.commit();
+        }
+        self.offset += 1;
+    }
+
+    fn rows(&self, series: &str) -> Vec<&Score> {
+        self.rows.iter().filter(|row| row.name.series == series).collect()
+    }
+}
+
+fn by(measures: Vec<Measure>, fields: &[&str]) -> Detector {
+    let by = fields.iter().map(|f| testing::field(f)).collect();
+    Detector { by, ..Detector::new("d", measures, MINUTE, 0) }
+}
+
+/// In windows of a day the first zero is also the last: the anomaly it is must not stay for ever.
+#[test]
+fn a_series_that_falls_silent_leaves_no_anomaly_behind() {
+    let mut bench = Bench::new(Detector::new("d", vec![Measure::Count], DAY, 0));
+    for day in 0..60 {
+        if day < 50 {
+            (0..500).for_each(|i| bench.add(day * DAY + i * 100_000, &[], None));
+        } else {
+            // A record of nothing else moves the clock: late for its own window by the next.
+            bench.counter.touch(0);
+        }
+        bench.flow();
+    }
+    bench.add(60 * DAY, &[], None);
+    bench.flow();
+    let rows = bench.rows("count");
+    assert_eq!(rows.len(), 51, "fifty days with records and one zero");
+    assert!(rows[50].anomaly && rows[50].value == 0.0);
+    assert!(bench.anomalous.is_empty(), "{:?}", bench.anomalous);
+}
+
+#[test]
+fn each_group_is_a_series_of_its_own() {
+    let mut bench = Bench::new(by(vec![Measure::Count, Measure::Mean(testing::field("size"))], &["a", "b"]));
+    for minute in 0..3 {
+        for (texts, number) in [
+            ([Some(&b"x"[..]), Some(&b"1"[..])], Some(2.0)),
+            ([Some(b"x"), Some(b"1")], Some(4.0)),
+            ([Some(b"x"), None], None),
+            ([None, Some(b"y,\x1f\\")], Some(-1.5)),
+        ] {
+            bench.add(minute * MINUTE, &texts, number);
+        }
+        bench.flow();
+    }
+    for (series, value, count) in [
+        ("count{a=x,b=1}", 2.0, 2),
+        ("mean(size){a=x,b=1}", 3.0, 2),
+        ("count{a=x,b=}", 1.0, 1),
+        ("mean(size){a=x,b=}", 0.0, 0),
+        ("count{a=,b=y,\u{1f}\\}", 1.0, 1),
+        ("mean(size){a=,b=y,\u{1f}\\}", -1.5, 1),
+    ] {
+        let rows = bench.rows(series);
+        assert_eq!(rows.iter().map(|r| (r.value, r.count)).collect::<Vec<_>>(), [(value, count); 2], "{series}");
+    }
+    let by: Vec<_> = bench.rows("count{a=x,b=1}")[0].by.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(by, ["a=x", "b=1"]);
+}
+
+#[test]
+fn memory_is_bounded_whatever_the_keys() {
+    let mut detector = by(vec![Measure::Count], &["key"]);
+    detector.max_series = 50;
+    let mut bench = Bench::new(detector);
+    let huge = "k".repeat(1 << 20);
+    let mut sent = 0u64;
+    let mut hashed = 0;
+    for minute in 0..20i64 {
+        for key in 0..200 {
+            bench.add(minute * MINUTE, &[Some(format!("{}", minute * 37 + key).as_bytes())], None);
+        }
+        bench.add(minute * MINUTE, &[Some(huge.as_bytes())], None);
+        sent += if minute < 19 { 201 } else { 0 };
+        let outgoing = bench.counter.take(1);
+        hashed += outgoing.counts.hashed;
+        for (partition, scorer) in bench.scorers.iter_mut().enumerate() {
+            if let Some(frame) = outgoing.frames.get(&(partition as i32)) {
+                scorer.apply(bench.offset, frame);
+            }
+            while let Some(closed) = scorer.close(7) {
+                bench.rows.extend(closed.scores);
+            }
+            assert!(scorer.groups() <= 51);
+            let state = scorer.take_changes().map_or(Vec::new(), |changes| changes.state);
+            assert!(
+                state.iter().all(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) < 400),
+                "small records"
+            );
+            scorer.commit();
+        }
+        bench.offset += 1;
+    }
+    assert_eq!(hashed, 20);
+    let counted: u64 = bench.rows.iter().map(|row| row.count).sum();
+    assert_eq!(counted, sent, "what is beyond the bound is in the overflow");
+    let overflow: u64 = bench.scorers.iter_mut().map(|scorer| scorer.take_counts().overflow).sum();
+    assert!(overflow > 0, "and is counted");
+    assert!(bench.rows.iter().any(|row| row.name.series.contains("(hash ")) || overflow > 19);
+}
+
+/// A pipeline that falls silent is told by its own measure, and only then.
+#[test]
+fn silence_is_an_anomaly_and_a_flood_is_none() {
+    let mut bench = Bench::new(Detector::new("d", vec![Measure::Count, Measure::Silence], MINUTE, 0));
+    for minute in 0..200i64 {
+        let records = match minute {
+            150 => 2_000,
+            160..170 => 0,
+            _ => 95 + minute * 7 % 11,
+        };
+        (0..records).for_each(|i| bench.add(minute * MINUTE + i % 59_000, &[], None));
+        bench.flow();
+    }
+    let anomalies = |series: &str| {
+        let rows = bench.rows(series).into_iter().filter(|row| row.anomaly);
+        rows.map(|row| row.window_start / MINUTE).collect::<Vec<_>>()
+    };
+    assert_eq!(anomalies("count")[0], 150);
+    assert_eq!(anomalies("silence"), (160..170).collect::<Vec<_>>());
+}
+
+#[test]
+fn long_windows_are_the_sum_of_their_minutes() {
+    for (window, hop) in [(600_000, 600_000), (600_000, 120_000), (300_000, 60_000), (30_000, 10_000)] {
+        let mut detector = Detector::new("d", vec![Measure::Count, Measure::Distinct(testing::field("v"))], window, 0);
+        detector.hop = hop;
+        let mut bench = Bench::new(detector);
+        let records: Vec<(Millis, i64)> = (0..4_000i64).map(|i| (i * 997 + i * i % 613, i * i % 97)).collect();
+        for (time, value) in &records {
+            bench.add(*time, &[Some(value.to_string().as_bytes())], None);
+            if time % 7 == 0 {
+                bench.flow();
+            }
+        }
+        bench.add(10_000_000, &[None], None);
+        bench.flow();
+        let rows = bench.rows("count");
+        assert!(rows.len() as i64 >= 3_900_000 / hop, "{} rows", rows.len());
+        for row in rows {
+            let inside = records.iter().filter(|(time, _)| (row.window_start..row.window_end).contains(time));
+            assert_eq!(row.count, inside.clone().count() as u64, "{window}/{hop} at {}", row.window_end);
+            assert_eq!(row.window_end - row.window_start, window);
+            let distinct = inside.map(|(_, value)| value).collect::<BTreeSet<_>>().len() as f64;
+            let counted = bench.rows("distinct(v)").iter().find(|r| r.window_end == row.window_end).unwrap().value;
+            assert!((counted - distinct).abs() <= 0.03 * distinct, "{counted} of {distinct} distinct values");
+        }
+    }
+}
+
+#[test]
+fn rows_are_written_as_configured() {
+    for (emit, expected) in [(Emit::All, 30), (Emit::Auto, 30), (Emit::Changed, 11), (Emit::Anomalous, 0)] {
+        let mut detector = Detector::new("d", vec![Measure::Count], MINUTE, 0);
+        detector.emit = emit;
+        let mut bench = Bench::new(detector);
+        for minute in 0..=30i64 {
+            // Ten windows of one, two, … records, then the same again and again.
+            (0..minute.min(10) + 1).for_each(|_| bench.add(minute * MINUTE, &[], None));
+            bench.flow();
+        }
+        assert_eq!(bench.rows("count").len(), expected, "{emit:?}");
+    }
+}
+
+#[test]
+fn new_and_rare_values_are_told_from_known_ones() {
+    let measures = vec![Measure::New(testing::field("v")), Measure::Rare(testing::field("v"))];
+    let mut bench = Bench::new(Detector::new("d", measures, MINUTE, 0));
+    for minute in 0..120i64 {
+        for i in 0..100 {
+            bench.add(minute * MINUTE, &[Some(format!("v{}", i % 5).as_bytes())], None);
+        }
+        if minute == 100 {
+            (0..7).for_each(|i| bench.add(minute * MINUTE, &[Some(format!("odd{i}").as_bytes())], None));
+        }
+        bench.flow();
+    }
+    for series in ["new(v)", "rare(v)"] {
+        let rows = bench.rows(series);
+        let values: Vec<_> = rows.iter().skip(1).filter(|row| row.value > 0.0).collect();
+        assert_eq!(
+            values.iter().map(|r| (r.window_start / MINUTE, r.value)).collect::<Vec<_>>(),
+            [(100, 7.0)],
+            "{series}"
+        );
+        assert!(values[0].anomaly, "{series}: {:?}", values[0]);
+    }
+}
+
+/// One source partition is a day ahead: nothing closes before the others come there, and nothing is lost.
+#[test]
+fn numbers_without_end_are_flagged_not_believed() {
+    let mut bench = Bench::new(Detector::new(
+        "d",
+        vec!["n".parse().map(crate::measure::Operand::Field).map(Measure::Sum).unwrap()],
+        MINUTE,
+        0,
+    ));
+    for minute in 0..5i64 {
+        bench.add(minute * MINUTE, &[], Some(1e27));
+        bench.add(minute * MINUTE, &[], Some(-1e27));
+        bench.add(minute * MINUTE, &[], Some(f64::NAN));
+        bench.add(minute * MINUTE, &[], Some(f64::INFINITY));
+        bench.add(minute * MINUTE, &[], Some(-3.0));
+        bench.flow();
+    }
+    for row in bench.rows("sum(n)") {
+        assert_eq!((row.value, row.count), (-3.0, 3));
+    }
+    assert_eq!(crate::measure::to_units(-3.0), Some(-3 * UNIT));
+}

@@ -1,0 +1,337 @@
+//! `Values`: how often each value of a field was seen in a window; for reasons, new values and rare values.
+//!
+//! Exact up to a limit of different values; beyond it those with the smallest salted hashes stay (bottom-k: a uniform sample
+//! of the distinct values) and the weights of the rest go into a count-min table, `other`.
+//!
+//! Invariant: a value that is among the smallest hashes of everything was among them at any time before, so its weight
+//! is whole; one that was pushed out once can never come back, so all of its weight is in the table. What is kept does
+//! not depend on the order.
+
+use super::{hash, other::Other};
+use crate::window::varint::{Damaged, Reader, put_text, put_unsigned};
+use std::collections::BTreeMap;
+
+/// Different values that are counted exactly, unless the pipeline says otherwise.
+pub const DEFAULT_LIMIT: usize = 1_000;
+/// The most that a limit can be.
+const MAX_LIMIT: usize = 1_000_000;
+/// Bytes of the longest value text; a longer value is cut and ends in `…` and its hash.
+pub const MAX_TEXT: usize = 128;
+/// Bytes of `…` and 16 hexadecimal digits.
+const SUFFIX: usize = 19;
+
+/// Weights (records) of the values of one field.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Values {
+    limit: usize,
+    salt: u32,
+    /// By the salted hash of the text. Should two texts have one hash, they count as the smaller text.
+    kept: BTreeMap<u64, (Box<str>, u64)>,
+    other: Other,
+}
+
+impl Values {
+    /// No values yet; at least one and at most `limit` will be told apart.
+    pub fn new(limit: usize) -> Self {
+        Self::salted(limit, 0)
+    }
+
+    /// As [`Values::new`]; the salt chooses which values are kept beyond the limit. All parts of a window must have the
+    /// same. When each window has its own, a heavy value is kept in some window, and [`Usual`](crate::explain::Usual)
+    /// knows its text in the others.
+    pub fn salted(limit: usize, salt: u32) -> Self {
+        Self { limit: limit.clamp(1, MAX_LIMIT), salt, kept: BTreeMap::new(), other: Other::default() }
+    }
+
+    /// Counts `weight` records with this value.
+    pub fn add(&mut self, value: &str, weight: u64) {
+        if value.len() <= MAX_TEXT {
+            self.put(hash(value.as_bytes()), value, weight);
+        } else {
+            let cut = shortened(value);
+            self.put(hash(cut.as_bytes()), &cut, weight);
+        }
+    }
+
+    /// Counts all that `other` counted. The smaller limit of both holds from here on.
+    pub fn merge(&mut self, other: &Self) {
+        self.limit = self.limit.min(other.limit);
+        self.trim();
+        self.other.merge(&other.other);
+        other.kept.values().for_each(|(text, weight)| self.put(hash(text.as_bytes()), text, *weight));
+    }
+
+    /// Records counted.
+    pub fn total(&self) -> u64 {
+        self.kept.values().fold(self.other.total(), |sum, (_, weight)| sum.saturating_add(*weight))
+    }
+
+    /// Records with a value; `None` when it is among those no longer told apart, or may be.
+    pub fn weight(&self, value: &str) -> Option<u64> {
+        let place = self.place(hash_of(value));
+        let held = self.kept.get(&place).map(|(_, weight)| *weight);
+        let told_apart = self.is_exact() || self.kept.last_key_value().is_some_and(|(last, _)| place < *last);
+        held.or(told_apart.then_some(0))
+    }
+
+    /// Share (0 to 1) of the records that have this value; `None` as in [`Values::weight`], or when there are none.
+    pub fn share(&self, value: &str) -> Option<f64> {
+        let total = self.total();
+        let weight = self.weight(value)?;
+        (total > 0).then(|| weight as f64 / total as f64)
+    }
+
+    /// The values told apart with their weights, in the order of their hashes.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.kept.values().map(|(text, weight)| (&**text, *weight))
+    }
+
+    /// The values told apart, with the first 32 bits of their hashes.
+    pub(crate) fn by_mark(&self) -> impl Iterator<Item = (u32, &str, u64)> {
+        self.iter().map(|(text, weight)| (mark_of(text), text, weight))
+    }
+
+    /// The weight, about, of the value with this mark if it is among those not told apart; `None` if it is not.
+    pub(crate) fn outside(&self, mark: u32) -> Option<f64> {
+        let (last, _) = self.kept.last_key_value()?;
+        let beyond = mixed(mark ^ self.salt) > (last >> 32) as u32;
+        (!self.is_exact() && beyond).then(|| self.other.estimate(mark))
+    }
+
+    /// Where a value stands in the order that decides what is kept.
+    fn place(&self, hash: u64) -> u64 {
+        u64::from(mixed(mark(hash) ^ self.salt)) << 32 | hash & 0xffff_ffff
+    }
+
+    /// How many different values there were: exact, or estimated from the share of all hashes that is kept.
+    pub fn distinct(&self) -> f64 {
+        match self.kept.last_key_value() {
+            Some((last, _)) if !self.is_exact() => {
+                (self.len() as f64 / (*last as f64 / u64::MAX as f64)).max(self.len() as f64)
+            }
+            _ => self.len() as f64,
+        }
+    }
+
+    /// Different values told apart.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.is_exact()
+    }
+
+    /// Records whose values are not told apart; zero exactly when the counts are exact.
+    pub fn other(&self) -> u64 {
+        self.other.total()
+    }
+
+    /// Every value was told apart.
+    pub fn is_exact(&self) -> bool {
+        self.other.total() == 0
+    }
+
+    fn put(&mut self, hash: u64, text: &str, weight: u64) {
+        if weight == 0 {
+            return;
+        }
+        let place = self.place(hash);
+        if let Some((held, sum)) = self.kept.get_mut(&place) {
+            *sum = sum.saturating_add(weight);
+            if text < &**held {
+                *held = text.into();
+            }
+            return;
+        }
+        let full = self.kept.len() >= self.limit;
+        if full && self.kept.last_key_value().is_none_or(|(last, _)| place > *last) {
+            self.other.add(mark(hash), weight);
+            return;
+        }
+        self.kept.insert(place, (text.into(), weight));
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        while self.kept.len() > self.limit {
+            if let Some((_, (text, weight))) = self.kept.pop_last() {
+                self.other.add(mark_of(&text), weight);
+            }
+        }
+    }
+
+    /// Appends the canonical bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_unsigned(out, self.limit as u128);
+        put_unsigned(out, self.salt.into());
+        put_unsigned(out, self.kept.len() as u128);
+        for (text, weight) in self.kept.values() {
+            put_text(out, text);
+            put_unsigned(out, u128::from(*weight));
+        }
+        self.other.encode(out);
+    }
+
+    pub(crate) fn decode(from: &mut Reader) -> Result<Self, Damaged> {
+        let limit: usize = from.number()?;
+        let mut values = Self::salted(limit, from.number()?);
+        let length = from.length()?;
+        if !(1..=MAX_LIMIT).contains(&limit) || length > limit {
+            return Err(Damaged);
+        }
+        for _ in 0..length {
+            let text = from.text()?;
+            let weight = from.number()?;
+            let place = values.place(hash(text.as_bytes()));
+            let ascending = values.kept.last_key_value().is_none_or(|(last, _)| *last < place);
+            if text.len() > MAX_TEXT || weight == 0 || !ascending {
+                return Err(Damaged);
+            }
+            values.kept.insert(place, (text.into(), weight));
+        }
+        values.other = Other::decode(from)?;
+        if values.other.total() > 0 && length < limit {
+            return Err(Damaged);
+        }
+        Ok(values)
+    }
+}
+
+/// The finaliser of MurmurHash3, 32 bits: one to one, every bit depends on all.
+fn mixed(mut bits: u32) -> u32 {
+    bits = (bits ^ (bits >> 16)).wrapping_mul(0x85eb_ca6b);
+    bits = (bits ^ (bits >> 13)).wrapping_mul(0xc2b2_ae35);
+    bits ^ (bits >> 16)
+}
+
+/// The mark of a value: the first half of its hash.
+pub(crate) fn mark(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// The mark of a value's text.
+pub(crate) fn mark_of(value: &str) -> u32 {
+    mark(hash_of(value))
+}
+
+fn hash_of(value: &str) -> u64 {
+    if value.len() <= MAX_TEXT { hash(value.as_bytes()) } else { hash(shortened(value).as_bytes()) }
+}
+
+/// The first bytes of a long value and its hash, at most [`MAX_TEXT`] bytes.
+fn shortened(value: &str) -> String {
+    let end = value.floor_char_boundary(MAX_TEXT - SUFFIX);
+    format!("{}…{:016x}", &value[..end], hash(value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::laws::Sketch;
+    use super::*;
+    use proptest::prelude::*;
+
+    const SKETCH: Sketch<Values> = Sketch { merge: Values::merge, encode: Values::encode, decode: Values::decode };
+
+    fn of(limit: usize, adds: &[(u32, u64)]) -> Values {
+        let mut values = Values::salted(limit, 7);
+        adds.iter().for_each(|(value, weight)| values.add(&format!("v{value}"), *weight));
+        values
+    }
+
+    proptest! {
+        #[test]
+        fn order_does_not_matter(
+            parts in [0, 1, 2].map(|_| (1usize..30, prop::collection::vec(
+                (0u32..60, prop_oneof![0u64..9, Just(u64::MAX / 2)]), 0..60))),
+            rotate in 0usize..60,
+        ) {
+            let limit = parts.iter().map(|part| part.0).min().unwrap();
+            let mut all: Vec<(u32, u64)> = parts.iter().flat_map(|part| part.1.iter().copied()).collect();
+            let middle = rotate.min(all.len());
+            all.rotate_left(middle);
+            let [a, b, c] = parts.map(|(limit, adds)| of(limit, &adds));
+            SKETCH.check([&a, &b, &c], &of(limit, &all));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            SKETCH.check_hostile(&bytes);
+        }
+
+        #[test]
+        fn a_long_value_is_cut_and_stays_itself(a in "\\PC{0,200}", b in "\\PC{0,200}") {
+            let mut values = Values::new(9);
+            values.add(&a, 1);
+            values.add(&b, 1);
+            prop_assert_eq!(values.len(), if a == b { 1 } else { 2 });
+            prop_assert!(values.iter().all(|(text, _)| text.len() <= MAX_TEXT));
+            let (text, weight) = values.iter().next().unwrap();
+            prop_assert_eq!(values.weight(text), Some(weight));
+        }
+    }
+
+    #[test]
+    fn weights_and_shares() {
+        let mut values = of(3, &[(1, 6), (2, 3), (3, 1)]);
+        assert_eq!((values.total(), values.is_exact(), values.share("v1")), (10, true, Some(0.6)));
+        assert_eq!(values.weight("none"), Some(0));
+        values.merge(&of(3, &[(4, 10), (5, 10)]));
+        assert_eq!((values.total(), values.is_exact(), values.len()), (30, false, 3));
+        let told_apart: u64 = values.iter().map(|(_, weight)| weight).sum();
+        assert_eq!(told_apart + values.other(), 30);
+        let mut unknown = (1..=5).filter(|value| values.weight(&format!("v{value}")).is_none());
+        assert_eq!((unknown.next().is_some(), unknown.next().is_some(), unknown.next()), (true, true, None));
+        assert_eq!(Values::new(5).share("v1"), None);
+    }
+
+    #[test]
+    fn a_heavy_value_that_is_not_kept_is_estimated() {
+        for heavy in 0..40 {
+            let mut values = Values::new(DEFAULT_LIMIT);
+            (0..5_000).for_each(|n| values.add(&format!("v{n}"), 1 + n % 3));
+            values.add(&format!("v{heavy}"), 500);
+            let Some(estimate) = values.outside(mark_of(&format!("v{heavy}"))) else { continue };
+            assert!((estimate - 502.0).abs() < 10.0, "{heavy}: {estimate}");
+        }
+    }
+
+    #[test]
+    fn two_texts_of_one_hash_count_as_the_smaller() {
+        for texts in [["a", "b"], ["b", "a"]] {
+            let mut values = Values::new(5);
+            texts.iter().for_each(|text| values.put(7, text, 1));
+            assert_eq!(values.iter().collect::<Vec<_>>(), [("a", 2)]);
+        }
+    }
+
+    #[test]
+    fn each_salt_keeps_other_values() {
+        let kept = (0..100).filter(|salt| {
+            let mut values = Values::salted(100, *salt);
+            (0..1_000).for_each(|n| values.add(&n.to_string(), 1));
+            values.weight("5").is_some()
+        });
+        let kept = kept.count();
+        assert!((3..=20).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn a_million_values_stay_bounded() {
+        let mut values = Values::new(DEFAULT_LIMIT);
+        (0..1_000_000u32).for_each(|n| values.add(&n.to_string(), 1));
+        assert_eq!((values.len(), values.total(), values.is_exact()), (DEFAULT_LIMIT, 1_000_000, false));
+        assert!(SKETCH.bytes(&values).len() < 17 * DEFAULT_LIMIT);
+        assert!((values.distinct() - 1e6).abs() < 1e5, "{}", values.distinct());
+    }
+
+    #[test]
+    fn damage_is_refused() {
+        SKETCH.check_damaged(&of(30, &[(1, 300), (2, 5), (3, 1)]));
+        let approximate = SKETCH.bytes(&of(2, &[(1, 300), (2, 5), (3, 1)]));
+        for length in 0..approximate.len() {
+            assert_eq!(Values::decode(&mut Reader(&approximate[..length])), Err(Damaged));
+        }
+    }
+}

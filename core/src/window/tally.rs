@@ -1,0 +1,283 @@
+//! What the records of one transaction add to panes, told apart only as far as some detector does.
+//!
+//! Between the transform and the frames. Records of the same *shape* (the same values of the fields that detectors
+//! look at, the same flags, the same pane) are counted once, and only at the end of the transaction is each shape
+//! given to every detector: most logs have few shapes, so a record costs one look-up however many detectors there
+//! are. Invariant: what comes out does not depend on the order of the records.
+
+use super::frame::{Cells, Diff, Origin};
+use super::group;
+use super::{partition_of, window_start};
+use crate::field::FieldPath;
+use crate::measure::{Cell, Measure, Operand, Sketch, UNIT};
+use crate::pipeline::{Detector, Millis, Pipeline};
+use crate::record::Texts;
+use crate::sketch::{Distinct, Quantiles, Values, hash};
+use foldhash::fast::RandomState;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Index of a missing value.
+const MISSING: u32 = u32::MAX;
+
+/// What detectors look at in a record.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'r> {
+    /// In the order of [`Pipeline::flag_names`].
+    pub flags: &'r [bool],
+    /// In the order of [`Pipeline::number_fields`], in [`UNIT`]s.
+    pub numbers: &'r [Option<i128>],
+    /// In the order of [`Pipeline::text_fields`].
+    pub texts: &'r Texts,
+}
+
+/// Shapes and how often each came.
+pub(super) struct Tally {
+    detectors: Vec<Counting>,
+    /// Divides every pane.
+    bucket: Millis,
+    texts: Vec<Interned>,
+    /// For each number field, whether a quantile of it is wanted.
+    numbers: Vec<bool>,
+    /// Which detectors a record is late for; the first is none.
+    masks: Vec<Vec<bool>>,
+    shapes: HashMap<Box<[u32]>, Shape, RandomState>,
+    key: Vec<u32>,
+    partitions: i32,
+}
+
+/// A detector, with its fields as positions.
+struct Counting {
+    detector: Detector,
+    origin: Arc<Origin>,
+    by: Vec<usize>,
+    explain: Vec<usize>,
+    weights: Vec<Option<usize>>,
+    /// For each measure, the position of its number or text field.
+    operands: Vec<usize>,
+}
+
+/// The values of a field that came in this transaction, numbered.
+#[derive(Default)]
+struct Interned {
+    numbers: HashMap<Arc<[u8]>, u32, RandomState>,
+    values: Vec<Arc<[u8]>>,
+}
+
+#[derive(Default)]
+struct Shape {
+    count: u64,
+    /// For each number field: the records that have one, their sum, and their values where a quantile is wanted.
+    numbers: Vec<Cell>,
+}
+
+impl Interned {
+    fn number(&mut self, value: &[u8]) -> u32 {
+        if let Some(number) = self.numbers.get(value) {
+            return *number;
+        }
+        let (number, value) = (self.values.len() as u32, Arc::<[u8]>::from(value));
+        self.values.push(value.clone());
+        self.numbers.insert(value, number);
+        number
+    }
+}
+
+impl Tally {
+    pub fn new(pipeline: &Pipeline) -> Self {
+        let (numbers, texts) = (pipeline.number_fields(), pipeline.text_fields());
+        let number = |path: &FieldPath| numbers.iter().position(|n| **n == *path).unwrap_or(usize::MAX);
+        let text = |path: &FieldPath| texts.iter().position(|t| **t == *path).unwrap_or(usize::MAX);
+        let operand = |m: &Measure| m.number().map(number).or(m.text().map(text)).unwrap_or(usize::MAX);
+        let counting = |detector: &Detector| Counting {
+            origin: Arc::new(Origin::from(detector)),
+            by: detector.by.iter().map(text).collect(),
+            explain: detector.explain.iter().map(text).collect(),
+            weights: detector.weights(),
+            operands: detector.measures.iter().map(operand).collect(),
+            detector: detector.clone(),
+        };
+        let quantile = |path| {
+            let mut measures = pipeline.detectors.iter().flat_map(|d| &d.measures);
+            measures.any(|m| matches!(m, Measure::Quantile(_, of) if of == path))
+        };
+        Self {
+            detectors: pipeline.detectors.iter().map(counting).collect(),
+            bucket: pipeline.detectors.iter().map(Detector::pane).fold(0, gcd).max(1),
+            numbers: numbers.iter().map(|path| quantile(*path)).collect(),
+            texts: texts.iter().map(|_| Interned::default()).collect(),
+            masks: vec![Vec::new()],
+            shapes: HashMap::default(),
+            key: Vec::new(),
+            partitions: pipeline.windows_partitions,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.shapes.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.shapes.clear();
+        self.masks.truncate(1);
+        for interned in &mut self.texts {
+            interned.numbers.clear();
+            interned.values.clear();
+        }
+    }
+
+    /// Counts one record. `late` says for each detector whether the record is late for it; empty means for none.
+    pub fn add(&mut self, event_time: Millis, late: &[bool], observed: &Observed<'_>) {
+        let mask = match late.is_empty() {
+            true => 0,
+            false => self.masks.iter().position(|mask| mask == late).unwrap_or_else(|| {
+                self.masks.push(late.to_vec());
+                self.masks.len() - 1
+            }),
+        };
+        let start = window_start(event_time, self.bucket);
+        self.key.clear();
+        self.key.extend([start as u32, (start >> 32) as u32, mask as u32]);
+        for chunk in observed.flags.chunks(32) {
+            self.key.push(chunk.iter().rev().fold(0, |bits, flag| bits << 1 | u32::from(*flag)));
+        }
+        for (i, interned) in self.texts.iter_mut().enumerate() {
+            self.key.push(observed.texts.get(i).map_or(MISSING, |value| interned.number(value)));
+        }
+        let shape = match self.shapes.get_mut(self.key.as_slice()) {
+            Some(shape) => shape,
+            None => self.shapes.entry(self.key.as_slice().into()).or_default(),
+        };
+        shape.count += 1;
+        if self.numbers.is_empty() {
+            return;
+        }
+        shape.numbers.resize(self.numbers.len(), Cell::default());
+        for ((cell, number), quantile) in shape.numbers.iter_mut().zip(observed.numbers).zip(&self.numbers) {
+            let Some(number) = number else { continue };
+            cell.merge(&Cell::one(*number));
+            if *quantile {
+                let sketch = cell.sketch.get_or_insert_with(|| Box::new(Sketch::Quantiles(Quantiles::default())));
+                if let Sketch::Quantiles(sketch) = sketch.as_mut() {
+                    sketch.add(*number as f64 / UNIT as f64);
+                }
+            }
+        }
+    }
+
+    /// The differences by windows partition, in the order (detector, group, pane), and how many had their keys hashed.
+    pub fn take(&mut self, flags: usize) -> (BTreeMap<i32, Vec<Diff>>, u64) {
+        let mut found: BTreeMap<(usize, String, Millis), Cells> = BTreeMap::new();
+        let mut hashed = 0;
+        let words = flags.div_ceil(32);
+        for (key, shape) in &self.shapes {
+            let start = i64::from(key[0]) | i64::from(key[1] as i32) << 32;
+            let (late, flags, values) = (&self.masks[key[2] as usize], &key[3..3 + words], &key[3 + words..]);
+            let set = |flag: usize| flags.get(flag / 32).is_some_and(|word| word >> (flag % 32) & 1 == 1);
+            let text = |field: usize| {
+                let number = values.get(field).filter(|number| **number != MISSING)?;
+                Some(self.texts[field].values[*number as usize].as_ref())
+            };
+            for (index, counting) in self.detectors.iter().enumerate() {
+                if late.get(index).is_some_and(|late| *late) {
+                    continue;
+                }
+                let mut group = Vec::new();
+                for (i, field) in counting.by.iter().enumerate() {
+                    group::push_value(&mut group, text(*field).unwrap_or_default(), i == 0);
+                }
+                let (group, long) = group::finish(group);
+                hashed += u64::from(long) * shape.count;
+                let pane = window_start(start, counting.origin.pane);
+                let cells = found.entry((index, group, pane)).or_insert_with(|| counting.empty(pane));
+                counting.add(cells, shape, pane, &set, &text);
+            }
+        }
+        self.clear();
+        let mut diffs: BTreeMap<i32, Vec<Diff>> = BTreeMap::new();
+        for ((index, group, start), cells) in found {
+            if cells.records() > 0 {
+                let origin = self.detectors[index].origin.clone();
+                let partition = partition_of(&origin.detector, &group, self.partitions);
+                diffs.entry(partition).or_default().push(Diff { origin, group, start, cells });
+            }
+        }
+        (diffs, hashed)
+    }
+}
+
+impl Counting {
+    /// No values of a pane yet. Beyond the limit another sample of the values is kept in each window, so that no value
+    /// stays out for good; the panes of one window must keep the same one.
+    fn no_values(&self, pane: Millis) -> Values {
+        let Detector { why_values, window, hop, .. } = self.detector;
+        let salt = if hop == window { pane.div_euclid(window) as u32 } else { 0 };
+        Values::salted(why_values, salt)
+    }
+
+    fn empty(&self, pane: Millis) -> Cells {
+        let values = self.weights.len() * self.explain.len();
+        Cells {
+            measures: vec![Cell::default(); self.detector.measures.len()],
+            values: vec![self.no_values(pane); values],
+        }
+    }
+
+    /// Adds the records of one shape.
+    fn add<'t>(
+        &self,
+        cells: &mut Cells,
+        shape: &Shape,
+        pane: Millis,
+        set: &impl Fn(usize) -> bool,
+        text: &impl Fn(usize) -> Option<&'t [u8]>,
+    ) {
+        for ((cell, measure), operand) in cells.measures.iter_mut().zip(&self.detector.measures).zip(&self.operands) {
+            match measure {
+                Measure::Count | Measure::Silence => cell.count = cell.count.saturating_add(shape.count),
+                Measure::Sum(Operand::Flag(flag, _)) | Measure::Ratio(Operand::Flag(flag, _)) => {
+                    let sum = if set(*flag) { i128::from(shape.count) * UNIT } else { 0 };
+                    cell.merge(&Cell { count: shape.count, sum, ..Cell::default() });
+                }
+                Measure::Quantile(..) => {
+                    if let Some(number) = shape.numbers.get(*operand) {
+                        cell.merge(number);
+                    }
+                }
+                Measure::Sum(Operand::Field(_)) | Measure::Ratio(Operand::Field(_)) | Measure::Mean(_) => {
+                    if let Some(Cell { count, sum, overflow, .. }) = shape.numbers.get(*operand) {
+                        cell.merge(&Cell { count: *count, sum: *sum, overflow: *overflow, sketch: None });
+                    }
+                }
+                Measure::Distinct(_) => {
+                    cell.count = cell.count.saturating_add(shape.count);
+                    let sketch = cell.sketch.get_or_insert_with(|| Box::new(Sketch::Distinct(Distinct::default())));
+                    if let (Sketch::Distinct(sketch), Some(value)) = (sketch.as_mut(), text(*operand)) {
+                        sketch.add_hash(hash(value));
+                    }
+                }
+                Measure::New(_) | Measure::Rare(_) => {
+                    cell.count = cell.count.saturating_add(shape.count);
+                    let new = || Box::new(Sketch::Values(self.no_values(pane)));
+                    let sketch = cell.sketch.get_or_insert_with(new);
+                    if let (Sketch::Values(sketch), Some(value)) = (sketch.as_mut(), text(*operand)) {
+                        sketch.add(&String::from_utf8_lossy(value), shape.count);
+                    }
+                }
+            }
+        }
+        let mut values = cells.values.iter_mut();
+        for weight in &self.weights {
+            let counts = weight.is_none_or(set);
+            for field in &self.explain {
+                if let (Some(values), true) = (values.next(), counts) {
+                    values.add(&String::from_utf8_lossy(text(*field).unwrap_or_default()), shape.count);
+                }
+            }
+        }
+    }
+}
+
+fn gcd(a: Millis, b: Millis) -> Millis {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

@@ -1,0 +1,66 @@
+//! A `waf` pipeline of ten series: several groups can run it over one raw topic.
+
+use super::Workplace;
+use super::kafka::Kafka;
+use rand::prelude::*;
+use rand::rngs::StdRng;
+use std::path::PathBuf;
+
+/// Of the raw and the enriched topic.
+pub const PARTITIONS: i32 = 4;
+/// Series that the pipeline scores in each window.
+pub const SERIES: usize = 10;
+/// Length of a window, in ms.
+pub const WINDOW: i64 = 10_000;
+/// How long a window stays open after its end, in ms.
+pub const LATENESS: i64 = 2_000;
+/// A whole hour, so that windows are easy to count.
+pub const START: i64 = 1_795_392_000_000;
+
+/// The name of a pipeline's topic.
+pub fn topic(place: &Workplace, name: &str, stage: &str) -> String {
+    format!("{}{name}.{stage}", place.prefix)
+}
+
+/// Creates every topic of a pipeline but the raw one.
+pub fn create(kafka: &Kafka, place: &Workplace, name: &str) {
+    let stages =
+        [("enriched", PARTITIONS), ("windows", 3), ("scores", 2), ("state", 3), ("anomalies", 1), ("rejected", 2)];
+    kafka.create(&stages.map(|(stage, n)| (topic(place, name, stage), n)));
+}
+
+/// Writes a configuration of a pipeline to `FILE.toml`. `process` has lines of that table.
+pub fn configuration(kafka: &Kafka, place: &Workplace, file: &str, name: &str, raw: &str, process: &str) -> PathBuf {
+    let (bootstrap, prefix) = (&kafka.bootstrap, &place.prefix);
+    let text = format!(
+        r#"
+[kafka]
+bootstrap_servers = "{bootstrap}"
+topic_prefix = "{prefix}"
+[process]
+data_dir = "{name}-data"
+{process}
+[telemetry]
+listen = "127.0.0.1:0"
+[[pipeline]]
+preset = "waf"
+name = "{name}"
+window = "{WINDOW}ms"
+lateness = "{LATENESS}ms"
+windows_partitions = 3
+[pipeline.topics]
+raw = "{raw}"
+"#
+    );
+    place.file(&format!("{file}.toml"), &text)
+}
+
+/// A log with the event time `time` in epoch ms.
+pub fn log_record(rng: &mut StdRng, time: i64) -> String {
+    let action = if rng.random_bool(0.1) { "BLOCK" } else { "ALLOW" };
+    let status = [200, 202, 404, 502].choose(rng).unwrap();
+    let country = ["US", "UK", "XX"].choose(rng).unwrap();
+    format!(
+        r#"{{"timestamp":{time},"action":"{action}","httpSourceName":"ALB","httpStatus":{status},"httpRequest":{{"country":"{country}","httpMethod":"GET"}}}}"#
+    )
+}
