@@ -67,7 +67,7 @@ mod tests {
     fn incidents(rows: &[(&str, i64, f64)]) -> Vec<Incident> {
         let mut incidents = Incidents::default();
         for (series, start, score) in rows {
-            incidents.insert(&row(series, *start, *score), 0);
+            incidents.insert(&row(series, *start, *score), 10_000, 0);
         }
         incidents.into_sorted()
     }

@@ -10,11 +10,10 @@
 //! different partitions interleave, and how often [`Engine::settle`] is called, changes no row. No clock is asked: a
 //! source that has ended is idle from then on, and never comes back.
 
-use outlier_core::measure::Operand;
-use outlier_core::pipeline::{Millis, Pipeline};
+use outlier_core::pipeline::{Detector, Millis, Pipeline};
 use outlier_core::record::{Anomalies, Scratch, Transform};
 use outlier_core::score::{Score, Scorer};
-use outlier_core::window::{Counter, Frame, Mark, SourceTime, Watermark, closed_end};
+use outlier_core::window::{Counter, Frame, Mark, Observed, SourceTime, Watermark, closed_end, window_start};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +28,10 @@ pub struct Ledger {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Records times detectors whose window had closed already.
     pub late: u64,
+    /// Records of groups beyond `max_series`, which are part of the overflow series.
+    pub overflow: u64,
+    /// Records times detectors whose group has so long a key that its hash is used.
+    pub hashed: u64,
     /// Smallest and largest event time of an accepted record; epoch milliseconds.
     pub first: Option<Millis>,
     /// See `first`.
@@ -56,15 +59,17 @@ pub struct Engine {
     times: Vec<Option<Millis>>,
     windows: BTreeMap<String, Windows>,
     rows: Vec<Score>,
+    /// Windows of series that were judged, whether a row was written or not.
+    pub scored: u64,
     /// What became of the records so far.
     pub ledger: Ledger,
 }
 
 /// The windows of one detector.
 struct Windows {
-    window: Millis,
+    hop: Millis,
     lateness: Millis,
-    /// Starts of those that hold a record and are not closed.
+    /// The hops that hold a record and whose end is not closed, by their starts.
     open: BTreeSet<Millis>,
 }
 
@@ -78,22 +83,19 @@ impl Engine {
             // The first record sets the stream time to just this: to know it before changes no decision.
             counter.assign(source as i32, SourceTime { time: *time, idle: false }, 0);
         }
-        let windows = |d: &outlier_core::pipeline::Detector| Windows {
-            window: d.window,
-            lateness: d.lateness,
-            open: BTreeSet::new(),
-        };
+        let windows = |d: &Detector| Windows { hop: d.hop, lateness: d.lateness, open: BTreeSet::new() };
         Self {
             transform: Transform::new(pipeline),
             scratch: Scratch::default(),
             counter,
             watermark: Watermark::default(),
-            scorers: (0..pipeline.windows_partitions.max(1)).map(|_| Scorer::new(pipeline)).collect(),
+            scorers: (0..pipeline.windows_partitions.max(1)).map(|p| Scorer::new(pipeline, p)).collect(),
             frames: 0,
             sources: starts.len() as i32,
             times: starts,
             windows: pipeline.detectors.iter().map(|d| (d.name.clone(), windows(d))).collect(),
             rows: Vec::new(),
+            scored: 0,
             ledger: Ledger::default(),
         }
     }
@@ -105,13 +107,8 @@ impl Engine {
         match self.transform.apply(record, kafka_ms, &Anomalies::default(), &mut self.scratch) {
             Ok(enriched) => {
                 let time = enriched.event_time;
-                let number = |operand: &Operand| match operand {
-                    Operand::Field(path) => {
-                        self.transform.number_index(path).and_then(|i| enriched.numbers.get(i).copied().flatten())
-                    }
-                    Operand::Flag(..) => None,
-                };
-                self.counter.add(partition, time, enriched.flags, number);
+                let observed = Observed { flags: enriched.flags, numbers: enriched.numbers, texts: enriched.texts };
+                self.counter.add(partition, time, &observed);
                 if let Some(stream_time) = self.times.get_mut(source) {
                     *stream_time = (*stream_time).max(Some(time));
                 }
@@ -155,6 +152,7 @@ impl Engine {
         self.counter.tick(0);
         let mut outgoing = self.counter.take(self.sources);
         self.ledger.late += outgoing.counts.late;
+        self.ledger.hashed += outgoing.counts.hashed;
         let before = self.watermark.time();
         // Marks go to every windows partition alike.
         if let Some((_, frame)) = outgoing.frames.first_key_value() {
@@ -174,20 +172,25 @@ impl Engine {
                 continue;
             }
             for diff in &frame.diffs {
-                if let Some(windows) = self.windows.get_mut(&diff.detector) {
-                    windows.open.insert(diff.start);
+                if let Some(windows) = self.windows.get_mut(&diff.origin.detector) {
+                    windows.open.insert(window_start(diff.start, windows.hop));
                 }
             }
             scorer.apply(self.frames, &frame);
-            while let Some(closed) = scorer.close() {
+            while let Some(closed) = scorer.close(usize::MAX) {
                 self.rows.extend(closed.scores);
             }
+            // There is nothing to go back to.
+            scorer.commit();
+            let counts = scorer.take_counts();
+            self.scored += counts.scores;
+            self.ledger.overflow += counts.overflow;
         }
         self.frames += 1;
         if let Some(time) = time {
             for windows in self.windows.values_mut() {
-                let end = closed_end(time, windows.window, windows.lateness);
-                windows.open = windows.open.split_off(&(end - windows.window + 1));
+                let end = closed_end(time, windows.hop, windows.lateness);
+                windows.open = windows.open.split_off(&(end - windows.hop + 1));
             }
         }
         let lateness = |row: &Score| self.windows.get(&row.name.detector).map_or(0, |windows| windows.lateness);
@@ -202,8 +205,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Windows that hold records and are not closed, over all detectors; what is left after the last `settle` is
-    /// incomplete, and the live service would wait for more.
+    /// Windows that hold records and are the next to close, over all detectors, whatever their series; what is left after
+    /// the last `settle` is incomplete, and the live service would wait for more.
     pub fn open_windows(&self) -> usize {
         self.windows.values().map(|windows| windows.open.len()).sum()
     }
@@ -255,7 +258,7 @@ mod tests {
         let starts = times.iter().map(|times| times.first().copied().filter(|_| announced)).collect();
         let mut pipeline = testing::waf();
         for detector in &mut pipeline.detectors {
-            (detector.window, detector.lateness) = (10_000, 2_000);
+            (detector.window, detector.hop, detector.lateness) = (10_000, 10_000, 2_000);
         }
         let mut engine = Engine::new(&pipeline, starts);
         let got = std::cell::RefCell::new(Vec::new());

@@ -66,10 +66,10 @@ pub struct Incidents {
 }
 
 impl Incidents {
-    /// Takes an anomalous row in; true if an incident begins with it.
-    pub fn insert(&mut self, row: &Score, lateness: Millis) -> bool {
+    /// Takes an anomalous row of a detector with this hop and lateness in; true if an incident begins with it.
+    pub fn insert(&mut self, row: &Score, hop: Millis, lateness: Millis) -> bool {
         let latest = self.latest.get(&row.name).and_then(|index| self.all.get_mut(*index));
-        if let Some(incident) = latest.filter(|incident| row.window_start <= incident.end) {
+        if let Some(incident) = latest.filter(|incident| row.window_end <= incident.end + hop) {
             incident.end = incident.end.max(row.window_end);
             incident.windows += 1;
             if row.score > incident.peak.score {
@@ -115,7 +115,7 @@ pub mod tests {
         let mut incidents = Incidents::default();
         let rows = [("a", 0, 91.0), ("b", 0, 95.0), ("a", 10_000, 99.0), ("a", 20_000, 92.0), ("a", 40_000, 90.0)];
         let begun: Vec<bool> =
-            rows.iter().map(|(s, start, score)| incidents.insert(&row(s, *start, *score), 2)).collect();
+            rows.iter().map(|(s, start, score)| incidents.insert(&row(s, *start, *score), 10_000, 2)).collect();
         assert_eq!(begun, [true, true, false, false, true]);
         let found: Vec<_> = incidents.into_sorted();
         let short = |i: &Incident| (i.name.series.clone(), i.start, i.end, i.windows, i.peak.score, i.alerted_at);

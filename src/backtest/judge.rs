@@ -140,7 +140,7 @@ mod tests {
             let row = row(series, *start, *score);
             judge.row(&row, 2_000);
             if row.anomaly {
-                incidents.insert(&row, 2_000);
+                incidents.insert(&row, 10_000, 2_000);
             }
         }
         judge.judge(&incidents.into_sorted())

@@ -205,7 +205,8 @@ fn finish(side: Option<Scored>, choice: select::Chosen) -> anyhow::Result<Side> 
         rows.finish()?;
     }
     let incomplete = engine.open_windows() as u64;
-    Ok(Side::new(choice, engine.ledger, tally.finish(incomplete)))
+    let scored = engine.scored;
+    Ok(Side::new(choice, engine.ledger, tally.finish(scored, incomplete)))
 }
 
 /// Labels that concern what is scored.

@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 /// What was scored; a window counts once for each series.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Windows {
-    /// Rows, those of learning models included.
+    /// Windows judged, those of learning models included.
     pub scored: u64,
+    /// Rows; fewer where `emit` is not `all`.
+    pub rows: u64,
     /// Rows whose score is 0 because too little was learned.
     pub learning: u64,
     /// Anomalous rows.
@@ -56,7 +58,8 @@ pub struct Day {
 
 /// Collects.
 pub struct Tally {
-    lateness: BTreeMap<String, Millis>,
+    /// Hop and lateness of each detector.
+    times: BTreeMap<String, (Millis, Millis)>,
     windows: Windows,
     days: BTreeMap<i64, Day>,
     series: std::collections::BTreeSet<outlier_core::score::SeriesName>,
@@ -86,7 +89,7 @@ impl Tally {
     /// For rows of a pipeline.
     pub fn new(pipeline: &Pipeline, labels: Option<&[Label]>, charts: bool) -> Self {
         Self {
-            lateness: pipeline.detectors.iter().map(|d| (d.name.clone(), d.lateness)).collect(),
+            times: pipeline.detectors.iter().map(|d| (d.name.clone(), (d.hop, d.lateness))).collect(),
             windows: Windows::default(),
             days: BTreeMap::new(),
             series: Default::default(),
@@ -99,7 +102,7 @@ impl Tally {
     /// Takes a row in.
     pub fn row(&mut self, row: &Score) {
         let windows = &mut self.windows;
-        windows.scored += 1;
+        windows.rows += 1;
         windows.learning += u64::from(row.learning);
         windows.anomalous += u64::from(row.anomaly);
         windows.from = Some(windows.from.map_or(row.window_start, |from| from.min(row.window_start)));
@@ -107,12 +110,12 @@ impl Tally {
         if !self.series.contains(&row.name) {
             self.series.insert(row.name.clone());
         }
-        let lateness = self.lateness.get(&row.name.detector).copied().unwrap_or(0);
+        let (hop, lateness) = self.times.get(&row.name.detector).copied().unwrap_or_default();
         let day = self.days.entry(row.window_start.div_euclid(DAY)).or_default();
         day.scored += 1;
         if row.anomaly {
             day.anomalous += 1;
-            day.alerts += u64::from(self.incidents.insert(row, lateness));
+            day.alerts += u64::from(self.incidents.insert(row, hop, lateness));
         }
         if let Some(judge) = &mut self.judge {
             judge.row(row, lateness);
@@ -122,10 +125,10 @@ impl Tally {
         }
     }
 
-    /// Ends the collection; `incomplete` windows were left out.
-    pub fn finish(mut self, incomplete: u64) -> Tallied {
+    /// Ends the collection; so many windows were `scored`, and so many left out as `incomplete`.
+    pub fn finish(mut self, scored: u64, incomplete: u64) -> Tallied {
         let incidents = self.incidents.into_sorted();
-        self.windows.incomplete = incomplete;
+        (self.windows.scored, self.windows.incomplete) = (scored, incomplete);
         self.windows.series = self.series.len() as u64;
         let span = self.windows.to.unwrap_or(0) - self.windows.from.unwrap_or(0);
         let per_day = (span >= DAY).then(|| incidents.len() as f64 * DAY as f64 / span as f64);

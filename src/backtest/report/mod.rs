@@ -97,6 +97,8 @@ pub struct Detector {
     pub name: String,
     /// Length of its windows; milliseconds.
     pub window: i64,
+    /// From one window's start to the next; milliseconds.
+    pub hop: i64,
     /// How long they stay open; milliseconds.
     pub lateness: i64,
     /// Scores from here on are anomalies.
@@ -109,6 +111,7 @@ impl Side {
         let detector = |d: &outlier_core::pipeline::Detector| Detector {
             name: d.name.clone(),
             window: d.window,
+            hop: d.hop,
             lateness: d.lateness,
             threshold: d.threshold,
         };
@@ -191,13 +194,19 @@ fn side_notes(side: &Side) -> Vec<String> {
             "No window was closed: a window closes when a later record's time has passed its end and its lateness."
                 .to_owned(),
         );
-    } else if windows.learning == windows.scored {
+    } else if windows.rows > 0 && windows.learning == windows.rows {
         notes.push("All of the time was spent learning: give it more history, or shorter windows.".to_owned());
     }
     if records.accepted > 0 && records.late * 20 > records.accepted * side.detectors.len() as u64 {
         notes.push(format!(
             "{} came after their window had closed: raise `lateness`, and check that each file is in the order of its times.",
             words::of(records.late, "record (times its detectors)", "records (times their detectors)")
+        ));
+    }
+    if records.overflow > 0 {
+        notes.push(format!(
+            "{} of groups beyond `max_series` are summed in the overflow series.",
+            words::of(records.overflow, "record", "records")
         ));
     }
     if let Some(labels) = side.labels.as_ref().filter(|labels| labels.outside > 0) {
