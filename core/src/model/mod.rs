@@ -29,6 +29,7 @@
 mod baseline;
 mod codec;
 mod discrete;
+pub mod full;
 mod learn;
 mod predict;
 mod special;
