@@ -48,6 +48,7 @@ mod baseline;
 mod codec;
 mod discrete;
 mod former;
+pub mod full;
 mod learn;
 mod predict;
 mod skewed;
