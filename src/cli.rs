@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::telemetry::Telemetry;
-use crate::{demo, process, produce, serve, setup, shutdown, sink, telemetry};
+use crate::{demo, process, produce, serve, setup, shutdown, sink, state, telemetry};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::stdout;
@@ -50,6 +50,9 @@ enum Command {
         #[arg(long)]
         only_index: bool,
     },
+    /// Look at what the models know.
+    #[command(subcommand)]
+    State(state::State),
     /// Run everything in this process, on an embedded broker and index, with mock logs and two days of history.
     Demo(demo::Options),
     /// Check the configuration: print every mistake, or the complete effective configuration.
@@ -118,6 +121,9 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
             let options = setup::Options { dry_run, topics: !only_index, index: !only_topics };
             return setup::run(&config, options, &mut stdout()).await;
         }
+        Command::State(what) => {
+            return tokio::task::spawn_blocking(move || state::run(&config, &what, &mut stdout())).await?;
+        }
         _ => {}
     }
     let telemetry = Telemetry::default();
@@ -140,7 +146,9 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
             sink::run_with(config, sink::Options { setup: !no_setup }, telemetry, stop.clone()).await
         }
         Command::Serve => serve::run(config, None, telemetry, stop.clone()).await,
-        Command::Demo(_) | Command::Setup { .. } | Command::Check | Command::Completions { .. } => Ok(()),
+        Command::Demo(_) | Command::Setup { .. } | Command::State(_) | Command::Check | Command::Completions { .. } => {
+            Ok(())
+        }
     };
     stop.cancel();
     if let Some(beside) = beside {

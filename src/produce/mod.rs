@@ -17,7 +17,7 @@ mod options;
 mod replay;
 mod run;
 mod sink;
-mod stamp;
+pub(crate) mod stamp;
 #[cfg(test)]
 mod tests;
 
