@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::telemetry::Telemetry;
-use crate::{backtest, demo, process, produce, serve, setup, shutdown, sink, telemetry};
+use crate::{backtest, demo, process, produce, serve, setup, shutdown, sink, state, telemetry};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::stdout;
@@ -50,6 +50,9 @@ enum Command {
         #[arg(long)]
         only_index: bool,
     },
+    /// Look at what the models know.
+    #[command(subcommand)]
+    State(state::State),
     /// Run everything in this process, on an embedded broker and index, with mock logs and two days of history.
     Demo(demo::Options),
     /// Score log files or a range of the raw topic at full speed, and report what would have alerted.
@@ -121,6 +124,9 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
             let options = setup::Options { dry_run, topics: !only_index, index: !only_topics };
             return setup::run(&config, options, &mut stdout()).await;
         }
+        Command::State(what) => {
+            return tokio::task::spawn_blocking(move || state::run(&config, &what, &mut stdout())).await?;
+        }
         _ => {}
     }
     let telemetry = Telemetry::default();
@@ -146,6 +152,7 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
         Command::Demo(_)
         | Command::Backtest(_)
         | Command::Setup { .. }
+        | Command::State(_)
         | Command::Check
         | Command::Completions { .. } => Ok(()),
     };

@@ -15,4 +15,5 @@ pub mod serve;
 pub mod setup;
 pub mod shutdown;
 pub mod sink;
+pub mod state;
 pub mod telemetry;

@@ -20,7 +20,7 @@ fn bad_records_are_kept_with_their_reason() {
     let raw = format!("{}raw", place.prefix);
     kafka.create(&[(raw.clone(), PARTITIONS)]);
     pipeline::create(&kafka, &place, "bad");
-    let config = pipeline::configuration(&kafka, &place, "bad", "bad", &raw, "idle_timeout = \"10m\"");
+    let config = pipeline::configuration(&kafka, &place, ["bad"; 2], &raw, "", "");
     let good = |time: i64| format!(r#"{{"timestamp":{time},"action":"ALLOW"}}"#).into_bytes();
     let filled = |before: &str, byte: &str, times: usize| format!("{before}{}", byte.repeat(times)).into_bytes();
     let bad: Vec<(&str, Option<Vec<u8>>)> = vec![

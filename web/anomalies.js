@@ -1,6 +1,6 @@
 // The table of the latest anomalies.
 
-import { $, ask, make, number, shown, span, when } from "/assets/text.js";
+import { $, ask, make, number, percent, shown, span, when } from "/assets/text.js";
 import { page, pipeline } from "/assets/state.js";
 
 let drawn = "";
@@ -29,7 +29,14 @@ export async function showAnomalies(choose) {
     detector.append(link);
     const score = make("td", "number");
     score.append(make("span", "scorebox", number(Math.round(a.peak.score))));
-    row.append(time, detector, make("td", "series wide", a.series), make("td", "number", shown(a.peak.value, series?.unit)), make("td", "number", shown(a.peak.expected, series?.unit)), score);
+    const name = make("td", "series wide", a.series);
+    if (a.peak.why) name.append(make("div", "why", a.peak.why.slice(0, 2).map(reason).join("; ")));
+    row.append(time, detector, name, make("td", "number", shown(a.peak.value, series?.unit)), make("td", "number", shown(a.peak.expected, series?.unit)), score);
     return row;
   }));
+}
+
+// "country XX: 93 %, usually 1 %"
+function reason({ field, value, now, usual }) {
+  return `${field} ${value || "(missing)"}: ${percent(now)}, usually ${percent(usual)}`;
 }

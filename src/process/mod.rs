@@ -8,7 +8,7 @@
 
 mod anomalies;
 mod instance;
-mod restore;
+pub(crate) mod restore;
 mod score;
 mod transform;
 mod worker;

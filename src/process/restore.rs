@@ -1,4 +1,4 @@
-//! Reads partitions of the state topic back into their scorers.
+//! Reads partitions of the state topic: back into their scorers, or for people to look at.
 //!
 //! Order matters: the caller has the group's committed offsets, which no open transaction holds back; then the high
 //! watermarks are asked; then the last stable offsets must reach them, so that nothing of the same transactions can
@@ -23,6 +23,25 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// The broker does not answer, or a record cannot be read.
 pub fn restore(connection: &ClientConfig, topic: &str, scorers: &mut BTreeMap<i32, Scorer>) -> anyhow::Result<()> {
+    let partitions: Vec<i32> = scorers.keys().copied().collect();
+    read(connection, topic, &partitions, |partition, key, value| {
+        if let Some(scorer) = scorers.get_mut(&partition) {
+            scorer.restore(key, value)?;
+        }
+        Ok(())
+    })
+}
+
+/// Reads every committed record of these partitions of a state topic, oldest first: partition, key and value.
+///
+/// # Errors
+/// The broker does not answer, or those of `each`.
+pub fn read(
+    connection: &ClientConfig,
+    topic: &str,
+    partitions: &[i32],
+    mut each: impl FnMut(i32, &str, Option<&[u8]>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     let consumer: BaseConsumer = connection.create()?;
     let uncommitted: BaseConsumer = connection.clone().set("isolation.level", "read_uncommitted").create()?;
@@ -31,7 +50,7 @@ pub fn restore(connection: &ClientConfig, topic: &str, scorers: &mut BTreeMap<i3
         watermarks.map(|(_, high)| high).with_context(|| format!("cannot look up the end of {topic}/{partition}"))
     };
     let mut list = TopicPartitionList::new();
-    for &partition in scorers.keys() {
+    for &partition in partitions {
         let high = end(&uncommitted, partition)?;
         while end(&consumer, partition)? < high {
             if started.elapsed() > SETTLE {
@@ -42,16 +61,14 @@ pub fn restore(connection: &ClientConfig, topic: &str, scorers: &mut BTreeMap<i3
         list.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
     consumer.assign(&list)?;
-    let mut unread: BTreeSet<i32> = scorers.keys().copied().collect();
+    let mut unread: BTreeSet<i32> = partitions.iter().copied().collect();
     let mut records = 0u64;
     let mut heard = Instant::now();
     while !unread.is_empty() {
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
                 let key = String::from_utf8_lossy(message.key().unwrap_or_default());
-                if let Some(scorer) = scorers.get_mut(&message.partition()) {
-                    scorer.restore(&key, message.payload())?;
-                }
+                each(message.partition(), &key, message.payload())?;
                 records += 1;
                 heard = Instant::now();
                 if records.is_multiple_of(100_000) {

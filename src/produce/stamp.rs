@@ -119,6 +119,13 @@ fn shifted_iso(out: &mut Vec<u8>, text: &[u8], seconds: i64) -> bool {
     true
 }
 
+/// `2026-11-23 02:07:44 UTC`, for people.
+pub fn text(time: Millis) -> String {
+    let mut out = Vec::new();
+    date_and_time(&mut out, time.div_euclid(1_000), b' ', true);
+    String::from_utf8_lossy(&out).into_owned() + " UTC"
+}
+
 /// Appends `2026-11-23T02:07:44` of seconds since the epoch.
 pub(crate) fn date_and_time(out: &mut Vec<u8>, seconds: i64, separator: u8, with_seconds: bool) {
     let (year, month, day) = civil(seconds.div_euclid(86_400));

@@ -2,6 +2,7 @@
 //!
 //! Invariants: at most [`MAX`] incidents, those that ended last; a window that comes again changes nothing.
 
+use outlier_core::explain::Reason;
 use outlier_core::pipeline::Millis;
 use outlier_core::score::{Score, SeriesName};
 use serde::Serialize;
@@ -40,12 +41,15 @@ pub struct Peak {
     pub upper: f64,
     /// 0 to 100.
     pub score: f64,
+    /// The values whose share changed most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<Reason>,
 }
 
 impl From<&Score> for Peak {
-    fn from(score: &Score) -> Self {
-        let Score { window_end: end, value, expected, lower, upper, score, .. } = *score;
-        Self { end, value, expected, lower, upper, score }
+    fn from(row: &Score) -> Self {
+        let Score { window_end: end, value, expected, lower, upper, score, .. } = *row;
+        Self { end, value, expected, lower, upper, score, why: row.why.clone() }
     }
 }
 

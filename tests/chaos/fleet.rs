@@ -6,7 +6,7 @@ use crate::support::outlier::Outlier;
 use rand::prelude::*;
 use rand::rngs::StdRng;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Exit code of a process that was not done within `telemetry.shutdown_deadline`: it waited for what others held.
@@ -15,6 +15,7 @@ const FORCED: i32 = 130;
 /// An instance of the group.
 struct Member {
     name: String,
+    configuration: PathBuf,
     process: Outlier,
     /// Stopped by SIGSTOP until this round and this moment.
     frozen: Option<(u64, Instant)>,
@@ -47,7 +48,12 @@ impl Fleet {
             let kind = configuration.file_stem().unwrap().to_string_lossy();
             let name = format!("{}-{kind}", self.started);
             let process = Outlier::start(configuration, &name, &["process"]);
-            self.members.push(Member { name: name.clone(), process, frozen: None });
+            self.members.push(Member {
+                name: name.clone(),
+                configuration: configuration.clone(),
+                process,
+                frozen: None,
+            });
             self.say(&format!("start {name}"));
         }
     }
@@ -58,10 +64,15 @@ impl Fleet {
         while self.members.len() > size
             && let Some(victim) = self.awake(rng)
         {
-            let Member { name, process, .. } = self.members.swap_remove(victim);
-            let status = process.stop();
-            self.say(&format!("stop {name}: {status}"));
-            assert!(status.success() || status.code() == Some(FORCED), "{name}: {status}");
+            self.stop(victim);
+        }
+    }
+
+    /// Asks every instance with this configuration to stop, and starts no other with it.
+    pub fn retire(&mut self, configuration: &Path) {
+        self.configurations.retain(|other| other != configuration);
+        while let Some(victim) = self.members.iter().position(|member| member.configuration == configuration) {
+            self.stop(victim);
         }
     }
 
@@ -108,6 +119,13 @@ impl Fleet {
     /// A line of the course.
     pub fn say(&self, what: &str) {
         println!("{:7.2} s  {what}", self.begun.elapsed().as_secs_f64());
+    }
+
+    fn stop(&mut self, victim: usize) {
+        let Member { name, process, .. } = self.members.swap_remove(victim);
+        let status = process.stop();
+        self.say(&format!("stop {name}: {status}"));
+        assert!(status.success() || status.code() == Some(FORCED), "{name}: {status}");
     }
 
     fn awake(&self, rng: &mut StdRng) -> Option<usize> {

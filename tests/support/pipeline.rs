@@ -10,10 +10,8 @@ use std::path::PathBuf;
 pub const PARTITIONS: i32 = 4;
 /// Series that the pipeline scores in each window.
 pub const SERIES: usize = 10;
-/// Length of a window, in ms.
-pub const WINDOW: i64 = 10_000;
-/// How long a window stays open after its end, in ms.
-pub const LATENESS: i64 = 2_000;
+/// Partitions of the windows and state topics.
+pub const WINDOWS: i32 = 3;
 /// A whole hour, so that windows are easy to count.
 pub const START: i64 = 1_795_392_000_000;
 
@@ -24,13 +22,27 @@ pub fn topic(place: &Workplace, name: &str, stage: &str) -> String {
 
 /// Creates every topic of a pipeline but the raw one.
 pub fn create(kafka: &Kafka, place: &Workplace, name: &str) {
-    let stages =
-        [("enriched", PARTITIONS), ("windows", 3), ("scores", 2), ("state", 3), ("anomalies", 1), ("rejected", 2)];
+    let stages = [
+        ("enriched", PARTITIONS),
+        ("windows", WINDOWS),
+        ("scores", 2),
+        ("state", WINDOWS),
+        ("anomalies", 1),
+        ("rejected", 2),
+    ];
     kafka.create(&stages.map(|(stage, n)| (topic(place, name, stage), n)));
 }
 
-/// Writes a configuration of a pipeline to `FILE.toml`. `process` has lines of that table.
-pub fn configuration(kafka: &Kafka, place: &Workplace, file: &str, name: &str, raw: &str, process: &str) -> PathBuf {
+/// Writes a configuration of a pipeline to `FILE.toml`. `process` has lines of that table, `windows` the pipeline's
+/// window and lateness.
+pub fn configuration(
+    kafka: &Kafka,
+    place: &Workplace,
+    [file, name]: [&str; 2],
+    raw: &str,
+    process: &str,
+    windows: &str,
+) -> PathBuf {
     let (bootstrap, prefix) = (&kafka.bootstrap, &place.prefix);
     let text = format!(
         r#"
@@ -45,9 +57,8 @@ listen = "127.0.0.1:0"
 [[pipeline]]
 preset = "waf"
 name = "{name}"
-window = "{WINDOW}ms"
-lateness = "{LATENESS}ms"
-windows_partitions = 3
+{windows}
+windows_partitions = {WINDOWS}
 [pipeline.topics]
 raw = "{raw}"
 "#

@@ -23,7 +23,7 @@ const ANOMALOUS: f64 = 1.0 / 16.0;
 /// Windows over which noise is averaged.
 const NOISE_MEMORY: f64 = 128.0;
 /// The most that one window's squared standard score teaches about noise.
-const NOISE_MOST: f64 = 64.0;
+const NOISE_MOST: f64 = 1_024.0;
 
 /// What is to be known of a window besides its values.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -84,12 +84,18 @@ struct Field<'a> {
     records: f64,
     /// What naming one of the values costs.
     price: f64,
+    /// The largest share that a value can usually have without being among those whose text is kept.
+    unnamed: f64,
 }
 
 impl<'a> Field<'a> {
     fn new(usual: &'a Usual, now: &'a Values) -> Self {
         let candidates = now.distinct().max(usual.candidates()).max(1.0);
-        Self { usual, now, count: now.total() as f64, records: usual.records(), price: 2.0 * log(candidates) }
+        let records = usual.records();
+        let named = usual.entries.values().filter(|entry| entry.name.is_some()).map(|entry| entry.weight);
+        let least = if usual.rest > 0.0 { named.fold(f32::INFINITY, f32::min) } else { 0.0 };
+        let unnamed = if least.is_finite() { f64::from(least) / records.max(0.5) } else { 0.0 };
+        Self { usual, now, count: now.total() as f64, records, price: 2.0 * log(candidates), unnamed }
     }
 
     /// All values with what they are worth, unsorted; nothing before anything was learned.
@@ -113,9 +119,14 @@ impl<'a> Field<'a> {
                 Change::Fall => now < usual,
                 Change::Shift => now != usual,
             };
-            let noise = self.usual.entries.get(&mark).and_then(|entry| entry.name.as_ref());
-            let noise = noise.map_or(1.0, |name| f64::from(name.noise).max(1.0)) * (1.0 + self.count / self.records);
-            let worth = deviance(weight, self.count, usual) / noise - self.price;
+            let kept = self.usual.entries.get(&mark).and_then(|entry| entry.name.as_ref());
+            // What is not kept for certain may be as usual as the rarest value that is.
+            let known = if kept.is_none() && now > usual { usual.max(self.unnamed) } else { usual };
+            if now == known || (now > usual && now < known) {
+                return None;
+            }
+            let noise = kept.map_or(1.0, |name| f64::from(name.noise).max(1.0)) * (1.0 + self.count / self.records);
+            let worth = deviance(weight, self.count, known) / noise - self.price;
             let approximate = !self.now.is_exact();
             let reason = || Reason {
                 field: name.to_owned(),

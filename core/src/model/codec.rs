@@ -2,8 +2,9 @@
 //!
 //! Version 2, little endian: version, kind, windows learned (u32), newest window (i64), level, its variance,
 //! haste, echo, spread, suspicion (f32 each), each slot's offset and variance (f32), run and returning (u8), time
-//! of the last change (i64), what is pending (two f32), and, if there is a former level, that level and its spread (f32). A spread is
-//! dispersion (of amounts: below, and above), weight, scale, kurtosis and bend.
+//! of the last change (i64), what is pending (f32, of amounts two), and, if there is a former level, that level and its
+//! spread (f32). A spread is dispersion, weight, scale and bend; of amounts also the dispersion above and the kurtosis,
+//! which of counts and shares never change.
 //! Version 1 is read, too: it had no haste, echo, bend nor anything after the slots.
 //! Invariant: `decode(encode(m))` is `m` to the bit, and no bytes make `decode` panic.
 
@@ -14,7 +15,7 @@ use super::spread::{MEMORY, Spread};
 use crate::measure::Kind;
 
 const VERSION: u8 = 2;
-/// Bytes of an encoded model, version 2, that remembers a former level.
+/// Bytes of an encoded amount's model, version 2, that remembers a former level; of counts and shares 20 less.
 const LENGTH: usize = 2 + 4 + 8 + 11 * 4 + SLOTS * 8 + 2 + 8 + 2 * 4 + 7 * 4;
 
 /// Why bytes are no model.
@@ -43,13 +44,14 @@ impl Model {
         let baseline = &self.baseline;
         let mut put = |values: &[f32]| values.iter().for_each(|value| out.extend(value.to_le_bytes()));
         put(&[baseline.level, baseline.variance, baseline.haste, baseline.echo]);
+        let floats = |spread: &Spread| floats(spread, self.kind);
         put(&floats(&self.spread));
         put(&[self.suspicion]);
         baseline.slots.iter().for_each(|slot| put(&[slot.offset, slot.variance]));
         out.extend([self.run, self.returning]);
         out.extend(self.changed.to_le_bytes());
         let mut put = |values: &[f32]| values.iter().for_each(|value| out.extend(value.to_le_bytes()));
-        put(&self.spread.pending);
+        put(&self.spread.pending[..if self.kind == Kind::Amount { 2 } else { 1 }]);
         if let Some(former) = &self.former {
             put(&[former.level]);
             put(&floats(&former.spread));
@@ -69,8 +71,12 @@ impl Model {
     }
 }
 
-fn floats(spread: &Spread) -> [f32; 6] {
-    [spread.dispersion, spread.above, spread.weight, spread.scale, spread.kurtosis, spread.bend]
+fn floats(spread: &Spread, kind: Kind) -> Vec<f32> {
+    let Spread { dispersion, above, weight, scale, kurtosis, bend, .. } = *spread;
+    match kind {
+        Kind::Amount => vec![dispersion, weight, scale, bend, above, kurtosis],
+        Kind::Count | Kind::Share => vec![dispersion, weight, scale, bend],
+    }
 }
 
 fn read(mut bytes: &[u8], version: u8) -> Option<Model> {
@@ -114,7 +120,8 @@ fn read(mut bytes: &[u8], version: u8) -> Option<Model> {
             return None;
         }
         model.changed = i64::from_le_bytes(take(from)?);
-        model.spread.pending = [float(from, 0.0, 1e36)?, float(from, 0.0, 1e36)?];
+        let above = |from: &mut &[u8]| if kind == Kind::Amount { float(from, 0.0, 1e36) } else { Some(0.0) };
+        model.spread.pending = [float(from, 0.0, 1e36)?, above(from)?];
         if !from.is_empty() {
             model.former =
                 Some(Former { level: float(from, -reach, reach)?, spread: self::spread(from, kind, version)? });
@@ -125,15 +132,26 @@ fn read(mut bytes: &[u8], version: u8) -> Option<Model> {
 
 fn spread(from: &mut &[u8], kind: Kind, version: u8) -> Option<Spread> {
     let least = if kind == Kind::Amount { 1e-7 } else { 0.0 };
-    Some(Spread {
-        dispersion: float(from, 9e-13, 1e36)?,
-        above: float(from, 9e-13, 1e36)?,
-        weight: float(from, 0.0, MEMORY as f32)?,
-        scale: float(from, least, REACH as f32)?,
-        kurtosis: float(from, 1.0, 1e6)?,
-        bend: if version == 1 { 0.0 } else { float(from, -1.0, 2.0)? },
-        pending: [0.0; 2],
-    })
+    let scale = |from: &mut &[u8]| float(from, least, REACH as f32);
+    let dispersion = |from: &mut &[u8]| float(from, 9e-13, 1e36);
+    let weight = |from: &mut &[u8]| float(from, 0.0, MEMORY as f32);
+    let kurtosis = |from: &mut &[u8]| float(from, 1.0, 1e6);
+    let mut spread = Spread { dispersion: dispersion(from)?, ..Spread::new(kind) };
+    if version == 1 {
+        (spread.above, spread.weight) = (dispersion(from)?, weight(from)?);
+        (spread.scale, spread.kurtosis) = (scale(from)?, kurtosis(from)?);
+    } else {
+        (spread.weight, spread.scale, spread.bend) = (weight(from)?, scale(from)?, float(from, -1.0, 2.0)?);
+        if kind == Kind::Amount {
+            (spread.above, spread.kurtosis) = (dispersion(from)?, kurtosis(from)?);
+        }
+    }
+    if kind != Kind::Amount {
+        // As they never change, they are what a new one has.
+        let Spread { above, kurtosis, .. } = Spread::new(kind);
+        (spread.above, spread.kurtosis) = (above, kurtosis);
+    }
+    Some(spread)
 }
 
 fn float(from: &mut &[u8], low: f32, high: f32) -> Option<f32> {

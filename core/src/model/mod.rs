@@ -48,6 +48,7 @@ mod baseline;
 mod codec;
 mod discrete;
 mod former;
+pub mod full;
 mod learn;
 mod predict;
 mod skewed;
@@ -157,6 +158,21 @@ impl Model {
         self.kind
     }
 
+    /// Windows learned, and the start of the newest.
+    pub fn learned(&self) -> (u32, Millis) {
+        (self.seen, self.newest)
+    }
+
+    /// What is expected of a window of `count` records that starts at `start`; the score is 0.
+    pub fn forecast(&self, start: Millis, window: Millis, count: u64) -> Verdict {
+        let length = window.clamp(1, LONGEST);
+        let place = Place::of(start, length);
+        let mut next = self.clone();
+        next.baseline.advance(&place, length, length);
+        let prediction = next.predict(&place, (count as f64).clamp(1.0, MOST));
+        next.verdict(&prediction, prediction.tail.band(), 0.0)
+    }
+
     /// Judges a window by what was learned before it, then learns it. A window that says nothing (not
     /// trusted, not a number, a share of no records) scores 0 and leaves the model as it is.
     pub fn observe(&mut self, point: &Point) -> Verdict {
@@ -164,10 +180,7 @@ impl Model {
         let place = Place::of(point.start, length);
         let n = (point.count as f64).clamp(1.0, MOST);
         let Some(value) = self.usable(point, n) else {
-            let mut silent = self.clone();
-            silent.baseline.advance(&place, length, length);
-            let prediction = silent.predict(&place, n);
-            return silent.verdict(&prediction, prediction.tail.band(), 0.0);
+            return self.forecast(point.start, point.window, point.count);
         };
         let elapsed = match self.seen {
             0 => length,

@@ -97,6 +97,9 @@ impl Group {
             }
             put_bytes(out, |out| series.model.encode(out));
         }
+        if self.slots.is_empty() && self.usual.is_empty() {
+            return;
+        }
         // Panes and usual values mean something for one layout only.
         out.extend(detector.layout().to_le_bytes());
         put_unsigned(out, self.slots.len() as u128);
@@ -159,6 +162,9 @@ fn read_series<'a>(reader: &mut Reader<'a>) -> Result<(u32, Head<'a>, &'a [u8]),
 type Rest<'a> = (bool, Vec<(Millis, Cells)>, Vec<&'a [u8]>);
 
 fn read_rest<'a>(reader: &mut Reader<'a>, layout: u64) -> Result<Rest<'a>, Damaged> {
+    if reader.0.is_empty() {
+        return Ok((false, Vec::new(), Vec::new()));
+    }
     let same = u64::from_le_bytes(reader.array()?) == layout;
     let slots =
         (0..reader.length()?).map(|_| Ok((reader.millis()?, Cells::decode(reader)?))).collect::<Result<_, _>>()?;
@@ -212,6 +218,30 @@ mod tests {
         );
         assert!(moved.slots.is_empty(), "cells of another layout mean something else");
         assert!(Group::decode(&[1, 0], &detector).is_err_and(|e| e.contains("version 1")));
+    }
+
+    /// What a series of a detector with many costs in the state topic, its key apart.
+    #[test]
+    fn a_series_is_a_small_record() {
+        for (measure, most) in [(Measure::Count, 300), (Measure::Mean("a".parse().unwrap()), 320)] {
+            let detector = Detector::new("d", vec![measure], 60_000, 0);
+            let mut group = Group::new(&detector);
+            let mut largest = 0;
+            for minute in 0..3_000i64 {
+                // An hour without records now and then, so that there is a former level to remember.
+                let value = if minute / 60 % 13 == 12 { 0.0 } else { 50.0 + (minute % 7) as f64 };
+                let point =
+                    crate::model::Point { start: minute * 60_000, window: 60_000, value, count: 9, trusted: true };
+                group.series[0].model.observe(&point);
+                group.series[0].anomalous_since = Some(1_795_399_680_000);
+                let mut bytes = Vec::new();
+                group.encode(&detector, &mut bytes);
+                assert_eq!(Group::decode(&bytes, &detector).as_ref(), Ok(&group));
+                largest = largest.max(bytes.len());
+            }
+            assert!(largest <= most, "{largest} bytes");
+            assert!(size_of::<Group>() + size_of::<Series>() < 700, "in memory, its key apart");
+        }
     }
 
     #[test]

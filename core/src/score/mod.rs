@@ -10,6 +10,7 @@
 //! counted, never merged; what was decided is in the log, so reading it again decides the same.
 
 mod group;
+mod inspect;
 mod judge;
 mod pane;
 mod row;
@@ -19,6 +20,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use inspect::{Inspected, inspect};
 pub use row::{Anomaly, Closed, Score, SeriesName};
 pub use scorer::{Changes, Counts, Scorer};
 pub use state::{Closing, Progress, StateError};

@@ -278,3 +278,32 @@ fn numbers_without_end_are_flagged_not_believed() {
     }
     assert_eq!(crate::measure::to_units(-3.0), Some(-3 * UNIT));
 }
+
+/// What the state says of a series is what was learned.
+#[test]
+fn state_is_told_in_numbers_that_people_know() {
+    let detector = by(vec![Measure::Count], &["key"]);
+    let pipeline = pipeline(detector.clone());
+    let mut bench = Bench::new(detector);
+    let mut state = Vec::new();
+    for minute in 0..300i64 {
+        (0..20 + minute % 3).for_each(|i| bench.add(minute * MINUTE + i, &[Some(b"a")], None));
+        let frames = bench.counter.take(1).frames;
+        for (partition, scorer) in bench.scorers.iter_mut().enumerate() {
+            let Some(frame) = frames.get(&(partition as i32)) else { continue };
+            scorer.apply(minute, frame);
+            while scorer.close(9).is_some() {}
+            for (key, value) in scorer.take_changes().map_or(Vec::new(), |changes| changes.state) {
+                state.extend(value.map(|value| (partition as i32, key, value)));
+            }
+            scorer.commit();
+        }
+    }
+    let told =
+        |(partition, key, value): &(i32, String, Vec<u8>)| super::inspect(&pipeline, *partition, key, value).unwrap();
+    let last = state.iter().flat_map(told).next_back().unwrap();
+    assert_eq!((last.name.series.as_str(), last.windows, last.newest), ("count{key=a}", 299, 299 * MINUTE));
+    assert!((last.next.expected - 21.0).abs() < 1.0 && last.next.lower < 20.0 && last.next.upper > 22.0, "{last:?}");
+    assert!(last.by_hour[..5].iter().all(|value| (value - 21.0).abs() < 2.0), "{:?}", last.by_hour);
+    assert!(super::inspect(&pipeline, 0, "group/other-00000000/x", b"").unwrap().is_empty());
+}

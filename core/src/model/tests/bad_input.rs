@@ -70,7 +70,12 @@ fn a_model_of_version_1_goes_on() {
         let traffic = Traffic { law, mean, rhythm: 3.0, window: WINDOW };
         let (model, mut rng) = traffic.learned(9, 2 * DAY);
         let now = encoded(&model);
-        let old = [&[1], &now[1..22], &now[30..50], &now[54..250]].concat();
+        // Its spread was written in another order, and complete for counts and shares, too.
+        let (above, kurtosis, rest) = match law.kind() {
+            Kind::Amount => (now[46..50].to_vec(), now[50..54].to_vec(), &now[54..250]),
+            _ => (2f32.to_le_bytes().to_vec(), 9f32.to_le_bytes().to_vec(), &now[46..242]),
+        };
+        let old = [&[1], &now[1..22], &now[30..34], &above, &now[34..42], &kurtosis, rest].concat();
         assert_eq!(old.len(), 238);
         let mut model = Model::decode(&old).unwrap();
         let rest = traffic.run(&mut model, &mut rng, BEGIN + 2 * DAY, DAY);

@@ -1,0 +1,124 @@
+//! The surprise of a point: seven components, each with its tail and its record, added up.
+//!
+//! Steps one to three. Components: the step from the point before; the residual from the level or the bin's
+//! mean, whichever errs less; its mean over 12 and over 48 points; the difference from the nearest value at
+//! this time of the day, and its mean over 12; the mean step over 24. Invariant: surprise is 0 or more, and
+//! depends on the past and the point alone.
+
+use super::bins::Bins;
+use super::cell::Cell;
+use super::recent::Recent;
+use super::record::Record;
+use super::tail::Tail;
+
+/// Components.
+pub(super) const COMPONENTS: usize = 7;
+/// Weight of the record term.
+const RECORD: f64 = 0.75;
+/// Gain of the level, once there were enough points.
+const LEVEL: f64 = 0.01;
+/// Gain of the errors of level and bin.
+const ERROR: f64 = 0.002;
+/// Points of the short and the long mean residual, and of the mean step.
+pub(super) const SHORT: usize = 12;
+pub(super) const LONG: usize = 48;
+pub(super) const STEPS: usize = 24;
+
+/// What is learned of a series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Surprise<C> {
+    /// Points learned.
+    pub(super) seen: u64,
+    pub(super) level: f64,
+    pub(super) previous: f64,
+    /// Mean error of the level, and of the bin's mean.
+    pub(super) level_error: f64,
+    pub(super) bin_error: f64,
+    pub(super) bins: Bins<C>,
+    pub(super) residuals: Recent<C, LONG>,
+    pub(super) nearest: Recent<C, SHORT>,
+    pub(super) steps: Recent<C, STEPS>,
+    /// Of the residuals, short and long; of the differences from the nearest; of the steps.
+    pub(super) sums: [f64; 4],
+    pub(super) tails: [Tail<C>; COMPONENTS],
+    pub(super) records: [Record; COMPONENTS],
+}
+
+impl<C: Cell> Surprise<C> {
+    /// Knows nothing.
+    pub fn new() -> Surprise<C> {
+        Surprise {
+            seen: 0,
+            level: 0.0,
+            previous: 0.0,
+            level_error: 0.0,
+            bin_error: 0.0,
+            bins: Bins::new(),
+            residuals: Recent::new(),
+            nearest: Recent::new(),
+            steps: Recent::new(),
+            sums: [0.0; 4],
+            tails: std::array::from_fn(|_| Tail::new()),
+            records: [Record::default(); COMPONENTS],
+        }
+    }
+
+    /// Surprise of a finite value at this time (seconds); then learns it.
+    pub fn observe(&mut self, time: i64, value: f64) -> f64 {
+        let components = self.components(time, value);
+        let i = self.seen as f64;
+        self.seen = self.seen.saturating_add(1);
+        let each = components.iter().zip(&mut self.tails).zip(&mut self.records);
+        each.map(|((&q, tail), record)| tail.observe(q, i) + RECORD * record.observe(q, i)).sum()
+    }
+
+    fn components(&mut self, time: i64, value: f64) -> [f64; COMPONENTS] {
+        let bin = Bins::<C>::of(time);
+        self.bins.take(bin, value);
+        if self.seen == 0 {
+            (self.level, self.previous) = (value, value);
+            return [0.0; COMPONENTS];
+        }
+        let step = C::of((value - self.previous).abs());
+        let residual = C::of(self.residual(bin, value));
+        let nearest = C::of(self.bins.off_nearest(bin, value));
+        let [short, long, near, steps] = &mut self.sums;
+        *short += residual.get() - self.residuals.ago(SHORT);
+        *long += residual.get() - self.residuals.ago(LONG);
+        *near += nearest.get() - self.nearest.ago(SHORT);
+        *steps += step.get() - self.steps.ago(STEPS);
+        self.residuals.push(residual);
+        self.nearest.push(nearest);
+        self.steps.push(step);
+        let i = self.seen as f64;
+        let mean = |sum: f64, points: usize| sum / i.min(points as f64);
+        let components = [
+            step.get(),
+            residual.get().abs(),
+            mean(short.abs(), SHORT),
+            mean(long.abs(), LONG),
+            nearest.get().abs(),
+            mean(near.abs(), SHORT),
+            mean(steps.max(0.0), STEPS),
+        ];
+        self.level += LEVEL.max(1.0 / (i + 2.0)) * (value - self.level);
+        self.previous = value;
+        components
+    }
+
+    /// From the bin's mean where that has erred less, else from the level.
+    fn residual(&mut self, bin: usize, value: f64) -> f64 {
+        let from_level = value - self.level;
+        let Some(mean) = self.bins.mean(bin) else { return from_level };
+        let from_bin = value - mean;
+        self.level_error += ERROR * (from_level.abs() - self.level_error);
+        self.bin_error += ERROR * (from_bin.abs() - self.bin_error);
+        if self.bin_error < self.level_error { from_bin } else { from_level }
+    }
+}
+
+impl<C: Cell> Default for Surprise<C> {
+    fn default() -> Self {
+        Surprise::new()
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of the full model.
+
+mod reference;
