@@ -71,6 +71,43 @@ struct Shape {
     numbers: Vec<Cell>,
 }
 
+/// What the shapes of one group and pane add up to.
+struct Adding {
+    cells: Cells,
+    /// For each weight and explained field, the records of each value by its number plus one; 0 is a missing value.
+    weights: Vec<Weighed>,
+}
+
+/// Records of values by their numbers.
+#[derive(Clone)]
+enum Weighed {
+    /// Of the one group of all records: a place for each value.
+    All(Vec<u64>),
+    /// Of one group among many, which sees few of the values: one entry a shape.
+    Few(Vec<(usize, u64)>),
+}
+
+impl Weighed {
+    fn add(&mut self, value: usize, count: u64) {
+        match self {
+            Weighed::All(counts) => {
+                if counts.len() <= value {
+                    counts.resize(value + 1, 0);
+                }
+                counts[value] = counts[value].saturating_add(count);
+            }
+            Weighed::Few(counts) => counts.push((value, count)),
+        }
+    }
+
+    fn each(&self, mut add: impl FnMut(usize, u64)) {
+        match self {
+            Weighed::All(counts) => counts.iter().enumerate().for_each(|(value, count)| add(value, *count)),
+            Weighed::Few(counts) => counts.iter().for_each(|(value, count)| add(*value, *count)),
+        }
+    }
+}
+
 impl Interned {
     fn number(&mut self, value: &[u8]) -> u32 {
         if let Some(number) = self.numbers.get(value) {
@@ -167,7 +204,7 @@ impl Tally {
 
     /// The differences by windows partition, in the order (detector, group, pane), and how many had their keys hashed.
     pub fn take(&mut self, flags: usize) -> (BTreeMap<i32, Vec<Diff>>, u64) {
-        let mut found: BTreeMap<(usize, String, Millis), Cells> = BTreeMap::new();
+        let mut found: BTreeMap<(usize, String, Millis), Adding> = BTreeMap::new();
         let mut hashed = 0;
         let words = flags.div_ceil(32);
         for (key, shape) in &self.shapes {
@@ -189,19 +226,22 @@ impl Tally {
                 let (group, long) = group::finish(group);
                 hashed += u64::from(long) * shape.count;
                 let pane = window_start(start, counting.origin.pane);
-                let cells = found.entry((index, group, pane)).or_insert_with(|| counting.empty(pane));
-                counting.add(cells, shape, pane, &set, &text);
+                let adding = found.entry((index, group, pane)).or_insert_with(|| counting.empty());
+                counting.add(&mut adding.cells, shape, pane, &set, &text);
+                counting.weigh(&mut adding.weights, shape.count, &set, values);
             }
         }
-        self.clear();
         let mut diffs: BTreeMap<i32, Vec<Diff>> = BTreeMap::new();
-        for ((index, group, start), cells) in found {
+        for ((index, group, start), Adding { mut cells, weights }) in found {
             if cells.records() > 0 {
-                let origin = self.detectors[index].origin.clone();
+                let counting = &self.detectors[index];
+                let origin = counting.origin.clone();
+                cells.values = counting.values(start, &weights, &self.texts);
                 let partition = partition_of(&origin.detector, &group, self.partitions);
                 diffs.entry(partition).or_default().push(Diff { origin, group, start, cells });
             }
         }
+        self.clear();
         (diffs, hashed)
     }
 }
@@ -215,12 +255,43 @@ impl Counting {
         Values::salted(why_values, salt)
     }
 
-    fn empty(&self, pane: Millis) -> Cells {
-        let values = self.weights.len() * self.explain.len();
-        Cells {
-            measures: vec![Cell::default(); self.detector.measures.len()],
-            values: vec![self.no_values(pane); values],
+    fn empty(&self) -> Adding {
+        let measures = vec![Cell::default(); self.detector.measures.len()];
+        Adding {
+            cells: Cells { measures, values: Vec::new() },
+            weights: vec![
+                if self.by.is_empty() { Weighed::All(Vec::new()) } else { Weighed::Few(Vec::new()) };
+                self.weights.len() * self.explain.len()
+            ],
         }
+    }
+
+    /// Counts the records of one shape for the values that may explain them; `numbers` has those of its fields.
+    fn weigh(&self, weights: &mut [Weighed], count: u64, set: &impl Fn(usize) -> bool, numbers: &[u32]) {
+        for (weight, of_weight) in self.weights.iter().zip(weights.chunks_mut(self.explain.len().max(1))) {
+            if weight.is_some_and(|flag| !set(flag)) {
+                continue;
+            }
+            for (field, of_value) in self.explain.iter().zip(of_weight) {
+                // A missing value comes first, so that all are small.
+                let value = numbers.get(*field).map_or(0, |number| number.wrapping_add(1) as usize);
+                of_value.add(value, count);
+            }
+        }
+    }
+
+    /// The counts of [`Counting::weigh`] with the values' texts; a missing value is an empty text.
+    fn values(&self, pane: Millis, weights: &[Weighed], texts: &[Interned]) -> Vec<Values> {
+        let fields = self.explain.iter().cycle();
+        let sketch = |(of_value, field): (&Weighed, &usize)| {
+            let mut values = self.no_values(pane);
+            of_value.each(|value, count| {
+                let text = value.checked_sub(1).map_or(&b""[..], |number| &texts[*field].values[number]);
+                values.add(&String::from_utf8_lossy(text), count);
+            });
+            values
+        };
+        weights.iter().zip(fields).map(sketch).collect()
     }
 
     /// Adds the records of one shape.
@@ -263,15 +334,6 @@ impl Counting {
                     if let (Sketch::Values(sketch), Some(value)) = (sketch.as_mut(), text(*operand)) {
                         sketch.add(&String::from_utf8_lossy(value), shape.count);
                     }
-                }
-            }
-        }
-        let mut values = cells.values.iter_mut();
-        for weight in &self.weights {
-            let counts = weight.is_none_or(set);
-            for field in &self.explain {
-                if let (Some(values), true) = (values.next(), counts) {
-                    values.add(&String::from_utf8_lossy(text(*field).unwrap_or_default()), shape.count);
                 }
             }
         }
