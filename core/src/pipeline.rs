@@ -244,10 +244,13 @@ impl Detector {
         hash(text.as_bytes())
     }
 
-    /// Which records' values explain a measure: for each, a flag that must be set, or all records. Each once.
+    /// Which records' values explain the measures: all, and those whose flag is set, for each flag that is measured.
     pub fn weights(&self) -> Vec<Option<usize>> {
-        let mut weights = Vec::new();
-        for weight in self.measures.iter().map(Measure::flag).filter(|_| !self.explain.is_empty()) {
+        if self.explain.is_empty() {
+            return Vec::new();
+        }
+        let mut weights = vec![None];
+        for weight in self.measures.iter().map(Measure::flag) {
             if !weights.contains(&weight) {
                 weights.push(weight);
             }

@@ -139,21 +139,35 @@ fn explain(detector: &Detector, group: &mut Group, end: Millis, window: &Cells, 
         return;
     }
     let names: Vec<String> = detector.explain.iter().map(ToString::to_string).collect();
+    let weights = detector.weights();
     let empty = Values::new(detector.why_values);
-    for (at, weight) in detector.weights().into_iter().enumerate() {
-        let now: Vec<&Values> =
-            (at * fields..(at + 1) * fields).map(|i| window.values.get(i).unwrap_or(&empty)).collect();
-        let usual = &mut group.usual[at * fields..(at + 1) * fields];
-        let of_weight = |index: usize| detector.measures[index].flag() == weight;
-        let mut anomalous = false;
-        for (index, row) in rows.iter_mut().filter(|(index, row)| row.score.anomaly && of_weight(*index)) {
-            anomalous = true;
-            let known = names.iter().zip(usual.iter()).zip(&now);
+    let now: Vec<&Values> = (0..weights.len() * fields).map(|i| window.values.get(i).unwrap_or(&empty)).collect();
+    for (index, row) in rows.iter_mut().filter(|(_, row)| row.score.anomaly) {
+        let measure = &detector.measures[*index];
+        let reasons = |at: usize, change: Change| {
+            let of_weight = at * fields..(at + 1) * fields;
+            let known = names.iter().zip(&group.usual[of_weight.clone()]).zip(&now[of_weight]);
             let all: Vec<_> = known.map(|((name, usual), now)| (name.as_str(), usual, *now)).collect();
-            row.score.why = why(&all, change(&detector.measures[*index], &row.score), MOST_REASONS);
+            why(&all, change, MOST_REASONS)
+        };
+        let own = weights.iter().position(|weight| *weight == measure.flag()).unwrap_or(0);
+        row.score.why = reasons(own, change(measure, &row.score));
+        // Where the records with the flag are made of what they always are, the flag itself came or went: the first
+        // weight is that of all records.
+        if row.score.why.is_empty() && own != 0 {
+            row.score.why = reasons(0, Change::Shift);
         }
-        for (usual, now) in usual.iter_mut().zip(now) {
-            usual.learn(now, &lesson(detector, end, anomalous));
-        }
+    }
+    let anomalous = |weight: &Option<usize>| {
+        let of_weight = |index: usize| weight.is_none() || detector.measures[index].flag() == *weight;
+        rows.iter().any(|(index, row)| row.score.anomaly && of_weight(*index))
+    };
+    for (at, weight) in weights.iter().enumerate() {
+        let lesson = lesson(detector, end, anomalous(weight));
+        let of_weight = at * fields..(at + 1) * fields;
+        group.usual[of_weight.clone()]
+            .iter_mut()
+            .zip(&now[of_weight])
+            .for_each(|(usual, now)| usual.learn(now, &lesson));
     }
 }

@@ -307,3 +307,29 @@ fn state_is_told_in_numbers_that_people_know() {
     assert!(last.by_hour[..5].iter().all(|value| (value - 21.0).abs() < 2.0), "{:?}", last.by_hour);
     assert!(super::inspect(&pipeline, 0, "group/other-00000000/x", b"").unwrap().is_empty());
 }
+
+/// A flag that rises while the records with it are what they always were: among all records its value rose.
+#[test]
+fn a_flag_that_rises_alone_is_explained_among_all_records() {
+    let flag = crate::measure::Operand::Flag(1, "B_action".into());
+    let mut detector = Detector::new("d", vec![Measure::Sum(flag)], MINUTE, 0);
+    detector.explain = vec![testing::field("action"), testing::field("country")];
+    let mut bench = Bench::new(detector);
+    for minute in 0..60i64 {
+        for i in 0..200 {
+            let block = if minute == 55 { i % 2 == 0 } else { i % 50 == 0 };
+            let mut texts = Texts::default();
+            texts.push(Some(if block { b"BLOCK" } else { b"ALLOW" }));
+            texts.push(Some(if i % 4 < 2 { b"US" } else { b"UK" }));
+            let flags = [false, block, false, false, false, false, false, false, false, false];
+            bench.counter.add(0, minute * MINUTE + i, &Observed { flags: &flags, numbers: &[], texts: &texts });
+        }
+        bench.flow();
+    }
+    let rows = bench.rows("sum(B_action)");
+    let row = rows.iter().find(|row| row.anomaly).unwrap();
+    assert_eq!((row.window_start, row.value), (55 * MINUTE, 100.0));
+    let first = row.why.first().expect("a reason");
+    assert_eq!((first.field.as_str(), first.value.as_str()), ("action", "BLOCK"));
+    assert!(first.now == 0.5 && (first.usual - 0.02).abs() < 0.005, "{first:?}");
+}
