@@ -98,16 +98,26 @@ impl Output {
     /// The broker takes nothing for too long, or refuses.
     pub fn send(&mut self, record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
         self.begin()?;
-        let mut record = record;
+        match self.producer.send(record) {
+            Ok(()) => Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => self.send_when_free(record),
+            Err((error, _)) => Err(error).context("cannot produce"),
+        }
+    }
+
+    /// The rest of [`Output::send`] while the queue is full. Apart, as a look at the clock costs as much as a record.
+    #[cold]
+    fn send_when_free(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            // Waits for the broker; trying again at once would take the processor from the client's own threads.
+            self.producer.poll(Duration::from_millis(2));
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
                     if Instant::now() < deadline =>
                 {
                     record = back;
-                    self.producer.poll(Duration::from_millis(5));
                 }
                 Err((error, _)) => return Err(error).context("cannot produce"),
             }

@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 const LOOK: Duration = Duration::from_millis(50);
 /// A commit comes this long after the first record when there is little to do.
 const QUICK: Duration = Duration::from_millis(10);
+/// Between two looks at the clock and at the producer's events lie so many records: a look costs as much as a record.
+const RECORDS_A_LOOK: usize = 64;
 /// How long offsets may be held back by another member's transaction, and how long a broker may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -180,7 +182,7 @@ impl Worker<'_> {
             self.rebalances(group)?;
         }
         match polled {
-            None => {}
+            None => self.output.poll(),
             Some(Ok(message)) => {
                 self.recovered();
                 self.message(group, &message)?;
@@ -191,7 +193,6 @@ impl Worker<'_> {
             }
             Some(Err(error)) => self.client_error(&error)?,
         }
-        self.output.poll();
         Ok(())
     }
 
@@ -208,6 +209,8 @@ impl Worker<'_> {
             return Ok(());
         }
         let opened = *self.opened.get_or_insert_with(Instant::now);
+        // Counted from the transaction's first record, so that the first one is looked at.
+        let look = self.records.is_multiple_of(RECORDS_A_LOOK);
         while self.stage.message(message, &mut self.output)? == Next::CommitAndRepeat {
             if !self.commit(group)? {
                 return Ok(());
@@ -215,8 +218,11 @@ impl Worker<'_> {
         }
         self.records += 1;
         let full = self.records >= self.setup.process.max_batch_records;
-        if full || opened.elapsed() >= self.setup.process.commit_interval {
+        if full || (look && opened.elapsed() >= self.setup.process.commit_interval) {
             self.commit(group)?;
+        }
+        if look {
+            self.output.poll();
         }
         Ok(())
     }
