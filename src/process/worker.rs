@@ -173,12 +173,11 @@ impl Worker<'_> {
         let mut polled = group.consumer.poll(Duration::ZERO);
         self.rebalances(group)?;
         if polled.is_none() {
-            let quick = self.opened.is_some_and(|opened| opened.elapsed() >= QUICK);
+            let quick = self.opened.is_some_and(|opened| rest(opened).is_zero());
             if quick || self.stage.wants_commit(now()) {
                 self.commit(group)?;
             }
-            let wait = self.opened.map_or(LOOK, |opened| QUICK.saturating_sub(opened.elapsed()));
-            polled = group.consumer.poll(wait);
+            polled = group.consumer.poll(self.opened.map_or(LOOK, rest));
             self.rebalances(group)?;
         }
         match polled {
@@ -361,6 +360,11 @@ impl Worker<'_> {
         self.telemetry.health.set(&self.setup.name, State::Waiting { reason: explain(error) });
         Ok(())
     }
+}
+
+/// What is left of [`QUICK`], in whole milliseconds: the client spends a broken one asking again and again.
+fn rest(opened: Instant) -> Duration {
+    Duration::from_millis(QUICK.saturating_sub(opened.elapsed()).as_millis() as u64)
 }
 
 /// The group's committed offsets, once no transaction holds them back any more.

@@ -56,6 +56,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .set("batch.size", "1000000")
         .set("queue.buffering.max.kbytes", "16384")
         .set("queue.buffering.max.messages", "200000")
+        .set("max.in.flight.requests.per.connection", "2")
         .set("delivery.report.only.error", "true")
         .set("enable.idempotence", "true");
     if options.exactly_once {
@@ -112,11 +113,17 @@ fn send(producer: &BaseProducer, mut record: BaseRecord<'_, [u8], [u8]>) -> anyh
             Ok(()) => return Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                 record = back;
-                producer.poll(Duration::from_millis(5));
+                wait(producer);
             }
             Err((error, _)) => return Err(error.into()),
         }
     }
+}
+
+/// The client's own poll would spin through the last millisecond.
+fn wait(producer: &BaseProducer) {
+    std::thread::sleep(Duration::from_micros(250));
+    producer.poll(Duration::ZERO);
 }
 
 fn commit(
@@ -126,7 +133,7 @@ fn commit(
     offsets: &mut [Option<i64>],
 ) -> anyhow::Result<()> {
     while producer.in_flight_count() > 0 {
-        producer.poll(Duration::from_millis(1));
+        wait(producer);
     }
     let mut list = TopicPartitionList::new();
     for (partition, offset) in offsets.iter_mut().enumerate() {

@@ -93,7 +93,8 @@ fn write(servers: &str, raw: &str, rate: usize, stop: &AtomicBool) -> anyhow::Re
             producer.send(record).map_err(|(error, _)| error)?;
             n += 1;
         }
-        producer.poll(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_micros(500));
+        producer.poll(Duration::ZERO);
     }
     Ok(producer.flush(Duration::from_secs(10))?)
 }

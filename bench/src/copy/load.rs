@@ -55,7 +55,8 @@ impl Load {
                 let full = matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));
                 anyhow::ensure!(full, "cannot produce: {error}");
                 record = back;
-                producer.poll(Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(1));
+                producer.poll(Duration::ZERO);
             }
         }
         producer.flush(Duration::from_secs(60)).context("the broker does not take the records")
