@@ -49,7 +49,7 @@ impl Process {
             guarantee: r.choice("guarantee", Guarantee::ExactlyOnce, GUARANTEES),
             idle_timeout: r.duration("idle_timeout", millis(30_000), millis(1_000)..=millis(3_600_000)),
             data_dir: r.checked("data_dir", "./outlier-data", check_path).into(),
-            max_batch_records: r.int("max_batch_records", 10_000, 1..=1_000_000),
+            max_batch_records: r.int("max_batch_records", 100_000, 1..=1_000_000),
             consumer_queue_bytes: r.size("consumer_queue_bytes", 8 * MIB, MIB..=1024 * MIB),
             producer_queue_bytes: r.size("producer_queue_bytes", 16 * MIB, MIB..=1024 * MIB),
         };

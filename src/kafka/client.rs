@@ -63,6 +63,9 @@ pub fn producer(kafka: &Kafka) -> ClientConfig {
         ("message.max.bytes", "2097152"),
         ("queue.buffering.max.kbytes", "16384"),
         ("queue.buffering.max.messages", "200000"),
+        // While so many requests are under way, records gather to larger batches; and the client does not spin, as it
+        // does when a partition has reached the five requests that an idempotent producer may have under way.
+        ("max.in.flight.requests.per.connection", "2"),
     ];
     for (name, value) in defaults {
         if !kafka.properties.contains_key(name) {

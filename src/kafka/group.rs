@@ -26,6 +26,8 @@ pub enum Rebalance {
 #[derive(Default)]
 pub struct Notes {
     events: Mutex<VecDeque<(Rebalance, Option<ConsumerGroupMetadata>)>>,
+    /// There may be events: spares the lock after each poll.
+    noted: AtomicBool,
     closing: AtomicBool,
 }
 
@@ -48,6 +50,7 @@ impl ConsumerContext for Notes {
         };
         let metadata = consumer.group_metadata();
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back((event, metadata));
+        self.noted.store(true, Ordering::Release);
     }
 }
 
@@ -72,7 +75,16 @@ impl Group {
 
     /// What happened during the last polls, oldest first, with the group's metadata as of then.
     pub fn next_rebalance(&self) -> Option<(Rebalance, Option<ConsumerGroupMetadata>)> {
-        let event = self.consumer.context().events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        let notes = self.consumer.context();
+        if !notes.noted.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut events = notes.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(event) = events.pop_front() else {
+            notes.noted.store(false, Ordering::Release);
+            return None;
+        };
+        drop(events);
         if let (Rebalance::Revoke(list) | Rebalance::Lost(list), _) = &event {
             *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(list.clone());
         }

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// How long a broker may take to acknowledge before the transaction is given up; below its own timeout.
 const PATIENCE: Duration = Duration::from_secs(9);
+/// Between two looks at whether the broker has acknowledged: well below what a commit takes.
+const MOMENT: Duration = Duration::from_micros(250);
 
 /// Counts deliveries that failed.
 #[derive(Default)]
@@ -98,16 +100,25 @@ impl Output {
     /// The broker takes nothing for too long, or refuses.
     pub fn send(&mut self, record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
         self.begin()?;
-        let mut record = record;
+        match self.producer.send(record) {
+            Ok(()) => Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => self.send_when_free(record),
+            Err((error, _)) => Err(error).context("cannot produce"),
+        }
+    }
+
+    /// The rest of [`Output::send`] while the queue is full. Apart, as a look at the clock costs as much as a record.
+    #[cold]
+    fn send_when_free(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            self.wait();
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
                     if Instant::now() < deadline =>
                 {
                     record = back;
-                    self.producer.poll(Duration::from_millis(5));
                 }
                 Err((error, _)) => return Err(error).context("cannot produce"),
             }
@@ -196,9 +207,16 @@ impl Output {
             if Instant::now() > deadline {
                 bail!("the broker did not acknowledge within {} s", PATIENCE.as_secs());
             }
-            self.producer.poll(Duration::from_millis(1));
+            self.wait();
         }
         Ok(())
+    }
+
+    /// Gives the client's own threads a moment. Its poll would not: of a time to wait it spends the last, broken
+    /// millisecond asking again and again.
+    fn wait(&self) {
+        std::thread::sleep(MOMENT);
+        self.poll();
     }
 }
 

@@ -10,6 +10,7 @@ mod anomalies;
 mod instance;
 pub(crate) mod restore;
 mod score;
+mod source;
 mod transform;
 mod worker;
 

@@ -4,6 +4,7 @@
 //! and says in the header `outlier-source` where it came from.
 
 use super::anomalies::AnomalyTail;
+use super::source::Source;
 use super::worker::{Assigned, Next, Progress, Stage};
 use crate::kafka::output::Output;
 use crate::kafka::topics::partition_count;
@@ -18,7 +19,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ pub struct TransformStage {
     raw_partitions: i32,
     enriched_partitions: i32,
     looked_up: Option<Instant>,
-    source: String,
+    source: Source,
     pending: Ledger,
     metrics: Metrics,
 }
@@ -93,7 +93,7 @@ impl TransformStage {
             raw_partitions: 0,
             enriched_partitions: 0,
             looked_up: None,
-            source: String::new(),
+            source: Source::new(),
             pending: Ledger::default(),
             metrics,
             pipeline,
@@ -140,7 +140,7 @@ impl TransformStage {
             .insert(header("outlier-reason", code))
             .insert(header("outlier-detail", &reason))
             .insert(header("outlier-service", "process"))
-            .insert(header("outlier-source", &self.source));
+            .insert(header("outlier-source", self.source.as_str()));
         // A record far beyond the limit came in compressed; its copy would not pass, so its beginning is kept.
         let payload = message.payload().map(|payload| (payload, payload.get(..2 * self.pipeline.max_record_bytes)));
         let headers = match payload {
@@ -199,14 +199,12 @@ impl Stage for TransformStage {
 
     fn message(&mut self, message: &BorrowedMessage<'_>, output: &mut Output) -> anyhow::Result<Next> {
         let partition = message.partition();
-        self.source.clear();
-        // Writing to a String cannot fail.
-        let _ = write!(self.source, "{}/{partition}/{}", message.topic(), message.offset());
+        self.source.set(&self.pipeline.topics.raw, partition, message.offset());
         let time = message.timestamp().to_millis().unwrap_or(-1);
         let mut scratch = std::mem::take(&mut self.scratch);
         match self.transform.apply(message.payload(), time, self.anomalies.current(), &mut scratch) {
             Ok(enriched) => {
-                let headers = kept_headers(message, 1).insert(header("outlier-source", &self.source));
+                let headers = kept_headers(message, 1).insert(header("outlier-source", self.source.as_str()));
                 let record = BaseRecord::to(&self.pipeline.topics.enriched)
                     .partition(partition % self.enriched_partitions.max(1))
                     .headers(headers)

@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 const LOOK: Duration = Duration::from_millis(50);
 /// A commit comes this long after the first record when there is little to do.
 const QUICK: Duration = Duration::from_millis(10);
+/// Between two looks at the clock and at the producer's events lie so many records: a look costs as much as a record.
+const RECORDS_A_LOOK: usize = 64;
 /// How long offsets may be held back by another member's transaction, and how long a broker may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -171,16 +173,15 @@ impl Worker<'_> {
         let mut polled = group.consumer.poll(Duration::ZERO);
         self.rebalances(group)?;
         if polled.is_none() {
-            let quick = self.opened.is_some_and(|opened| opened.elapsed() >= QUICK);
+            let quick = self.opened.is_some_and(|opened| rest(opened).is_zero());
             if quick || self.stage.wants_commit(now()) {
                 self.commit(group)?;
             }
-            let wait = self.opened.map_or(LOOK, |opened| QUICK.saturating_sub(opened.elapsed()));
-            polled = group.consumer.poll(wait);
+            polled = group.consumer.poll(self.opened.map_or(LOOK, rest));
             self.rebalances(group)?;
         }
         match polled {
-            None => {}
+            None => self.output.poll(),
             Some(Ok(message)) => {
                 self.recovered();
                 self.message(group, &message)?;
@@ -191,7 +192,6 @@ impl Worker<'_> {
             }
             Some(Err(error)) => self.client_error(&error)?,
         }
-        self.output.poll();
         Ok(())
     }
 
@@ -208,6 +208,8 @@ impl Worker<'_> {
             return Ok(());
         }
         let opened = *self.opened.get_or_insert_with(Instant::now);
+        // Counted from the transaction's first record, so that the first one is looked at.
+        let look = self.records.is_multiple_of(RECORDS_A_LOOK);
         while self.stage.message(message, &mut self.output)? == Next::CommitAndRepeat {
             if !self.commit(group)? {
                 return Ok(());
@@ -215,8 +217,11 @@ impl Worker<'_> {
         }
         self.records += 1;
         let full = self.records >= self.setup.process.max_batch_records;
-        if full || opened.elapsed() >= self.setup.process.commit_interval {
+        if full || (look && opened.elapsed() >= self.setup.process.commit_interval) {
             self.commit(group)?;
+        }
+        if look {
+            self.output.poll();
         }
         Ok(())
     }
@@ -355,6 +360,11 @@ impl Worker<'_> {
         self.telemetry.health.set(&self.setup.name, State::Waiting { reason: explain(error) });
         Ok(())
     }
+}
+
+/// What is left of [`QUICK`], in whole milliseconds: the client spends a broken one asking again and again.
+fn rest(opened: Instant) -> Duration {
+    Duration::from_millis(QUICK.saturating_sub(opened.elapsed()).as_millis() as u64)
 }
 
 /// The group's committed offsets, once no transaction holds them back any more.

@@ -1,0 +1,88 @@
+//! WAF records for the raw topic: of varied values and lengths, with event times of a busy service.
+
+use super::PARTITIONS;
+use anyhow::Context;
+use outlier_core::testing;
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Different texts that the load repeats.
+const TEXTS: usize = 20_000;
+/// Where the digits of the event time are in a text of [`testing::record`].
+const TIME: std::ops::Range<usize> = 13..27;
+
+/// Makes records.
+pub struct Load {
+    texts: Vec<Vec<u8>>,
+    bytes: u64,
+}
+
+impl Load {
+    /// Prepares the texts.
+    pub fn new() -> Self {
+        let texts: Vec<_> = (0..TEXTS).map(|n| testing::record(n).into_bytes()).collect();
+        let bytes = texts.iter().map(|text| text.len() as u64).sum();
+        Self { texts, bytes }
+    }
+
+    /// Mean length of a record in bytes.
+    pub fn mean_bytes(&self) -> u64 {
+        self.bytes / TEXTS as u64
+    }
+
+    /// The `n`th record, with this event time in milliseconds.
+    pub fn record(&mut self, n: usize, time: i64) -> &[u8] {
+        let text = &mut self.texts[n % TEXTS];
+        // Ten digits, a point, three digits: the same length until the year 2286.
+        let digits = format!("{}.{:03}", time / 1000, time % 1000);
+        text[TIME].copy_from_slice(digits.as_bytes());
+        text
+    }
+
+    /// Fills a topic with `records`, `per_second` of them to each second of event time that ends now.
+    pub fn prefill(&mut self, servers: &str, topic: &str, records: usize, per_second: usize) -> anyhow::Result<()> {
+        let producer = producer(servers, 20)?;
+        let start = now_ms() - (records / per_second) as i64 * 1_000 - 60_000;
+        for n in 0..records {
+            let time = start + (n * 1000 / per_second) as i64;
+            // Runs of a partition, as a producer's batches are.
+            let partition = (n / 512) as i32 % PARTITIONS;
+            let record = self.record(n, time);
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).payload(record).timestamp(time);
+            while let Err((error, back)) = producer.send(record) {
+                let full = matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));
+                anyhow::ensure!(full, "cannot produce: {error}");
+                record = back;
+                std::thread::sleep(Duration::from_millis(1));
+                producer.poll(Duration::ZERO);
+            }
+        }
+        producer.flush(Duration::from_secs(60)).context("the broker does not take the records")
+    }
+}
+
+/// A producer that batches for `linger_ms`.
+pub fn producer(servers: &str, linger_ms: u64) -> anyhow::Result<BaseProducer> {
+    Ok(ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .set("compression.codec", "lz4")
+        .set("linger.ms", linger_ms.to_string())
+        .set("batch.size", "1000000")
+        .set("queue.buffering.max.messages", "200000")
+        .set("queue.buffering.max.kbytes", "65536")
+        .set("delivery.report.only.error", "true")
+        .set("enable.idempotence", "true")
+        .create()?)
+}
+
+/// The wall clock in milliseconds.
+pub fn now_ms() -> i64 {
+    now_us() / 1000
+}
+
+/// The wall clock in microseconds.
+pub fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}

@@ -1,0 +1,19 @@
+//! What the path from raw to enriched costs, beside programs that do less: a bare copy, and the flags on Kafka Streams.
+//!
+//! ```text
+//! load ─► raw ─► program (a process of its own: its CPU and memory are read from /proc) ─► enriched
+//!                  └ its group's committed offsets say how far it is
+//! ```
+//!
+//! Invariant: everything that is compared ran on the same broker, on the same records, in the same run.
+
+pub mod bare;
+mod broker;
+pub mod latency;
+mod load;
+mod program;
+mod streams;
+pub mod transform;
+
+/// Partitions of the raw and the enriched topic.
+const PARTITIONS: i32 = 4;
