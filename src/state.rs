@@ -92,7 +92,8 @@ fn describe(one: &Inspected, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(out, "{} · {}", name.detector, name.series)?;
     let window = span(one.window);
     let learning = if next.learning { "; still learning, so it has no score yet" } else { "" };
-    writeln!(out, "  {windows} windows of {window} learned, the newest ended {}{learning}", when(one.newest))?;
+    let newest = one.newest.map_or_else(String::new, |time| format!(", the newest ended {}", when(time)));
+    writeln!(out, "  {windows} windows of {window} learned{newest}{learning}")?;
     let empty = if one.empty > 0 { format!("; {} windows without a record", one.empty) } else { String::new() };
     writeln!(out, "  last value {}{empty}", short(one.last))?;
     if let Some(since) = one.anomalous_since {

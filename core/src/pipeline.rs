@@ -5,6 +5,7 @@
 
 use crate::field::FieldPath;
 use crate::measure::Measure;
+use crate::model::Tier;
 use crate::sketch::hash;
 
 /// Milliseconds since the Unix epoch, or a span of milliseconds.
@@ -173,6 +174,8 @@ pub struct Detector {
     pub lateness: Millis,
     /// Scores from here on are anomalies; 0 to 100.
     pub threshold: f64,
+    /// The models of its series.
+    pub model: Tier,
     /// The fields whose values give the reasons of an anomaly.
     pub explain: Vec<FieldPath>,
     /// Distinct values of a field and window that are counted exactly.
@@ -209,6 +212,7 @@ impl Detector {
             hop: window,
             lateness,
             threshold: 90.0,
+            model: Tier::Compact,
             explain: Vec::new(),
             why_values: 1_000,
             emit: Emit::Auto,

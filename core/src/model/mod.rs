@@ -57,8 +57,10 @@ mod spread;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod tier;
 
 pub use codec::DecodeError;
+pub use tier::{SeriesModel, Tier};
 
 use crate::measure::Kind;
 use crate::pipeline::Millis;
@@ -158,9 +160,14 @@ impl Model {
         self.kind
     }
 
-    /// Windows learned, and the start of the newest.
-    pub fn learned(&self) -> (u32, Millis) {
-        (self.seen, self.newest)
+    /// Windows learned.
+    pub fn learned(&self) -> u32 {
+        self.seen
+    }
+
+    /// Start of the newest window; epoch milliseconds.
+    pub fn newest(&self) -> Millis {
+        self.newest
     }
 
     /// What is expected of a window of `count` records that starts at `start`; the score is 0.

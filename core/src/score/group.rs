@@ -5,7 +5,7 @@
 
 use super::state::SILENT;
 use crate::explain::Usual;
-use crate::model::Model;
+use crate::model::SeriesModel;
 use crate::pipeline::{Detector, Millis};
 use crate::sketch::hash;
 use crate::window::Cells;
@@ -29,7 +29,7 @@ pub(super) struct Group {
 /// One measure's state.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Series {
-    pub model: Model,
+    pub model: SeriesModel,
     /// End of the window in which the present anomaly began.
     pub anomalous_since: Option<Millis>,
     /// The value of the newest window.
@@ -41,7 +41,7 @@ pub(super) struct Series {
 impl Group {
     pub fn new(detector: &Detector) -> Self {
         let series = |measure: &crate::measure::Measure| Series {
-            model: Model::new(measure.kind()),
+            model: SeriesModel::new(detector.model, measure.kind()),
             anomalous_since: None,
             last: 0.0,
             history: None,
@@ -127,10 +127,13 @@ impl Group {
             let (name, head, model) = read_series(&mut reader).map_err(damaged)?;
             // A measure that is not configured any more.
             let Some(index) = names.iter().position(|n| *n == name) else { continue };
-            let model = Model::decode(model).map_err(|e| e.to_string())?;
+            let model = SeriesModel::decode(model).map_err(|e| e.to_string())?;
             if model.kind() != detector.measures[index].kind() {
                 return Err("the model is of another kind of measure".to_owned());
             }
+            // The configuration changed: a model of the other tier learns anew.
+            let other = model.tier() != detector.model;
+            let model = if other { SeriesModel::new(detector.model, model.kind()) } else { model };
             let history = head.2.map(Usual::decode).transpose().map_err(|e| e.to_string())?.map(Box::new);
             group.series[index] = Series { model, anomalous_since: head.0, last: head.1, history };
         }

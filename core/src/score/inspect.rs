@@ -17,9 +17,9 @@ pub struct Inspected {
     /// Length of its windows; milliseconds.
     pub window: Millis,
     /// Windows learned.
-    pub windows: u32,
-    /// End of the newest window; epoch milliseconds.
-    pub newest: Millis,
+    pub windows: u64,
+    /// End of the newest window, where the model remembers it; epoch milliseconds.
+    pub newest: Option<Millis>,
     /// The newest window's value.
     pub last: f64,
     /// Windows in a row, up to now, that had no record.
@@ -49,14 +49,15 @@ fn series(detector: &Detector, partition: i32, key: &str, group: &Group) -> Vec<
     let by: Vec<String> = detector.by.iter().map(ToString::to_string).collect();
     let label = label(&by, key, partition);
     let one = |(series, measure): (&super::group::Series, &crate::measure::Measure)| {
-        let (windows, start) = series.model.learned();
+        let newest = series.model.newest();
+        let start = newest.unwrap_or(0);
         let midnight = start.div_euclid(24 * HOUR) * 24 * HOUR;
         let forecast = |at: Millis| series.model.forecast(at, detector.window, 1);
         Inspected {
             name: SeriesName { detector: detector.name.clone(), series: format!("{measure}{label}") },
             window: detector.window,
-            windows,
-            newest: start.saturating_add(detector.window),
+            windows: series.model.learned(),
+            newest: newest.map(|start| start.saturating_add(detector.window)),
             last: series.last,
             empty: group.empty,
             anomalous_since: series.anomalous_since,

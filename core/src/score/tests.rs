@@ -302,7 +302,7 @@ fn state_is_told_in_numbers_that_people_know() {
     let told =
         |(partition, key, value): &(i32, String, Vec<u8>)| super::inspect(&pipeline, *partition, key, value).unwrap();
     let last = state.iter().flat_map(told).next_back().unwrap();
-    assert_eq!((last.name.series.as_str(), last.windows, last.newest), ("count{key=a}", 299, 299 * MINUTE));
+    assert_eq!((last.name.series.as_str(), last.windows, last.newest), ("count{key=a}", 299, Some(299 * MINUTE)));
     assert!((last.next.expected - 21.0).abs() < 1.0 && last.next.lower < 20.0 && last.next.upper > 22.0, "{last:?}");
     assert!(last.by_hour[..5].iter().all(|value| (value - 21.0).abs() < 2.0), "{:?}", last.by_hour);
     assert!(super::inspect(&pipeline, 0, "group/other-00000000/x", b"").unwrap().is_empty());

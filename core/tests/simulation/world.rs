@@ -4,6 +4,7 @@
 use crate::stages::{Scoring, Transforming};
 use crate::topics::{Entry, Event, Topics};
 use outlier_core::measure::{Measure, Operand};
+use outlier_core::model::Tier;
 use outlier_core::pipeline::{Detector, Fallback, Flag, FlagGroup, Pipeline, TimeFormat, Timestamp, Topics as Names};
 use outlier_core::score::{Score, Scorer};
 use outlier_core::window::Frame;
@@ -296,7 +297,8 @@ fn detectors(rng: &mut StdRng) -> Vec<Detector> {
     let mut seconds = |from: i64, to: i64| 1_000 * rng.random_range(from..=to);
     let mut short = Detector::new("short", plain(), seconds(1, 5), seconds(0, 6));
     (short.explain, short.why_values) = (vec![field("value"), field("key")], 10);
-    let long = Detector::new("long", plain(), seconds(10, 60), seconds(0, 6));
+    let mut long = Detector::new("long", plain(), seconds(10, 60), seconds(0, 6));
+    long.model = Tier::Full;
     let mut keys = Detector::new("keys", vec![Measure::Count, Measure::Silence], seconds(2, 9), seconds(0, 6));
     (keys.by, keys.max_series) = (vec![field("key")], seconds(1, 6) as usize / 1_000);
     let number = || field("number");

@@ -7,6 +7,7 @@ use crate::config::reader::{Names, Reader};
 use crate::config::writer::Writer;
 use outlier_core::field::FieldPath;
 use outlier_core::measure::{Measure, Operand};
+use outlier_core::model::Tier;
 use outlier_core::pipeline::{Detector, Emit, Pipeline};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub const MAX_OVERLAP: u128 = 60;
 
 const EMITS: &Names<Emit> =
     &[("auto", Emit::Auto), ("all", Emit::All), ("changed", Emit::Changed), ("anomalous", Emit::Anomalous)];
+const TIERS: &Names<Tier> = &[("compact", Tier::Compact), ("full", Tier::Full)];
 const TITLE: &str = "[[pipeline.detectors]]";
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -94,6 +96,7 @@ fn read(mut r: Reader<'_>, defaults: Defaults, flags: &[&str], explain: &[FieldP
     let usual = if detector.by.is_empty() { explain.to_vec() } else { Vec::new() };
     detector.explain = read_fields(&mut r, "explain", MAX_EXPLAIN).unwrap_or(usual);
     detector.why_values = r.int("why_values", 1_000, 10..=100_000);
+    detector.model = r.choice("model", Tier::Compact, TIERS);
     detector.emit = r.choice("emit", Emit::Auto, EMITS);
     detector.max_series = r.int("max_series", 250_000, 1..=10_000_000);
     detector.forget = millis(r.duration("forget", 30 * DAY, Duration::from_secs(3_600)..=3_650 * DAY));
@@ -270,6 +273,7 @@ pub(super) fn write_all(pipeline: &Pipeline, w: &mut Writer) {
         w.list("by", detector.by.iter().map(ToString::to_string));
         w.list("explain", detector.explain.iter().map(ToString::to_string));
         w.plain("why_values", detector.why_values);
+        w.choice("model", detector.model, TIERS);
         w.choice("emit", detector.emit, EMITS);
         w.plain("max_series", detector.max_series);
         w.duration("forget", span(detector.forget));

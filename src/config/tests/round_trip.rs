@@ -89,6 +89,7 @@ by = ["x.y", 'a\.b']
 explain = ["c"]
 why_values = 99
 emit = "changed"
+model = "full"
 max_series = 12
 forget = "7d"
 lateness = "0s"

@@ -63,6 +63,23 @@ impl<C: Cell> Surprise<C> {
         }
     }
 
+    /// What the value would be at this time (seconds).
+    pub(super) fn expected(&self, time: i64) -> f64 {
+        match self.bins.mean(Bins::<C>::of(time)) {
+            Some(mean) if self.bin_error < self.level_error => mean,
+            _ => self.level,
+        }
+    }
+
+    /// How far from what is expected a value lies with this probability.
+    pub(super) fn reach(&self, p: f64) -> f64 {
+        match &self.tails[1].fit {
+            Some(fit) => fit.quantile(p),
+            // While nothing is fitted: four mean residuals.
+            None => 4.0 * self.records[1].mean,
+        }
+    }
+
     /// Surprise of a finite value at this time (seconds); then learns it.
     pub fn observe(&mut self, time: i64, value: f64) -> f64 {
         let components = self.components(time, value);

@@ -5,7 +5,7 @@
 //! 0 and [`MOST`]; one value moves the tail by at most five times its scale.
 
 use super::cell::Cell;
-use libm::{log, log10, sqrt};
+use libm::{exp, log, log10, sqrt};
 
 /// Values that the first tail is fitted to.
 pub(super) const WARM: usize = 100;
@@ -115,5 +115,11 @@ impl Fit {
         }
         self.offset += 0.001_f64.max(1.0 / (i + 1.0)) * (OFFSET * value - self.offset);
         rarity
+    }
+
+    /// The value that is exceeded with this probability, at most the threshold's share.
+    pub(super) fn quantile(&self, p: f64) -> f64 {
+        let l = self.threshold + self.scale * log(self.rate / p).max(0.0);
+        (exp(l.min(80.0)) - self.offset).max(0.0)
     }
 }

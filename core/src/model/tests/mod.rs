@@ -4,5 +4,6 @@ mod bad_input;
 mod calibration;
 mod detection;
 mod exact;
+mod full;
 mod laws;
 mod support;

@@ -1,0 +1,137 @@
+//! The full model beside the same traffic: calibration, and a course through its bytes.
+
+use super::support::*;
+use crate::model::full::{Full, Surprise};
+use crate::model::{DecodeError, Verdict};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+fn run(traffic: &Traffic, model: &mut Full, rng: &mut StdRng, from: i64, span: i64) -> Vec<Verdict> {
+    let windows = (0..span / traffic.window).map(|i| from + i * traffic.window);
+    windows.map(|start| model.observe(&traffic.point(rng, start))).collect()
+}
+
+/// Four days of `series` seeds; the rates are those of the last two. Of few, three standard errors.
+#[test]
+fn ordinary_traffic_scores_as_often_as_documented() {
+    let mut wrong = Vec::new();
+    for (law, mean, rhythm, window, series, least) in [
+        (Law::Poisson, 0.2, 1.0, 10_000, 3, 0.0),
+        (Law::Poisson, 0.2, 3.0, 10_000, 6, 0.0),
+        (Law::Poisson, 5.0, 3.0, 10_000, 6, 0.5),
+        (Law::Poisson, 50.0, 1.0, 10_000, 6, 0.5),
+        (Law::LogNormal(0.5), 1000.0, 3.0, 10_000, 6, 0.5),
+        (Law::Share(500), 0.2, 3.0, 10_000, 6, 0.5),
+        (Law::Poisson, 50.0, 3.0, 300_000, 40, 0.0),
+        (Law::Poisson, 50.0, 3.0, 1_000, 1, 0.5),
+        (Law::Poisson, 50.0, 3.0, 10_000, 6, 0.5),
+        (Law::Negative(5.0), 50.0, 1.0, 10_000, 6, 0.5),
+        (Law::Negative(20.0), 1000.0, 3.0, 10_000, 6, 0.5),
+        (Law::Poisson, 300.0, 3.0, 60_000, 12, 0.0),
+    ] {
+        let traffic = Traffic { law, mean, rhythm, window };
+        let (mut windows, mut at) = (0.0, [0.0; 3]);
+        for seed in 0..series {
+            let (mut model, mut rng) = (Full::new(law.kind()), StdRng::seed_from_u64(seed));
+            run(&traffic, &mut model, &mut rng, BEGIN, 2 * DAY);
+            let verdicts = run(&traffic, &mut model, &mut rng, BEGIN + 2 * DAY, 2 * DAY);
+            windows += verdicts.len() as f64;
+            for (at, score) in at.iter_mut().zip([50.0, 75.0, 90.0]) {
+                *at += reaching(&verdicts, score) as f64;
+            }
+        }
+        let what = format!("{traffic:?}: {at:?} of {windows}");
+        println!("{what}");
+        let due = [4.64e-4, 1e-5, 1e-6].map(|p| p * windows);
+        let most = |k: usize| 2.0 * due[k] + 3.0 * (2.0 * due[k]).sqrt();
+        if at[0] > 2.0 * due[0] || at[0] < least * due[0] || at[1] > most(1) || at[2] > most(2) {
+            wrong.push(what);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_restored_model_goes_on_to_the_bit() {
+    let laws = [(Law::Poisson, 0.01), (Law::Share(50), 0.2), (Law::LogNormal(0.5), 1e29)];
+    for ((law, mean), window) in laws.into_iter().flat_map(|l| [1_000, 60_000, 3_600_000, DAY].map(|w| (l, w))) {
+        let traffic = Traffic { law, mean, rhythm: 3.0, window };
+        let (mut model, mut rng) = (Full::new(law.kind()), StdRng::seed_from_u64(1));
+        for part in 0..20 {
+            run(&traffic, &mut model, &mut rng, BEGIN + part * 37 * window, 37 * window);
+            let mut bytes = Vec::new();
+            model.encode(&mut bytes);
+            assert!(bytes.len() < 17_000);
+            let back = Full::decode(&bytes).unwrap();
+            assert_eq!(back, model, "{traffic:?} part {part}");
+            model = back;
+        }
+    }
+}
+
+#[test]
+fn hostile_bytes_are_refused_or_harmless() {
+    let traffic = Traffic { law: Law::Poisson, mean: 5.0, rhythm: 3.0, window: 60_000 };
+    let (mut model, mut rng) = (Full::new(traffic.law.kind()), StdRng::seed_from_u64(2));
+    run(&traffic, &mut model, &mut rng, BEGIN, DAY);
+    let mut bytes = Vec::new();
+    model.encode(&mut bytes);
+    assert_eq!(Full::decode(&[]), Err(DecodeError::Damaged));
+    assert_eq!(Full::decode(&[7]), Err(DecodeError::Version(7)));
+    for length in 1..bytes.len() {
+        assert_eq!(Full::decode(&bytes[..length]), Err(DecodeError::Damaged));
+    }
+    for _ in 0..2000 {
+        let mut hostile = bytes.clone();
+        for _ in 0..rng.random_range(1..4) {
+            let place = rng.random_range(1..hostile.len());
+            hostile[place] = rng.random();
+        }
+        if let Ok(mut model) = Full::decode(&hostile) {
+            let verdicts = run(&traffic, &mut model, &mut rng, BEGIN + DAY, 20 * traffic.window);
+            assert!(verdicts.iter().all(|v| (0.0..=100.0).contains(&v.score)), "{verdicts:?}");
+        }
+    }
+}
+
+#[test]
+fn what_says_nothing_is_not_learned_and_a_burst_is_seen() {
+    let traffic = Traffic { law: Law::Poisson, mean: 50.0, rhythm: 3.0, window: 60_000 };
+    let (mut model, mut rng) = (Full::new(traffic.law.kind()), StdRng::seed_from_u64(3));
+    let verdicts = run(&traffic, &mut model, &mut rng, BEGIN, 2 * DAY);
+    assert!(verdicts.iter().all(|v| v.lower <= v.expected && v.expected <= v.upper && v.lower >= 0.0));
+    let before = model.clone();
+    for (value, trusted) in [(1e6, false), (f64::NAN, true), (f64::INFINITY, true)] {
+        let mut bad = point(BEGIN + 2 * DAY, 60_000, value, 100);
+        bad.trusted = trusted;
+        assert_eq!(model.observe(&bad).score, 0.0);
+        assert_eq!(model, before);
+    }
+    assert!(model.observe(&point(BEGIN + 2 * DAY, 60_000, 200.0, 100)).score >= 75.0);
+}
+
+/// Where the prior of the calibration comes from: the surprise that this share of the windows exceeds.
+#[test]
+fn surprise_of_ordinary_traffic_has_the_tail_of_the_prior() {
+    let mut all = Vec::new();
+    for (law, mean, rhythm) in [
+        (Law::Poisson, 5.0, 1.0),
+        (Law::Poisson, 50.0, 1.0),
+        (Law::Poisson, 50.0, 3.0),
+        (Law::Negative(5.0), 50.0, 1.0),
+        (Law::Negative(20.0), 1000.0, 3.0),
+    ] {
+        let traffic = Traffic { law, mean, rhythm, window: 10_000 };
+        for seed in 0..8 {
+            let (mut model, mut rng) = (Surprise::<f32>::new(), StdRng::seed_from_u64(seed));
+            let windows = (0..4 * DAY / traffic.window).map(|i| BEGIN + i * traffic.window);
+            let surprises = windows.map(|start| model.observe(start / 1000, traffic.point(&mut rng, start).value));
+            all.extend(surprises.skip((2 * DAY / traffic.window) as usize));
+        }
+    }
+    all.sort_by(|a, b| b.total_cmp(a));
+    for (share, due) in [(1e-2, 6.1), (1e-3, 11.2), (1e-4, 17.7), (1e-5, 25.0)] {
+        let got = all[(share * all.len() as f64) as usize];
+        assert!((got / due - 1.0).abs() < 0.2, "{share}: {got}, prior {due}");
+    }
+}

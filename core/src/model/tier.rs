@@ -1,0 +1,105 @@
+//! The model of a series in the tier that its detector chose.
+//!
+//! What the score stage keeps for each series. Invariant: a state of the other tier is told apart, never misread.
+
+use super::full::Full;
+use super::{DecodeError, Model, Point, Verdict};
+use crate::measure::Kind;
+use crate::pipeline::Millis;
+
+/// How much is spent on a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// [`Model`]: 300 bytes, count-aware; for many series.
+    Compact,
+    /// [`Full`]: 12 KB, seven views of the series; for few.
+    Full,
+}
+
+/// A model of either tier.
+#[allow(clippy::large_enum_variant)] // the small model is the one of a million series, and stays beside its group
+#[derive(Debug, Clone, PartialEq)]
+pub enum SeriesModel {
+    /// See [`Tier::Compact`].
+    Compact(Model),
+    /// See [`Tier::Full`].
+    Full(Box<Full>),
+}
+
+impl SeriesModel {
+    /// A model that knows nothing.
+    pub fn new(tier: Tier, kind: Kind) -> Self {
+        match tier {
+            Tier::Compact => Self::Compact(Model::new(kind)),
+            Tier::Full => Self::Full(Box::new(Full::new(kind))),
+        }
+    }
+
+    /// Its tier.
+    pub fn tier(&self) -> Tier {
+        match self {
+            Self::Compact(_) => Tier::Compact,
+            Self::Full(_) => Tier::Full,
+        }
+    }
+
+    /// Which values it judges.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Compact(model) => model.kind(),
+            Self::Full(model) => model.kind(),
+        }
+    }
+
+    /// Judges a window by what was learned before it, then learns it.
+    pub fn observe(&mut self, point: &Point) -> Verdict {
+        match self {
+            Self::Compact(model) => model.observe(point),
+            Self::Full(model) => model.observe(point),
+        }
+    }
+
+    /// Windows learned.
+    pub fn learned(&self) -> u64 {
+        match self {
+            Self::Compact(model) => u64::from(model.learned()),
+            Self::Full(model) => model.learned(),
+        }
+    }
+
+    /// Start of the newest window, where the model remembers it.
+    pub fn newest(&self) -> Option<Millis> {
+        match self {
+            Self::Compact(model) => Some(model.newest()),
+            Self::Full(_) => None,
+        }
+    }
+
+    /// What is expected of a window of `count` records that starts at `start`; the score is 0.
+    pub fn forecast(&self, start: Millis, window: Millis, count: u64) -> Verdict {
+        match self {
+            Self::Compact(model) => model.forecast(start, window, count),
+            Self::Full(model) => model.forecast(start),
+        }
+    }
+
+    /// Appends the model's bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Compact(model) => model.encode(out),
+            Self::Full(model) => model.encode(out),
+        }
+    }
+
+    /// Reads what [`SeriesModel::encode`] wrote.
+    ///
+    /// # Errors
+    /// Those of both tiers.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        // The first byte is a version: the full model's begin where the compact one's will never come.
+        match bytes.first() {
+            Some(128..) => Full::decode(bytes).map(|model| Self::Full(Box::new(model))),
+            _ => Model::decode(bytes).map(Self::Compact),
+        }
+    }
+}
