@@ -2,6 +2,8 @@
 //!
 //! Invariant: members that are not named here are left alone, so `score` may add some.
 
+use super::MAX_ID_BYTES;
+use outlier_core::sketch::hash;
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -41,8 +43,14 @@ impl<'a> ScoreRow<'a> {
         serde_json::from_slice(bytes).map_err(|error| format!("not a score: {error}"))
     }
 
-    /// The document's id: detector, series and window.
+    /// The document's id: detector, series and window; where the group's values make it too long for an index, their
+    /// hash and the window.
     pub fn id(&self) -> String {
-        format!("{}/{}/{}", self.detector, self.series, self.window_start)
+        let id = format!("{}/{}/{}", self.detector, self.series, self.window_start);
+        if id.len() <= MAX_ID_BYTES {
+            return id;
+        }
+        let (one, two) = (hash(id.as_bytes()), hash(&[id.as_bytes(), b"/"].concat()));
+        format!("{one:016x}{two:016x}/{}", self.window_start)
     }
 }
