@@ -2,11 +2,6 @@
 //!
 //! On the path of every record. Invariant: what stays the same from record to record is written once.
 
-use std::fmt::Write;
-
-/// Decimal digits of the largest offset.
-const DIGITS: usize = 19;
-
 /// The text of the record at hand; kept from record to record.
 pub struct Source {
     text: String,
@@ -22,25 +17,13 @@ impl Source {
     }
 
     /// Goes on to the record at `offset` (not negative) of a partition.
-    pub fn set(&mut self, topic: &str, partition: i32, mut offset: i64) {
+    pub fn set(&mut self, topic: &str, partition: i32, offset: i64) {
         if partition != self.partition {
-            self.text.clear();
-            // Writing to a String cannot fail.
-            let _ = write!(self.text, "{topic}/{partition}/");
+            self.text = format!("{topic}/{partition}/");
             (self.prefix, self.partition) = (self.text.len(), partition);
         }
         self.text.truncate(self.prefix);
-        let mut digits = [0; DIGITS];
-        let mut first = DIGITS;
-        loop {
-            first -= 1;
-            digits[first] = b'0' + (offset % 10) as u8;
-            offset /= 10;
-            if offset <= 0 || first == 0 {
-                break;
-            }
-        }
-        self.text.extend(digits[first..].iter().map(|digit| char::from(*digit)));
+        self.text.push_str(itoa::Buffer::new().format(offset));
     }
 
     /// The text.

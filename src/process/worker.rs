@@ -144,7 +144,12 @@ pub fn run(
         troubled: false,
     };
     while !stop.is_cancelled() {
-        worker.turn(&group)?;
+        // The signal is looked at as seldom as the clock: that takes a lock.
+        for _ in 0..RECORDS_A_LOOK {
+            if !worker.turn(&group)? {
+                break;
+            }
+        }
     }
     worker.commit(&group)?;
     Ok(())
@@ -168,8 +173,8 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// One poll and what follows from it.
-    fn turn(&mut self, group: &Group) -> anyhow::Result<()> {
+    /// One poll and what follows from it; false if there was nothing to do.
+    fn turn(&mut self, group: &Group) -> anyhow::Result<bool> {
         let mut polled = group.consumer.poll(Duration::ZERO);
         self.rebalances(group)?;
         if polled.is_none() {
@@ -181,7 +186,10 @@ impl Worker<'_> {
             self.rebalances(group)?;
         }
         match polled {
-            None => self.output.poll(),
+            None => {
+                self.output.poll();
+                return Ok(false);
+            }
             Some(Ok(message)) => {
                 self.recovered();
                 self.message(group, &message)?;
@@ -192,7 +200,7 @@ impl Worker<'_> {
             }
             Some(Err(error)) => self.client_error(&error)?,
         }
-        Ok(())
+        Ok(true)
     }
 
     fn rebalances(&mut self, group: &Group) -> anyhow::Result<()> {

@@ -15,8 +15,10 @@ pub enum Kind {
     Copy,
     /// `outlier process`, windows on.
     Outlier,
-    /// The flags on Kafka Streams.
+    /// The flags on Kafka Streams, in one pass over a record's bytes.
     Streams,
+    /// The same with a Jackson tree of each record.
+    StreamsTree,
 }
 
 /// How a program is started.
@@ -86,14 +88,15 @@ impl Programs {
                 command.arg("--config").arg(config).arg("process");
                 command
             }
-            Kind::Streams => {
+            Kind::Streams | Kind::StreamsTree => {
+                let how = if settings.kind == Kind::StreamsTree { "tree" } else { "bytes" };
                 let classes = self.streams.as_ref().context("there is no Java")?;
                 let guarantee = if settings.exactly_once { "exactly_once_v2" } else { "at_least_once" };
                 let mut command = Command::new("java");
                 command.args(["-Xms512m", "-Xmx512m", "-XX:+UseParallelGC"]);
                 command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classes, "bench.Flags"]);
                 command.args([&kafka.servers, name, raw, &enriched, guarantee, &settings.commit_ms.to_string()]);
-                command.args([settings.linger_ms.to_string(), settings.threads.to_string()]);
+                command.args([&settings.linger_ms.to_string(), &settings.threads.to_string(), how]);
                 command
             }
         };
@@ -105,7 +108,7 @@ impl Programs {
 /// The topics that a program needs besides the raw one.
 fn topics(kind: Kind, name: &str) -> Vec<(String, i32)> {
     let stages: &[(&str, i32)] = match kind {
-        Kind::Copy | Kind::Streams => &[("enriched", PARTITIONS)],
+        Kind::Copy | Kind::Streams | Kind::StreamsTree => &[("enriched", PARTITIONS)],
         Kind::Outlier => &[
             ("enriched", PARTITIONS),
             ("windows", 8),

@@ -1,11 +1,15 @@
 //! Where a record has the bytes that can end a string: quotes, backslashes and control characters, as bits.
 //!
-//! Before `scan` on the data path: one pass without branches, which the compiler turns into vector instructions, so
-//! that the end of a string is then found by counting zeros, however short the string is. Invariant: a bit is set
-//! exactly where the byte is one of these, and at the record's length.
+//! Before `scan` on the data path: one pass without branches, in vector instructions, so that the end of a string is
+//! then found by counting zeros, however short the string is. Invariant: a bit is set exactly where the byte is one of
+//! these, and at the record's length.
+
+use wide::u8x16;
 
 /// Bytes that one word of bits stands for.
 const BLOCK: usize = 64;
+/// Bytes that one vector holds.
+const LANES: usize = 16;
 
 /// The marks of one record; kept from record to record.
 #[derive(Debug, Default)]
@@ -49,18 +53,14 @@ impl Marks {
 /// One bit for each byte of a block, the first byte's lowest.
 #[inline(always)]
 fn word(block: &[u8; BLOCK]) -> u64 {
-    // Bit n of byte n; times ONES sums all bytes up into the highest.
-    const DIAGONAL: u64 = 0x8040_2010_0804_0201;
-    const ONES: u64 = u64::MAX / 0xff;
-    let mut hits = [0; BLOCK];
-    for (hit, &byte) in hits.iter_mut().zip(block) {
-        *hit = if (byte < 0x20) | (byte == b'"') | (byte == b'\\') { 0xff } else { 0 };
-    }
-    let (bytes, _) = hits.as_chunks::<8>();
-    let gather = |bits: u64, eight: &[u8; 8]| {
-        bits >> 8 | ((u64::from_le_bytes(*eight) & DIAGONAL).wrapping_mul(ONES) >> 56) << 56
+    let (lanes, _) = block.as_chunks::<LANES>();
+    let gather = |bits: u64, lane: &[u8; LANES]| {
+        let bytes = u8x16::new(*lane);
+        let control = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
+        let hits = control | bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'));
+        bits >> LANES | u64::from(hits.to_bitmask()) << (BLOCK - LANES)
     };
-    bytes.iter().fold(0, gather)
+    lanes.iter().fold(0, gather)
 }
 
 #[cfg(test)]

@@ -51,6 +51,10 @@ pub(super) fn float(text: &[u8]) -> Option<f64> {
 pub(super) fn scaled(text: &[u8], scale: i64) -> Option<i64> {
     /// So many digits always fit a `u64`; what follows them can neither fit nor change the rounding.
     const KEPT: u32 = 19;
+    // Nearly every time is one.
+    if let Some((digits, fraction)) = plain(text) {
+        return shift(digits, scale - fraction).and_then(|value| i64::try_from(value).ok());
+    }
     if end_of_number(text, 0) != Ok(text.len()) {
         return None;
     }
@@ -80,6 +84,26 @@ pub(super) fn scaled(text: &[u8], scale: i64) -> Option<i64> {
     let rounded = shift(value, power)?;
     let signed = i64::try_from(rounded).ok()?;
     Some(if text[0] == b'-' { -signed } else { signed })
+}
+
+/// A number without sign and exponent, of at most 18 digits: its digits, and how many of them are a fraction.
+#[inline]
+fn plain(text: &[u8]) -> Option<(u64, i64)> {
+    if text.len() > 18 {
+        return None;
+    }
+    let (mut digits, mut point) = (0, text.len());
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => digits = digits * 10 + u64::from(byte - b'0'),
+            b'.' if point == text.len() => point = at,
+            _ => return None,
+        }
+    }
+    // Digits before the point, none of them a leading zero, and behind it.
+    let whole = point == 1 || (point > 1 && text.first() != Some(&b'0'));
+    let fraction = text.len().saturating_sub(point + 1);
+    (whole && (point == text.len() || fraction > 0)).then_some((digits, fraction as i64))
 }
 
 /// `value` times 10^`power`, rounded.
@@ -146,6 +170,16 @@ mod tests {
             ("1e-999999999999999999999999", 3, Some(0)),
             ("0e999", 3, Some(0)),
             ("9999999999999999999e-20", 0, Some(0)),
+            ("0", 3, Some(0)),
+            ("1795399664758", 0, Some(1_795_399_664_758)),
+            ("1795399664758", -3, Some(1_795_399_665)),
+            ("999999999999999999", 0, Some(999_999_999_999_999_999)),
+            ("999999999999999999", 3, None),
+            ("01", 0, None),
+            ("1.", 3, None),
+            (".5", 3, None),
+            ("0.0015", 3, Some(2)),
+            ("1.2.3", 3, None),
             ("5e-1", 0, Some(1)),
             ("49e-2", 0, Some(0)),
             ("1 ", 0, None),

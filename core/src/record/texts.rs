@@ -5,7 +5,7 @@
 pub struct Texts {
     bytes: Vec<u8>,
     /// Where each text ends, and whether there is one.
-    ends: Vec<(usize, bool)>,
+    ends: Vec<(u32, bool)>,
 }
 
 impl Texts {
@@ -18,14 +18,23 @@ impl Texts {
     /// Appends a text, or a missing one.
     pub fn push(&mut self, text: Option<&[u8]>) {
         self.bytes.extend_from_slice(text.unwrap_or_default());
-        self.ends.push((self.bytes.len(), text.is_some()));
+        // A record is far below four gigabytes.
+        self.ends.push((self.bytes.len() as u32, text.is_some()));
     }
 
     /// The text at a position, if there is one.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let (end, there) = *self.ends.get(index)?;
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before].0);
-        there.then(|| &self.bytes[start..end])
+        there.then(|| &self.bytes[start as usize..end as usize])
+    }
+
+    /// Appends what tells these texts from any others of as many positions.
+    pub(crate) fn write_to(&self, key: &mut Vec<u8>) {
+        for (end, there) in &self.ends {
+            key.extend_from_slice(&(end << 1 | u32::from(*there)).to_le_bytes());
+        }
+        key.extend_from_slice(&self.bytes);
     }
 
     /// How many positions there are.

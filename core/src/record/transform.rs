@@ -15,7 +15,6 @@ use super::{number, string, time};
 use crate::field::FieldPath;
 use crate::measure::to_units;
 use crate::pipeline::{Millis, Pipeline, Timestamp};
-use std::io::Write;
 
 /// The member that holds what is not a flag.
 const METADATA: &str = "outlier";
@@ -134,8 +133,7 @@ impl Transform {
             out.extend_from_slice(group.members(outcome));
         }
         out.extend_from_slice(&self.metadata);
-        // Writing to a vector cannot fail.
-        let _ = write!(out, "{event_time}");
+        out.extend_from_slice(itoa::Buffer::new().format(event_time).as_bytes());
         out.extend_from_slice(anomalies.members());
         out.extend_from_slice(b"}}");
         if object.empty {

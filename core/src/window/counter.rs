@@ -24,7 +24,6 @@ pub struct Counter {
     panes: Vec<(Millis, Millis)>,
     tally: Tally,
     late: Vec<bool>,
-    flags: usize,
     windows_partitions: i32,
     idle_timeout: Millis,
     sources: BTreeMap<i32, Source>,
@@ -73,7 +72,6 @@ impl Counter {
             panes: pipeline.detectors.iter().map(|d| (d.pane(), d.lateness)).collect(),
             tally: Tally::new(pipeline),
             late: Vec::new(),
-            flags: pipeline.flag_names().count(),
             windows_partitions: pipeline.windows_partitions,
             idle_timeout,
             sources: BTreeMap::new(),
@@ -200,7 +198,7 @@ impl Counter {
     /// What this transaction must write; `partitions` is the number of source partitions now.
     pub fn take(&mut self, partitions: i32) -> Outgoing {
         let mut frames: BTreeMap<i32, Frame> = BTreeMap::new();
-        let (diffs, hashed) = self.tally.take(self.flags);
+        let (diffs, hashed) = self.tally.take();
         self.counts.hashed += hashed;
         for (partition, diffs) in diffs {
             frames.insert(partition, Frame { diffs, marks: Vec::new() });

@@ -10,6 +10,7 @@
 mod counter;
 mod frame;
 pub mod group;
+mod interner;
 mod source;
 mod tally;
 pub(crate) mod varint;

@@ -7,6 +7,7 @@
 
 use super::frame::{Cells, Diff, Origin};
 use super::group;
+use super::interner::Interner;
 use super::{partition_of, window_start};
 use crate::field::FieldPath;
 use crate::measure::{Cell, Measure, Operand, Sketch, UNIT};
@@ -36,13 +37,19 @@ pub(super) struct Tally {
     detectors: Vec<Counting>,
     /// Divides every pane.
     bucket: Millis,
-    texts: Vec<Interned>,
+    /// The values of each text field that came in this transaction.
+    texts: Vec<Interner>,
     /// For each number field, whether a quantile of it is wanted.
     numbers: Vec<bool>,
     /// Which detectors a record is late for; the first is none.
     masks: Vec<Vec<bool>>,
-    shapes: HashMap<Box<[u32]>, Shape, RandomState>,
-    key: Vec<u32>,
+    /// By the numbers of their keys: everything that tells them apart, written out. One look-up a record.
+    shapes: Vec<Shape>,
+    /// The records of each shape; apart, as it is all that most records touch.
+    counts: Vec<u64>,
+    keys: Interner,
+    /// The key of the record at hand.
+    key: Vec<u8>,
     partitions: i32,
 }
 
@@ -57,16 +64,14 @@ struct Counting {
     operands: Vec<usize>,
 }
 
-/// The values of a field that came in this transaction, numbered.
-#[derive(Default)]
-struct Interned {
-    numbers: HashMap<Arc<[u8]>, u32, RandomState>,
-    values: Vec<Arc<[u8]>>,
-}
-
-#[derive(Default)]
 struct Shape {
-    count: u64,
+    /// Where its pane starts, to the smallest pane of all detectors.
+    start: Millis,
+    /// Its place in the masks.
+    late: usize,
+    flags: Box<[bool]>,
+    /// For each text field, the number of its value, or [`MISSING`].
+    texts: Box<[u32]>,
     /// For each number field: the records that have one, their sum, and their values where a quantile is wanted.
     numbers: Vec<Cell>,
 }
@@ -108,18 +113,6 @@ impl Weighed {
     }
 }
 
-impl Interned {
-    fn number(&mut self, value: &[u8]) -> u32 {
-        if let Some(number) = self.numbers.get(value) {
-            return *number;
-        }
-        let (number, value) = (self.values.len() as u32, Arc::<[u8]>::from(value));
-        self.values.push(value.clone());
-        self.numbers.insert(value, number);
-        number
-    }
-}
-
 impl Tally {
     pub fn new(pipeline: &Pipeline) -> Self {
         let (numbers, texts) = (pipeline.number_fields(), pipeline.text_fields());
@@ -142,9 +135,11 @@ impl Tally {
             detectors: pipeline.detectors.iter().map(counting).collect(),
             bucket: pipeline.detectors.iter().map(Detector::pane).fold(0, gcd).max(1),
             numbers: numbers.iter().map(|path| quantile(*path)).collect(),
-            texts: texts.iter().map(|_| Interned::default()).collect(),
+            texts: texts.iter().map(|_| Interner::default()).collect(),
             masks: vec![Vec::new()],
-            shapes: HashMap::default(),
+            shapes: Vec::new(),
+            counts: Vec::new(),
+            keys: Interner::default(),
             key: Vec::new(),
             partitions: pipeline.windows_partitions,
         }
@@ -156,11 +151,10 @@ impl Tally {
 
     pub fn clear(&mut self) {
         self.shapes.clear();
+        self.counts.clear();
         self.masks.truncate(1);
-        for interned in &mut self.texts {
-            interned.numbers.clear();
-            interned.values.clear();
-        }
+        self.keys.clear();
+        self.texts.iter_mut().for_each(Interner::clear);
     }
 
     /// Counts one record. `late` says for each detector whether the record is late for it; empty means for none.
@@ -174,21 +168,31 @@ impl Tally {
         };
         let start = window_start(event_time, self.bucket);
         self.key.clear();
-        self.key.extend([start as u32, (start >> 32) as u32, mask as u32]);
-        for chunk in observed.flags.chunks(32) {
-            self.key.push(chunk.iter().rev().fold(0, |bits, flag| bits << 1 | u32::from(*flag)));
+        self.key.extend_from_slice(&start.to_le_bytes());
+        self.key.extend_from_slice(&(mask as u32).to_le_bytes());
+        for flags in observed.flags.chunks(8) {
+            self.key.push(flags.iter().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
         }
-        for (i, interned) in self.texts.iter_mut().enumerate() {
-            self.key.push(observed.texts.get(i).map_or(MISSING, |value| interned.number(value)));
+        observed.texts.write_to(&mut self.key);
+        let number = self.keys.number(&self.key) as usize;
+        if number == self.shapes.len() {
+            let text = |(i, values): (usize, &mut Interner)| {
+                observed.texts.get(i).map_or(MISSING, |value| values.number(value))
+            };
+            self.shapes.push(Shape {
+                start,
+                late: mask,
+                flags: observed.flags.into(),
+                texts: self.texts.iter_mut().enumerate().map(text).collect(),
+                numbers: Vec::new(),
+            });
+            self.counts.push(0);
         }
-        let shape = match self.shapes.get_mut(self.key.as_slice()) {
-            Some(shape) => shape,
-            None => self.shapes.entry(self.key.as_slice().into()).or_default(),
-        };
-        shape.count += 1;
+        self.counts[number] += 1;
         if self.numbers.is_empty() {
             return;
         }
+        let shape = &mut self.shapes[number];
         shape.numbers.resize(self.numbers.len(), Cell::default());
         for ((cell, number), quantile) in shape.numbers.iter_mut().zip(observed.numbers).zip(&self.numbers) {
             let Some(number) = number else { continue };
@@ -203,36 +207,29 @@ impl Tally {
     }
 
     /// The differences by windows partition, in the order (detector, group, pane), and how many had their keys hashed.
-    pub fn take(&mut self, flags: usize) -> (BTreeMap<i32, Vec<Diff>>, u64) {
-        let mut found: BTreeMap<(usize, String, Millis), Adding> = BTreeMap::new();
+    pub fn take(&mut self) -> (BTreeMap<i32, Vec<Diff>>, u64) {
+        let mut found = Found::new(self.detectors.len());
         let mut hashed = 0;
-        let words = flags.div_ceil(32);
-        for (key, shape) in &self.shapes {
-            let start = i64::from(key[0]) | i64::from(key[1] as i32) << 32;
-            let (late, flags, values) = (&self.masks[key[2] as usize], &key[3..3 + words], &key[3 + words..]);
-            let set = |flag: usize| flags.get(flag / 32).is_some_and(|word| word >> (flag % 32) & 1 == 1);
+        for (shape, &count) in self.shapes.iter().zip(&self.counts) {
+            let late = &self.masks[shape.late];
+            let set = |flag: usize| shape.flags.get(flag).is_some_and(|set| *set);
             let text = |field: usize| {
-                let number = values.get(field).filter(|number| **number != MISSING)?;
-                Some(self.texts[field].values[*number as usize].as_ref())
+                let number = shape.texts.get(field).filter(|number| **number != MISSING)?;
+                Some(self.texts[field].get(*number))
             };
             for (index, counting) in self.detectors.iter().enumerate() {
                 if late.get(index).is_some_and(|late| *late) {
                     continue;
                 }
-                let mut group = Vec::new();
-                for (i, field) in counting.by.iter().enumerate() {
-                    group::push_value(&mut group, text(*field).unwrap_or_default(), i == 0);
-                }
-                let (group, long) = group::finish(group);
-                hashed += u64::from(long) * shape.count;
-                let pane = window_start(start, counting.origin.pane);
-                let adding = found.entry((index, group, pane)).or_insert_with(|| counting.empty());
-                counting.add(&mut adding.cells, shape, pane, &set, &text);
-                counting.weigh(&mut adding.weights, shape.count, &set, values);
+                let pane = window_start(shape.start, counting.origin.pane);
+                let (adding, long) = found.adding(index, counting, pane, &text);
+                hashed += u64::from(long) * count;
+                counting.add(&mut adding.cells, shape, count, pane, &set, &text);
+                counting.weigh(&mut adding.weights, count, &set, &shape.texts);
             }
         }
         let mut diffs: BTreeMap<i32, Vec<Diff>> = BTreeMap::new();
-        for ((index, group, start), Adding { mut cells, weights }) in found {
+        for ((index, group, start), Adding { mut cells, weights }) in found.sorted() {
             if cells.records() > 0 {
                 let counting = &self.detectors[index];
                 let origin = counting.origin.clone();
@@ -246,6 +243,51 @@ impl Tally {
     }
 }
 
+/// What was found, by detector, group and pane.
+struct Found {
+    places: HashMap<(usize, String, Millis), usize, RandomState>,
+    adding: Vec<Option<Adding>>,
+    /// For each detector, the pane of the last shape and its place: nearly all that have no groups are in one.
+    last: Vec<Option<(Millis, usize)>>,
+}
+
+impl Found {
+    fn new(detectors: usize) -> Self {
+        Self { places: HashMap::default(), adding: Vec::new(), last: vec![None; detectors] }
+    }
+
+    /// Where a shape is to be added, and whether the key of its group had to be hashed.
+    fn adding<'t>(
+        &mut self,
+        index: usize,
+        counting: &Counting,
+        pane: Millis,
+        text: &impl Fn(usize) -> Option<&'t [u8]>,
+    ) -> (&mut Adding, bool) {
+        let Self { places, adding, last } = self;
+        let (place, long) = match last[index] {
+            Some((of, place)) if of == pane && counting.by.is_empty() => (place, false),
+            _ => {
+                let (group, long) = counting.group(text);
+                let next = adding.len();
+                (*places.entry((index, group, pane)).or_insert(next), long)
+            }
+        };
+        last[index] = Some((pane, place));
+        if place == adding.len() {
+            adding.push(None);
+        }
+        (adding[place].get_or_insert_with(|| counting.empty()), long)
+    }
+
+    /// In the order (detector, group, pane).
+    fn sorted(mut self) -> impl Iterator<Item = ((usize, String, Millis), Adding)> {
+        let mut places: Vec<_> = self.places.drain().collect();
+        places.sort_unstable();
+        places.into_iter().filter_map(move |(key, place)| Some((key, self.adding[place].take()?)))
+    }
+}
+
 impl Counting {
     /// No values of a pane yet. Beyond the limit another sample of the values is kept in each window, so that no value
     /// stays out for good; the panes of one window must keep the same one.
@@ -253,6 +295,15 @@ impl Counting {
         let Detector { why_values, window, hop, .. } = self.detector;
         let salt = if hop == window { pane.div_euclid(window) as u32 } else { 0 };
         Values::salted(why_values, salt)
+    }
+
+    /// The name of a record's group, and whether it was so long that its hash is used.
+    fn group<'t>(&self, text: &impl Fn(usize) -> Option<&'t [u8]>) -> (String, bool) {
+        let mut group = Vec::new();
+        for (i, field) in self.by.iter().enumerate() {
+            group::push_value(&mut group, text(*field).unwrap_or_default(), i == 0);
+        }
+        group::finish(group)
     }
 
     fn empty(&self) -> Adding {
@@ -281,12 +332,12 @@ impl Counting {
     }
 
     /// The counts of [`Counting::weigh`] with the values' texts; a missing value is an empty text.
-    fn values(&self, pane: Millis, weights: &[Weighed], texts: &[Interned]) -> Vec<Values> {
+    fn values(&self, pane: Millis, weights: &[Weighed], texts: &[Interner]) -> Vec<Values> {
         let fields = self.explain.iter().cycle();
         let sketch = |(of_value, field): (&Weighed, &usize)| {
             let mut values = self.no_values(pane);
             of_value.each(|value, count| {
-                let text = value.checked_sub(1).map_or(&b""[..], |number| &texts[*field].values[number]);
+                let text = value.checked_sub(1).map_or(&b""[..], |number| texts[*field].get(number as u32));
                 values.add(&String::from_utf8_lossy(text), count);
             });
             values
@@ -299,16 +350,17 @@ impl Counting {
         &self,
         cells: &mut Cells,
         shape: &Shape,
+        count: u64,
         pane: Millis,
         set: &impl Fn(usize) -> bool,
         text: &impl Fn(usize) -> Option<&'t [u8]>,
     ) {
         for ((cell, measure), operand) in cells.measures.iter_mut().zip(&self.detector.measures).zip(&self.operands) {
             match measure {
-                Measure::Count | Measure::Silence => cell.count = cell.count.saturating_add(shape.count),
+                Measure::Count | Measure::Silence => cell.count = cell.count.saturating_add(count),
                 Measure::Sum(Operand::Flag(flag, _)) | Measure::Ratio(Operand::Flag(flag, _)) => {
-                    let sum = if set(*flag) { i128::from(shape.count) * UNIT } else { 0 };
-                    cell.merge(&Cell { count: shape.count, sum, ..Cell::default() });
+                    let sum = if set(*flag) { i128::from(count) * UNIT } else { 0 };
+                    cell.merge(&Cell { count, sum, ..Cell::default() });
                 }
                 Measure::Quantile(..) => {
                     if let Some(number) = shape.numbers.get(*operand) {
@@ -321,18 +373,18 @@ impl Counting {
                     }
                 }
                 Measure::Distinct(_) => {
-                    cell.count = cell.count.saturating_add(shape.count);
+                    cell.count = cell.count.saturating_add(count);
                     let sketch = cell.sketch.get_or_insert_with(|| Box::new(Sketch::Distinct(Distinct::default())));
                     if let (Sketch::Distinct(sketch), Some(value)) = (sketch.as_mut(), text(*operand)) {
                         sketch.add_hash(hash(value));
                     }
                 }
                 Measure::New(_) | Measure::Rare(_) => {
-                    cell.count = cell.count.saturating_add(shape.count);
+                    cell.count = cell.count.saturating_add(count);
                     let new = || Box::new(Sketch::Values(self.no_values(pane)));
                     let sketch = cell.sketch.get_or_insert_with(new);
                     if let (Sketch::Values(sketch), Some(value)) = (sketch.as_mut(), text(*operand)) {
-                        sketch.add(&String::from_utf8_lossy(value), shape.count);
+                        sketch.add(&String::from_utf8_lossy(value), count);
                     }
                 }
             }
