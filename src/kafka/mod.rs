@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod explain;
+mod flush;
 pub mod group;
 pub mod output;
 pub mod topics;

@@ -5,9 +5,10 @@
 //!                  └────abort───► Idle
 //! ```
 //!
-//! Invariant: before a commit every delivery is drained in small polls; the client's own flush sleeps in steps of
-//! 100 ms, which would be the speed of exactly-once.
+//! Invariant: before a commit everything is flushed; what rdkafka calls so sleeps in steps of 100 ms, which would be the
+//! speed of exactly-once.
 
+use super::flush::flush;
 use anyhow::{Context, bail};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -19,8 +20,10 @@ use std::time::{Duration, Instant};
 
 /// How long a broker may take to acknowledge before the transaction is given up; below its own timeout.
 const PATIENCE: Duration = Duration::from_secs(9);
-/// Between two looks at whether the broker has acknowledged: well below what a commit takes.
+/// Between two looks at whether a full queue has room again.
 const MOMENT: Duration = Duration::from_micros(250);
+/// Between two polls for failed deliveries during a flush.
+const STEP: Duration = Duration::from_millis(10);
 
 /// Counts deliveries that failed.
 #[derive(Default)]
@@ -203,11 +206,11 @@ impl Output {
 
     fn drain(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while self.producer.in_flight_count() > 0 {
+        while !flush(&self.producer, STEP) {
             if Instant::now() > deadline {
                 bail!("the broker did not acknowledge within {} s", PATIENCE.as_secs());
             }
-            self.wait();
+            self.poll();
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use crate::telemetry::health::State;
 use instance::Instance;
 use outlier_core::pipeline::Pipeline;
 use outlier_core::score::StateError;
+use rdkafka::ClientConfig;
 use score::ScoreStage;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,11 +96,19 @@ fn setup(config: &Config, pipeline: &Pipeline, stage: &str, instance: &str) -> S
     // Committed offsets that do not exist any more are for an operator to decide about.
     consumer.set("auto.offset.reset", "error");
     let kilobytes = |bytes: usize| (bytes / 1024).max(1).to_string();
-    if !config.kafka.properties.contains_key("queued.max.messages.kbytes") {
-        consumer.set("queued.max.messages.kbytes", kilobytes(config.process.consumer_queue_bytes));
-    }
-    if !config.kafka.properties.contains_key("queue.buffering.max.kbytes") {
-        producer.set("queue.buffering.max.kbytes", kilobytes(config.process.producer_queue_bytes));
+    let default = |client: &mut ClientConfig, name: &str, value: &str| {
+        if !config.kafka.properties.contains_key(name) {
+            client.set(name, value);
+        }
+    };
+    default(&mut consumer, "queued.max.messages.kbytes", &kilobytes(config.process.consumer_queue_bytes));
+    default(&mut producer, "queue.buffering.max.kbytes", &kilobytes(config.process.producer_queue_bytes));
+    // A commit flushes, so nothing waits so long that has to be soon.
+    default(&mut producer, "linger.ms", "20");
+    if stage == "transform" {
+        // A trickle of records comes in portions.
+        default(&mut consumer, "fetch.min.bytes", "8192");
+        default(&mut consumer, "fetch.wait.max.ms", "10");
     }
     Setup {
         name: format!("process {} {stage}", pipeline.name),

@@ -30,8 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Without a record under way the clock is looked at this often, for idle decisions and the stop signal.
 const LOOK: Duration = Duration::from_millis(50);
-/// A commit comes this long after the first record when there is little to do.
+/// A commit comes at the latest this long after the first record when there is little to do.
 const QUICK: Duration = Duration::from_millis(10);
+/// Between two transactions when there is little to do. The coordinator still completes the one when its commit returns;
+/// if the next begins meanwhile, the client waits for 20 ms.
+const BREATH: Duration = Duration::from_millis(3);
 /// Between two looks at the clock and at the producer's events lie so many records: a look costs as much as a record.
 const RECORDS_A_LOOK: usize = 64;
 /// How long offsets may be held back by another member's transaction, and how long a broker may take.
@@ -181,6 +184,9 @@ impl Worker<'_> {
             let quick = self.opened.is_some_and(|opened| rest(opened).is_zero());
             if quick || self.stage.wants_commit(now()) {
                 self.commit(group)?;
+                if self.setup.process.guarantee == Guarantee::ExactlyOnce {
+                    std::thread::sleep(BREATH);
+                }
             }
             polled = group.consumer.poll(self.opened.map_or(LOOK, rest));
             self.rebalances(group)?;
