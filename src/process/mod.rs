@@ -87,8 +87,18 @@ fn make_stage(
     Ok(Box::new(ScoreStage::new(pipeline.clone(), connection, telemetry)))
 }
 
+/// The consumer group of a stage.
+pub(crate) fn group(config: &Config, pipeline: &Pipeline, stage: &str) -> String {
+    format!("{}{}.{stage}", config.kafka.topic_prefix, pipeline.name)
+}
+
+/// What a stage is called in `/health`.
+fn component(pipeline: &str, stage: &str) -> String {
+    format!("process {pipeline} {stage}")
+}
+
 fn setup(config: &Config, pipeline: &Pipeline, stage: &str, instance: &str) -> Setup {
-    let group = format!("{}{}.{stage}", config.kafka.topic_prefix, pipeline.name);
+    let group = group(config, pipeline, stage);
     let mut consumer = client::consumer(&config.kafka, &group);
     let mut producer = client::producer(&config.kafka);
     client::fit(&mut producer, config);
@@ -102,7 +112,7 @@ fn setup(config: &Config, pipeline: &Pipeline, stage: &str, instance: &str) -> S
         producer.set("queue.buffering.max.kbytes", kilobytes(config.process.producer_queue_bytes));
     }
     Setup {
-        name: format!("process {} {stage}", pipeline.name),
+        name: component(&pipeline.name, stage),
         pipeline: pipeline.name.clone(),
         consumer,
         producer,

@@ -14,6 +14,7 @@ use outlier_core::pipeline::{Millis, Pipeline};
 use outlier_core::record::{Reject, Scratch, Transform};
 use outlier_core::window::{Counter, Observed, SourceTime};
 use prometheus_client::metrics::counter::Counter as Metric;
+use prometheus_client::metrics::gauge::Gauge;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant};
 const FRAME_BYTES: usize = 900_000;
 /// How long the broker may take to say where a partition ends.
 const ASK: Duration = Duration::from_secs(2);
+/// From so many unread records on, the log says that it is catching up.
+const BEHIND: i64 = 100_000;
 /// How often the number of partitions is looked up.
 const LOOK_UP: Duration = Duration::from_secs(30);
 
@@ -63,6 +66,8 @@ struct Metrics {
     late: Metric,
     hashed: Metric,
     rejected: BTreeMap<&'static str, Metric>,
+    /// Records of the owned partitions that are not read yet.
+    lag: Gauge,
 }
 
 impl TransformStage {
@@ -77,13 +82,21 @@ impl TransformStage {
         telemetry: &Telemetry,
     ) -> anyhow::Result<Self> {
         let record = |outcome, reason| telemetry.metrics.records("process", &pipeline.name, outcome, reason);
+        let component = super::component(&pipeline.name, "transform");
         let metrics = Metrics {
             read: record("in", ""),
             enriched: record("out", ""),
             late: record("late", ""),
             hashed: record("hashed_key", ""),
             rejected: Reject::CODES.iter().map(|code| (*code, record("rejected", code))).collect(),
+            lag: telemetry.metrics.gauge("process", &pipeline.name, "lag_records"),
         };
+        let causes = [("late", &metrics.late), ("hashed_key", &metrics.hashed)];
+        let rejected = metrics.rejected.iter().map(|(code, metric)| (*code, metric));
+        for (cause, counter) in causes.into_iter().chain(rejected) {
+            telemetry.health.show_count(&component, cause, counter);
+        }
+        telemetry.health.show_level(&component, "lag_records", &metrics.lag);
         Ok(Self {
             transform: Transform::new(&pipeline),
             scratch: Scratch::default(),
@@ -121,7 +134,22 @@ impl TransformStage {
             )));
         }
         self.looked_up = Some(Instant::now());
+        self.look_at_lag();
         Ok(())
+    }
+
+    /// Says how far behind the owned partitions are: a fresh group begins with the oldest record there is.
+    fn look_at_lag(&self) {
+        let topic = &self.pipeline.topics.raw;
+        let mut lag = 0;
+        for (partition, position) in &self.positions {
+            let Ok((_, end)) = self.reader.fetch_watermarks(topic, *partition, ASK) else { return };
+            lag += end.saturating_sub(*position).max(0);
+        }
+        self.metrics.lag.set(lag);
+        if lag > BEHIND {
+            tracing::info!(topic, lag, "catching up: records that are not read yet");
+        }
     }
 
     /// Asks the broker whether quiet partitions are really at their ends, before they are called idle.
@@ -217,6 +245,9 @@ impl Stage for TransformStage {
             Err(reject) => {
                 self.reject(message, &reject, output)?;
                 self.counter.touch(partition);
+                if matches!(reject, Reject::Skewed { .. }) {
+                    self.counter.skewed(partition);
+                }
             }
         }
         self.scratch = scratch;
