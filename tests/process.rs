@@ -137,6 +137,7 @@ fn what_is_left_out_is_named_everywhere() {
     });
     let (rows, health) = (scores(), health());
     let (transform, score) = (&health["process told transform"], &health["process told score"]);
+    assert_eq!(transform["levels"]["lag_records"], 0, "everything is read");
     // Two detectors, but one record.
     assert_eq!((transform["counts"]["late"].as_u64(), transform["counts"]["skewed"].as_u64()), (Some(2), Some(1)));
     assert_eq!(transform["counts"]["hashed_key"], 1);

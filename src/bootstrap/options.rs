@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// record on anyway: what is in there needs no bootstrap.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
-    /// Log files, one record a line, plain or gzip, each in order of time; - is standard input
+    /// Log files, one record a line, plain, gzip or zstd, each in order of time; - is standard input
     #[arg(value_name = "FILE", required_unless_present_any = ["index", "topic"], conflicts_with_all = ["index", "topic"])]
     pub files: Vec<PathBuf>,
     /// The documents of an OpenSearch index, by @timestamp [default without NAME: the pipeline's enriched index]

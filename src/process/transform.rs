@@ -43,6 +43,8 @@ pub struct TransformStage {
     anomalies: AnomalyTail,
     /// Next offset of each owned partition.
     positions: BTreeMap<i32, i64>,
+    /// Where they ended when that was looked up.
+    ends: BTreeMap<i32, i64>,
     raw_partitions: i32,
     enriched_partitions: i32,
     looked_up: Option<Instant>,
@@ -103,6 +105,7 @@ impl TransformStage {
             counter: Counter::new(&pipeline, idle_timeout.as_millis() as Millis),
             anomalies: AnomalyTail::new(&connection, &pipeline.topics.anomalies)?,
             positions: BTreeMap::new(),
+            ends: BTreeMap::new(),
             raw_partitions: 0,
             enriched_partitions: 0,
             looked_up: None,
@@ -138,18 +141,26 @@ impl TransformStage {
         Ok(())
     }
 
-    /// Says how far behind the owned partitions are: a fresh group begins with the oldest record there is.
-    fn look_at_lag(&self) {
+    /// Looks up where the owned partitions end: a fresh group begins with the oldest record there is.
+    fn look_at_lag(&mut self) {
         let topic = &self.pipeline.topics.raw;
-        let mut lag = 0;
-        for (partition, position) in &self.positions {
+        for partition in self.positions.keys() {
+            // A broker that does not answer is noticed elsewhere.
             let Ok((_, end)) = self.reader.fetch_watermarks(topic, *partition, ASK) else { return };
-            lag += end.saturating_sub(*position).max(0);
+            self.ends.insert(*partition, end);
         }
-        self.metrics.lag.set(lag);
+        self.show_lag();
+        let lag = self.metrics.lag.get();
         if lag > BEHIND {
-            tracing::info!(topic, lag, "catching up: records that are not read yet");
+            tracing::info!(topic, lag, "catching up: so many records are not read yet");
         }
+    }
+
+    fn show_lag(&self) {
+        let lag = |(partition, position): (&i32, &i64)| {
+            self.ends.get(partition).map_or(0, |end| end.saturating_sub(*position).max(0))
+        };
+        self.metrics.lag.set(self.positions.iter().map(lag).sum());
     }
 
     /// Asks the broker whether quiet partitions are really at their ends, before they are called idle.
@@ -217,12 +228,14 @@ impl Stage for TransformStage {
             self.positions.insert(partition, offset);
             starts.push((partition, Offset::Offset(offset)));
         }
+        self.look_at_lag();
         Ok(starts)
     }
 
     fn revoke(&mut self, partition: i32) {
         self.counter.revoke(partition);
         self.positions.remove(&partition);
+        self.show_lag();
     }
 
     fn message(&mut self, message: &BorrowedMessage<'_>, output: &mut Output) -> anyhow::Result<Next> {
@@ -291,6 +304,7 @@ impl Stage for TransformStage {
     fn committed(&mut self) {
         let done = std::mem::take(&mut self.pending);
         let rejected: u64 = done.rejected.values().sum();
+        self.show_lag();
         self.metrics.read.inc_by(done.enriched + rejected);
         self.metrics.enriched.inc_by(done.enriched);
         self.metrics.late.inc_by(done.late);
