@@ -5,10 +5,9 @@ import { page, pipeline } from "/assets/state.js";
 
 const STATES = { normal: "Normal", anomalous: "Anomalous", learning: "Learning", stale: "No new data", empty: "No data yet" };
 
-// What is still to be learned: of the series that has learned least.
+// The series that has learned least of those that are learning.
 function learning(scores) {
-  const least = scores.filter((score) => score?.learning).sort((a, b) => (a.learned ?? 0) - (b.learned ?? 0))[0];
-  return least?.needed ? `${least.learned ?? 0} of ${least.needed} windows` : "";
+  return scores.filter((score) => score?.needed).sort((a, b) => (a.learned ?? 0) - (b.learned ?? 0))[0];
 }
 
 export function showConnection() {
@@ -48,7 +47,7 @@ export function showVerdict() {
   if (scored.length) parts.push(`${scored.length} ${scored.length === 1 ? "group" : "groups"} watched`);
   const scores = current.panels.flatMap((p) => p.last);
   const left = learning(scores), few = scores.filter((score) => score?.learning).length;
-  if (left) parts.push(`${few} of ${scores.length} series still learning: ${left}`);
+  if (left) parts.push(`${few} of ${scores.length} series still learning, ${left.learned ?? 0} of ${left.needed} windows`);
   if (current.until !== null) parts.push(`windows closed until ${when(current.until)}`);
   if (current.state === "empty") parts.push("a window closes soon after its end, once records arrive");
   $("subline").textContent = parts.join(" · ");
@@ -119,8 +118,8 @@ function showTile(tile, p) {
 }
 
 function stateOf(p) {
-  const left = p.state === "learning" ? learning(p.last) : "";
-  return left ? `Learning, ${left}` : STATES[p.state];
+  const left = p.state === "learning" ? learning(p.last) : undefined;
+  return left ? `Learning ${left.learned ?? 0}/${left.needed}` : STATES[p.state];
 }
 
 // Against the expected range: what is normal looks small.
