@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::telemetry::Telemetry;
-use crate::{backtest, demo, process, produce, serve, setup, shutdown, sink, state, telemetry};
+use crate::{backtest, bootstrap, demo, process, produce, serve, setup, shutdown, sink, state, telemetry};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::stdout;
@@ -50,6 +50,8 @@ enum Command {
         #[arg(long)]
         only_index: bool,
     },
+    /// Let the models learn from history, before `process` runs for the first time.
+    Bootstrap(Box<bootstrap::Options>),
     /// Look at what the models know.
     #[command(subcommand)]
     State(state::State),
@@ -134,6 +136,11 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
     let beside = match &command {
         Command::Serve => None,
         Command::Produce(options) if options.stdout || options.dir.is_some() => None,
+        // A task that ends; another service on this machine may have the port.
+        Command::Bootstrap(_) => telemetry_server(&config, &telemetry, &stop)
+            .await
+            .inspect_err(|error| tracing::warn!("no /health during the bootstrap: {error:#}"))
+            .ok(),
         _ => Some(telemetry_server(&config, &telemetry, &stop).await?),
     };
     let result = match command {
@@ -144,6 +151,7 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
                 Ok(())
             })
         }
+        Command::Bootstrap(options) => bootstrap::run(config, *options, telemetry, stop.clone()).await,
         Command::Process => process::run(config, telemetry, stop.clone()).await,
         Command::Sink { no_setup } => {
             sink::run_with(config, sink::Options { setup: !no_setup }, telemetry, stop.clone()).await

@@ -4,6 +4,7 @@
 //! what they share, `outlier_core` holds everything pure.
 
 pub mod backtest;
+pub mod bootstrap;
 pub mod cli;
 pub mod config;
 pub mod demo;

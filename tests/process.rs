@@ -88,3 +88,78 @@ fn bad_records_are_kept_with_their_reason() {
     assert_eq!(reasons, expected);
     assert!(process.stop().success());
 }
+
+/// Whatever is not counted where one would look for it is named, by cause: on `/metrics`, on `/health` and in scores.
+#[test]
+fn what_is_left_out_is_named_everywhere() {
+    let kafka = Kafka::start();
+    let place = Workplace::new("told");
+    let topic = |stage: &str| pipeline::topic(&place, "told", stage);
+    kafka.create(&[(topic("raw"), PARTITIONS)]);
+    pipeline::create(&kafka, &place, "told");
+    let (bootstrap, prefix) = (&kafka.bootstrap, &place.prefix);
+    let head = format!(
+        "[kafka]\nbootstrap_servers = \"{bootstrap}\"\ntopic_prefix = \"{prefix}\"\n[process]\nidle_timeout = \"1s\"\n\
+         data_dir = \"data\"\n[telemetry]\nlisten = \"127.0.0.1:0\"\n"
+    );
+    let split = "[[pipeline.detectors]]\nname = \"uri\"\nmeasures = [\"count\"]\nby = [\"uri\"]\nmax_series = 4\n";
+    let config = place.file("told.toml", &(support::text(&head, "told") + split));
+    let producer = kafka.producer();
+    let record = |partition: i32, time: i64, uri: &str| {
+        let text = format!(r#"{{"timestamp":{time},"uri":"{uri}","httpRequest":{{"action":"ALLOW"}}}}"#);
+        // The last partition stays empty for a while.
+        send(&producer, &topic("raw"), partition, Some(text.as_bytes()), START + 60_000);
+    };
+    for second in 0..60 {
+        for partition in 0..3 {
+            record(partition, START + second * 1_000, &format!("/{}", second % 30));
+        }
+    }
+    record(0, START, "/late");
+    record(0, START + 86_400_000, "/skewed");
+    record(1, START + 59_000, &"x".repeat(2_000));
+    flush(&producer);
+    let process = Outlier::start(&config, "process", &["process"]);
+    let address = process.telemetry();
+    let health = || -> serde_json::Value {
+        serde_json::from_str(&support::opensearch::get(&address, "/health").unwrap()).unwrap()
+    };
+    let scores = || -> Vec<serde_json::Value> {
+        kafka.read_all(&topic("scores")).iter().map(|r| serde_json::from_str(&r.text()).unwrap()).collect()
+    };
+    wait("the closed windows", Duration::from_secs(60), || {
+        scores().iter().filter(|row| row["detector"] == "action" && row["count"].as_u64() > Some(0)).count() == 12
+    });
+    record(3, START, "/after");
+    flush(&producer);
+    wait("the record after the close", Duration::from_secs(60), || {
+        scores().iter().any(|row| row["detector"] == "action" && row["left_out"]["after_close"] == 1)
+    });
+    let (rows, health) = (scores(), health());
+    let (transform, score) = (&health["process told transform"], &health["process told score"]);
+    assert_eq!(transform["levels"]["lag_records"], 0, "everything is read");
+    // Two detectors, but one record.
+    assert_eq!((transform["counts"]["late"].as_u64(), transform["counts"]["skewed"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(transform["counts"]["hashed_key"], 1);
+    assert_eq!(score["counts"]["after_close"], 2);
+    assert!(score["counts"]["overflow"].as_u64() > Some(0) && score["counts"]["sum_overflow"] == 0);
+    assert!(score["levels"]["series"].as_i64() > Some(2) && score["levels"]["series_learning"].as_i64() > Some(2));
+    assert_eq!((&transform["state"], &score["state"]), (&"ready".into(), &"ready".into()), "a count is no illness");
+    let metrics = support::opensearch::get(&address, "/metrics").unwrap();
+    for (service, outcome, reason, cause) in [
+        ("process", "late", "", &transform["counts"]["late"]),
+        ("process", "rejected", "skewed", &transform["counts"]["skewed"]),
+        ("process", "hashed_key", "", &transform["counts"]["hashed_key"]),
+        ("score", "after_close", "", &score["counts"]["after_close"]),
+        ("score", "overflow", "", &score["counts"]["overflow"]),
+    ] {
+        let labels = format!("service=\"{service}\",pipeline=\"told\",outcome=\"{outcome}\",reason=\"{reason}\"");
+        assert!(metrics.contains(&format!("outlier_records_total{{{labels}}} {cause}\n")), "{labels} {cause}");
+    }
+    let current = rows.iter().find(|row| row["detector"] == "action" && row["left_out"]["late"] == 1).unwrap();
+    assert_eq!((&current["left_out"]["skewed"], current["window_start"].as_i64()), (&1.into(), Some(START + 50_000)));
+    let named = |part: &str| rows.iter().any(|row| row["series"].as_str().unwrap().contains(part));
+    assert!(named("(beyond max_series of partition") && rows.iter().any(|row| row["needed"] == 30));
+    assert!(named("(hash ") || named("(beyond"), "a hashed key may be beyond max_series itself");
+    assert!(process.stop().success());
+}

@@ -10,6 +10,7 @@ use outlier_core::pipeline::Pipeline;
 use outlier_core::record::{Anomalies, Reject, Scratch, Transform};
 use outlier_core::score::{Anomaly, Score, SeriesName};
 use outlier_core::testing;
+use outlier_core::window::LeftOut;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -120,6 +121,10 @@ fn score(learning: bool) -> Value {
         anomaly: !learning,
         confidence: 0.875,
         learning,
+        learned: if learning { 12 } else { 0 },
+        needed: if learning { 30 } else { 0 },
+        overflow: learning,
+        left_out: LeftOut { late: 3, skewed: 0, after_close: 1 },
         why: vec![Reason {
             field: "httpRequest.country".into(),
             value: "XX".into(),
@@ -144,6 +149,8 @@ fn scores() {
         ("/confidence", json!(1.01)),
         ("/anomaly", json!(1)),
         ("/learning", json!(false)),
+        ("/left_out", json!({})),
+        ("/left_out/late", json!(0)),
         ("/detector", json!("")),
         ("/by/httpRequest.country", json!(1)),
         ("/why/0/now", json!(1.5)),

@@ -5,6 +5,11 @@ import { page, pipeline } from "/assets/state.js";
 
 const STATES = { normal: "Normal", anomalous: "Anomalous", learning: "Learning", stale: "No new data", empty: "No data yet" };
 
+// The series that has learned least of those that are learning.
+function learning(scores) {
+  return scores.filter((score) => score?.needed).sort((a, b) => (a.learned ?? 0) - (b.learned ?? 0))[0];
+}
+
 export function showConnection() {
   const feeds = Object.values(page.overview?.feeds ?? {});
   const trouble = feeds.find((feed) => feed.state === "waiting" || feed.state === "failed");
@@ -40,6 +45,9 @@ export function showVerdict() {
   const parts = [];
   if (current.rate !== null) parts.push(`${number(current.rate)} records a second`);
   if (scored.length) parts.push(`${scored.length} ${scored.length === 1 ? "group" : "groups"} watched`);
+  const scores = current.panels.flatMap((p) => p.last);
+  const left = learning(scores), few = scores.filter((score) => score?.learning).length;
+  if (left) parts.push(`${few} of ${scores.length} series still learning, ${left.learned ?? 0} of ${left.needed} windows`);
   if (current.until !== null) parts.push(`windows closed until ${when(current.until)}`);
   if (current.state === "empty") parts.push("a window closes soon after its end, once records arrive");
   $("subline").textContent = parts.join(" · ");
@@ -103,10 +111,15 @@ function showTile(tile, p) {
   const score = make("span", "score");
   if (p.score !== null) score.append("score ", make("b", "", number(Math.round(p.score))));
   tile.replaceChildren(
-    make("span", "name", p.title), make("span", "state", STATES[p.state]), main, against, spark(p.spark, last?.upper ?? 0),
+    make("span", "name", p.title), make("span", "state", stateOf(p)), main, against, spark(p.spark, last?.upper ?? 0),
     make("span", "rate", p.rate === null ? "" : `${number(p.rate)} records/s`), score,
   );
   tile.title = p.field ? `field ${p.field}` : p.title;
+}
+
+function stateOf(p) {
+  const left = p.state === "learning" ? learning(p.last) : undefined;
+  return left ? `Learning ${left.learned ?? 0}/${left.needed}` : STATES[p.state];
 }
 
 // Against the expected range: what is normal looks small.

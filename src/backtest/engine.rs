@@ -11,7 +11,7 @@
 //! source that has ended is idle from then on, and never comes back.
 
 use outlier_core::pipeline::{Detector, Millis, Pipeline};
-use outlier_core::record::{Anomalies, Scratch, Transform};
+use outlier_core::record::{Anomalies, Reject, Scratch, Transform};
 use outlier_core::score::{Score, Scorer};
 use outlier_core::window::{Counter, Frame, Mark, Observed, SourceTime, Watermark, closed_end, window_start};
 use serde::Serialize;
@@ -61,6 +61,10 @@ pub struct Engine {
     rows: Vec<Score>,
     /// Windows of series that were judged, whether a row was written or not.
     pub scored: u64,
+    /// Records from this event time on are left out; what is before it is complete.
+    pub until: Option<Millis>,
+    /// Records that were left out because of `until`.
+    pub beyond: u64,
     /// What became of the records so far.
     pub ledger: Ledger,
 }
@@ -96,6 +100,8 @@ impl Engine {
             windows: pipeline.detectors.iter().map(|d| (d.name.clone(), windows(d))).collect(),
             rows: Vec::new(),
             scored: 0,
+            until: None,
+            beyond: 0,
             ledger: Ledger::default(),
         }
     }
@@ -107,6 +113,10 @@ impl Engine {
         match self.transform.apply(record, kafka_ms, &Anomalies::default(), &mut self.scratch) {
             Ok(enriched) => {
                 let time = enriched.event_time;
+                if self.until.is_some_and(|until| time >= until) {
+                    self.beyond += 1;
+                    return;
+                }
                 let observed = Observed { flags: enriched.flags, numbers: enriched.numbers, texts: enriched.texts };
                 self.counter.add(partition, time, &observed);
                 if let Some(stream_time) = self.times.get_mut(source) {
@@ -116,7 +126,12 @@ impl Engine {
                 self.ledger.first = Some(self.ledger.first.map_or(time, |first| first.min(time)));
                 self.ledger.last = self.ledger.last.max(Some(time));
             }
-            Err(reject) => self.rejected(reject.code(), 1),
+            Err(reject) => {
+                if matches!(reject, Reject::Skewed { .. }) {
+                    self.counter.skewed(partition);
+                }
+                self.rejected(reject.code(), 1);
+            }
         }
     }
 
@@ -168,7 +183,7 @@ impl Engine {
         for (partition, scorer) in self.scorers.iter_mut().enumerate() {
             let frame = outgoing.frames.remove(&(partition as i32)).unwrap_or_default();
             let frame = Frame { marks: marks.clone(), ..frame };
-            if frame.diffs.is_empty() && frame.marks.is_empty() {
+            if frame == Frame::default() {
                 continue;
             }
             for diff in &frame.diffs {
@@ -203,6 +218,21 @@ impl Engine {
         rows.clear();
         self.rows = rows;
         Ok(())
+    }
+
+    /// After the last record: closes what ends before `until`, but no window after the last record's.
+    pub fn finish(&mut self) {
+        let Some((until, last)) = self.until.zip(self.ledger.last) else { return };
+        for scorer in &mut self.scorers {
+            while scorer.close_until(until, last, usize::MAX).is_some() {}
+            scorer.commit();
+            self.scored += scorer.take_counts().scores;
+        }
+    }
+
+    /// What was learned, one for each windows partition.
+    pub fn scorers(&self) -> &[Scorer] {
+        &self.scorers
     }
 
     /// Windows that hold records and are the next to close, over all detectors, whatever their series; what is left after

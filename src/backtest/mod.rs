@@ -8,12 +8,12 @@
 //! Invariants: rows are those that the live service gives for the same records in the same partitions; no broker is
 //! written to; a record that cannot be used is counted by its reason and never stops the run.
 
-mod bar;
+pub(crate) mod bar;
 mod charts;
 mod compare;
-mod engine;
+pub(crate) mod engine;
 mod incidents;
-mod input;
+pub(crate) mod input;
 mod judge;
 mod labels;
 mod options;
@@ -21,7 +21,7 @@ mod output;
 mod report;
 mod select;
 mod tally;
-mod words;
+pub(crate) mod words;
 
 pub use options::Options;
 
@@ -73,7 +73,7 @@ fn work(config: &Config, options: &Options, stop: &CancellationToken) -> anyhow:
     let started = Instant::now();
     let pipelines: Vec<&Pipeline> =
         [Some(&first), second.as_ref()].into_iter().flatten().map(|c| &c.pipeline).collect();
-    let bar = bar::new(options);
+    let bar = bar::new(options.no_progress);
     let longest = pipelines.iter().map(|pipeline| pipeline.max_record_bytes).max().unwrap_or_default();
     let (mut sources, size, starts) = match &options.topic {
         None => {
@@ -89,7 +89,13 @@ fn work(config: &Config, options: &Options, stop: &CancellationToken) -> anyhow:
             (sources, records, none)
         }
     };
-    bar::begin(&bar, options, size);
+    let standard = options.files.iter().any(|path| path.as_os_str() == "-");
+    let unit = match (&options.topic, standard) {
+        (Some(_), _) => bar::Unit::Records,
+        (None, true) => bar::Unit::Unknown,
+        (None, false) => bar::Unit::Bytes,
+    };
+    bar::begin(&bar, unit, size);
     let mut sides: Vec<Scored> = Vec::new();
     for (pipeline, starts) in pipelines.iter().zip(starts) {
         let rows = if sides.is_empty() { outputs.rows.take() } else { None };

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// configuration or labels file; 3: something alerted (with --fail-on-anomaly).
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
-    /// Log files, one record a line, plain or gzip, each a source partition of its own; - is standard input
+    /// Log files, one record a line, plain, gzip or zstd, each a source partition of its own; - is standard input
     #[arg(value_name = "FILE", required_unless_present = "topic", conflicts_with = "topic")]
     pub files: Vec<PathBuf>,
     /// Read this topic instead of files [default without NAME: the pipeline's raw topic]

@@ -63,19 +63,21 @@ pub struct Output {
 
 impl Output {
     /// Connects; with a transactional id, fences whoever used the same id before. Waits for a broker for as long as it
-    /// takes: `waiting` is told why, and gives up by answering false.
+    /// takes: `waiting` is told why, and gives up by answering false. A transaction that is not committed within `timeout`
+    /// is aborted by the broker.
     ///
     /// # Errors
     /// The configuration is refused, or it was given up.
     pub fn connect(
         mut config: ClientConfig,
         transactional_id: Option<&str>,
+        timeout: Duration,
         mut waiting: impl FnMut(&KafkaError) -> bool,
     ) -> anyhow::Result<Self> {
         config.set("delivery.report.only.error", "true");
         if let Some(id) = transactional_id {
             config.set("transactional.id", id);
-            config.set("transaction.timeout.ms", "10000");
+            config.set("transaction.timeout.ms", timeout.as_millis().to_string());
             config.set("message.timeout.ms", "9000");
         }
         let producer: BaseProducer<Failures> = config.create_with_context(Failures::default())?;

@@ -88,8 +88,18 @@ fn make_stage(
     Ok(Box::new(ScoreStage::new(pipeline.clone(), connection, telemetry)))
 }
 
+/// The consumer group of a stage.
+pub(crate) fn group(config: &Config, pipeline: &Pipeline, stage: &str) -> String {
+    format!("{}{}.{stage}", config.kafka.topic_prefix, pipeline.name)
+}
+
+/// What a stage is called in `/health`.
+fn component(pipeline: &str, stage: &str) -> String {
+    format!("process {pipeline} {stage}")
+}
+
 fn setup(config: &Config, pipeline: &Pipeline, stage: &str, instance: &str) -> Setup {
-    let group = format!("{}{}.{stage}", config.kafka.topic_prefix, pipeline.name);
+    let group = group(config, pipeline, stage);
     let mut consumer = client::consumer(&config.kafka, &group);
     let mut producer = client::producer(&config.kafka);
     client::fit(&mut producer, config);
@@ -111,7 +121,7 @@ fn setup(config: &Config, pipeline: &Pipeline, stage: &str, instance: &str) -> S
         default(&mut consumer, "fetch.wait.max.ms", "10");
     }
     Setup {
-        name: format!("process {} {stage}", pipeline.name),
+        name: component(&pipeline.name, stage),
         pipeline: pipeline.name.clone(),
         consumer,
         producer,

@@ -38,24 +38,50 @@ struct Metrics {
     after_close: Counter,
     unknown_detector: Counter,
     overflow: Counter,
+    sum_overflow: Counter,
     event_time: Gauge,
     groups: Gauge,
+    series: Gauge,
+    learning: Gauge,
 }
 
 impl ScoreStage {
     /// A stage that owns nothing yet. `connection` reads committed records of the state topic.
     pub fn new(pipeline: Arc<Pipeline>, connection: rdkafka::ClientConfig, telemetry: &Telemetry) -> Self {
         let record = |outcome| telemetry.metrics.records("score", &pipeline.name, outcome, "");
+        let level = |name| telemetry.metrics.gauge("score", &pipeline.name, name);
         let metrics = Metrics {
             scores: record("scores"),
             anomalies: record("anomalies"),
             after_close: record("after_close"),
             unknown_detector: record("unknown_detector"),
             overflow: record("overflow"),
-            event_time: telemetry.metrics.gauge("score", &pipeline.name, "event_time_ms"),
-            groups: telemetry.metrics.gauge("score", &pipeline.name, "groups"),
+            sum_overflow: record("sum_overflow"),
+            event_time: level("event_time_ms"),
+            groups: level("groups"),
+            series: level("series"),
+            learning: level("series_learning"),
         };
+        let component = super::component(&pipeline.name, "score");
+        for (cause, counter) in [
+            ("after_close", &metrics.after_close),
+            ("unknown_detector", &metrics.unknown_detector),
+            ("overflow", &metrics.overflow),
+            ("sum_overflow", &metrics.sum_overflow),
+        ] {
+            telemetry.health.show_count(&component, cause, counter);
+        }
+        telemetry.health.show_level(&component, "series", &metrics.series);
+        telemetry.health.show_level(&component, "series_learning", &metrics.learning);
         Self { connection, partitions: BTreeMap::new(), closes: 0, metrics, pipeline }
+    }
+
+    fn show_series(&self) {
+        let scorers = self.partitions.values();
+        self.metrics.groups.set(scorers.clone().map(Scorer::groups).sum::<usize>() as i64);
+        let all = scorers.map(Scorer::series).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        self.metrics.series.set(all.0 as i64);
+        self.metrics.learning.set(all.1 as i64);
     }
 
     fn close_due(&mut self, partition: i32, output: &mut Output) -> anyhow::Result<bool> {
@@ -128,11 +154,13 @@ impl Stage for ScoreStage {
             }
         }
         self.partitions.append(&mut scorers);
+        self.show_series();
         Ok(starts)
     }
 
     fn revoke(&mut self, partition: i32) {
         self.partitions.remove(&partition);
+        self.show_series();
     }
 
     fn message(&mut self, message: &BorrowedMessage<'_>, output: &mut Output) -> anyhow::Result<Next> {
@@ -183,7 +211,9 @@ impl Stage for ScoreStage {
         self.closes = 0;
         for scorer in self.partitions.values_mut() {
             scorer.commit();
-            let Counts { after_close, unknown_detector, overflow, scores, anomalies } = scorer.take_counts();
+            let Counts { after_close, unknown_detector, overflow, scores, anomalies, sum_overflow } =
+                scorer.take_counts();
+            self.metrics.sum_overflow.inc_by(sum_overflow);
             self.metrics.scores.inc_by(scores);
             self.metrics.anomalies.inc_by(anomalies);
             self.metrics.after_close.inc_by(after_close);
@@ -193,7 +223,7 @@ impl Stage for ScoreStage {
                 self.metrics.event_time.set(time);
             }
         }
-        self.metrics.groups.set(self.partitions.values().map(Scorer::groups).sum::<usize>() as i64);
+        self.show_series();
     }
 
     fn aborted(&mut self) {

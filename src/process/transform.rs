@@ -14,6 +14,7 @@ use outlier_core::pipeline::{Millis, Pipeline};
 use outlier_core::record::{Reject, Scratch, Transform};
 use outlier_core::window::{Counter, Observed, SourceTime};
 use prometheus_client::metrics::counter::Counter as Metric;
+use prometheus_client::metrics::gauge::Gauge;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant};
 const FRAME_BYTES: usize = 900_000;
 /// How long the broker may take to say where a partition ends.
 const ASK: Duration = Duration::from_secs(2);
+/// From so many unread records on, the log says that it is catching up.
+const BEHIND: i64 = 100_000;
 /// How often the number of partitions is looked up.
 const LOOK_UP: Duration = Duration::from_secs(30);
 
@@ -40,6 +43,8 @@ pub struct TransformStage {
     anomalies: AnomalyTail,
     /// Next offset of each owned partition.
     positions: BTreeMap<i32, i64>,
+    /// Where they ended when that was looked up.
+    ends: BTreeMap<i32, i64>,
     raw_partitions: i32,
     enriched_partitions: i32,
     looked_up: Option<Instant>,
@@ -63,6 +68,8 @@ struct Metrics {
     late: Metric,
     hashed: Metric,
     rejected: BTreeMap<&'static str, Metric>,
+    /// Records of the owned partitions that are not read yet.
+    lag: Gauge,
 }
 
 impl TransformStage {
@@ -77,19 +84,28 @@ impl TransformStage {
         telemetry: &Telemetry,
     ) -> anyhow::Result<Self> {
         let record = |outcome, reason| telemetry.metrics.records("process", &pipeline.name, outcome, reason);
+        let component = super::component(&pipeline.name, "transform");
         let metrics = Metrics {
             read: record("in", ""),
             enriched: record("out", ""),
             late: record("late", ""),
             hashed: record("hashed_key", ""),
             rejected: Reject::CODES.iter().map(|code| (*code, record("rejected", code))).collect(),
+            lag: telemetry.metrics.gauge("process", &pipeline.name, "lag_records"),
         };
+        let causes = [("late", &metrics.late), ("hashed_key", &metrics.hashed)];
+        let rejected = metrics.rejected.iter().map(|(code, metric)| (*code, metric));
+        for (cause, counter) in causes.into_iter().chain(rejected) {
+            telemetry.health.show_count(&component, cause, counter);
+        }
+        telemetry.health.show_level(&component, "lag_records", &metrics.lag);
         Ok(Self {
             transform: Transform::new(&pipeline),
             scratch: Scratch::default(),
             counter: Counter::new(&pipeline, idle_timeout.as_millis() as Millis),
             anomalies: AnomalyTail::new(&connection, &pipeline.topics.anomalies)?,
             positions: BTreeMap::new(),
+            ends: BTreeMap::new(),
             raw_partitions: 0,
             enriched_partitions: 0,
             looked_up: None,
@@ -121,7 +137,30 @@ impl TransformStage {
             )));
         }
         self.looked_up = Some(Instant::now());
+        self.look_at_lag();
         Ok(())
+    }
+
+    /// Looks up where the owned partitions end: a fresh group begins with the oldest record there is.
+    fn look_at_lag(&mut self) {
+        let topic = &self.pipeline.topics.raw;
+        for partition in self.positions.keys() {
+            // A broker that does not answer is noticed elsewhere.
+            let Ok((_, end)) = self.reader.fetch_watermarks(topic, *partition, ASK) else { return };
+            self.ends.insert(*partition, end);
+        }
+        self.show_lag();
+        let lag = self.metrics.lag.get();
+        if lag > BEHIND {
+            tracing::info!(topic, lag, "catching up: so many records are not read yet");
+        }
+    }
+
+    fn show_lag(&self) {
+        let lag = |(partition, position): (&i32, &i64)| {
+            self.ends.get(partition).map_or(0, |end| end.saturating_sub(*position).max(0))
+        };
+        self.metrics.lag.set(self.positions.iter().map(lag).sum());
     }
 
     /// Asks the broker whether quiet partitions are really at their ends, before they are called idle.
@@ -189,12 +228,14 @@ impl Stage for TransformStage {
             self.positions.insert(partition, offset);
             starts.push((partition, Offset::Offset(offset)));
         }
+        self.look_at_lag();
         Ok(starts)
     }
 
     fn revoke(&mut self, partition: i32) {
         self.counter.revoke(partition);
         self.positions.remove(&partition);
+        self.show_lag();
     }
 
     fn message(&mut self, message: &BorrowedMessage<'_>, output: &mut Output) -> anyhow::Result<Next> {
@@ -217,6 +258,9 @@ impl Stage for TransformStage {
             Err(reject) => {
                 self.reject(message, &reject, output)?;
                 self.counter.touch(partition);
+                if matches!(reject, Reject::Skewed { .. }) {
+                    self.counter.skewed(partition);
+                }
             }
         }
         self.scratch = scratch;
@@ -260,6 +304,7 @@ impl Stage for TransformStage {
     fn committed(&mut self) {
         let done = std::mem::take(&mut self.pending);
         let rejected: u64 = done.rejected.values().sum();
+        self.show_lag();
         self.metrics.read.inc_by(done.enriched + rejected);
         self.metrics.enriched.inc_by(done.enriched);
         self.metrics.late.inc_by(done.late);

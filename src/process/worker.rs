@@ -37,6 +37,8 @@ const QUICK: Duration = Duration::from_millis(10);
 const BREATH: Duration = Duration::from_millis(3);
 /// Between two looks at the clock and at the producer's events lie so many records: a look costs as much as a record.
 const RECORDS_A_LOOK: usize = 64;
+/// A transaction that is not committed within this time is aborted by the broker.
+const TRANSACTION: Duration = Duration::from_secs(10);
 /// How long offsets may be held back by another member's transaction, and how long a broker may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -125,7 +127,7 @@ pub fn run(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let id = (setup.process.guarantee == Guarantee::ExactlyOnce).then_some(setup.transactional_id.as_str());
-    let output = Output::connect(setup.producer.clone(), id, |error| {
+    let output = Output::connect(setup.producer.clone(), id, TRANSACTION, |error| {
         telemetry.health.set(&setup.name, State::Waiting { reason: explain(error) });
         !stop.is_cancelled()
     })?;

@@ -64,7 +64,7 @@ pub struct Options {
     #[arg(long)]
     pub no_progress: bool,
 
-    /// Replay these log files, one record a line, plain or gzip; - is standard input
+    /// Replay these log files, one record a line, plain, gzip or zstd; - is standard input
     #[arg(long, value_name = "FILE", num_args = 1..,
         conflicts_with_all = ["seed", "anomaly", "anomaly_after", "anomaly_for", "rhythm", "timestamp", "backfill", "start", "backfill_only"])]
     pub input: Vec<PathBuf>,

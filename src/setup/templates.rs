@@ -152,6 +152,14 @@ fn scores() -> Value {
             "anomaly": {"type": "boolean"},
             "confidence": {"type": "double"},
             "learning": {"type": "boolean"},
+            "learned": {"type": "long"},
+            "needed": {"type": "long"},
+            "overflow": {"type": "boolean"},
+            "left_out": {"properties": {
+                "late": {"type": "long"},
+                "skewed": {"type": "long"},
+                "after_close": {"type": "long"},
+            }},
         },
     })
 }

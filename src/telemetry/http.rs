@@ -1,6 +1,7 @@
 //! `/health`, `/ready` and `/metrics` of every service.
 //!
-//! Invariant: where a token is configured, metrics need it; the two health routes never do, so that probes work.
+//! Invariant: where a token is configured, metrics need it, and so do the numbers of the two health routes; their states
+//! never do, so that probes work.
 
 use super::Telemetry;
 use crate::config::Secret;
@@ -18,7 +19,17 @@ use tokio_util::sync::CancellationToken;
 
 /// The three routes, to be merged into a larger router or served alone.
 pub fn router(telemetry: Telemetry, token: Option<Secret>) -> Router {
-    let guarded = Router::new().route("/metrics", get(metrics)).layer(from_fn_with_state(token, require));
+    let guarded = Router::new().route("/metrics", get(metrics)).layer(from_fn_with_state(token.clone(), require));
+    let answer = move |headers: HeaderMap, telemetry: &Telemetry, good: bool| {
+        answer(good, telemetry, authorized(&headers, token.as_ref()))
+    };
+    let ready = answer.clone();
+    let health = move |State(telemetry): State<Telemetry>, headers: HeaderMap| async move {
+        answer(headers, &telemetry, telemetry.health.alive())
+    };
+    let ready = move |State(telemetry): State<Telemetry>, headers: HeaderMap| async move {
+        ready(headers, &telemetry, telemetry.health.ready())
+    };
     Router::new().route("/health", get(health)).route("/ready", get(ready)).merge(guarded).with_state(telemetry)
 }
 
@@ -60,17 +71,12 @@ async fn require(State(token): State<Option<Secret>>, request: Request, next: Ne
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "a token is required\n").into_response()
 }
 
-async fn health(State(telemetry): State<Telemetry>) -> Response {
-    answer(telemetry.health.alive(), &telemetry)
-}
-
-async fn ready(State(telemetry): State<Telemetry>) -> Response {
-    answer(telemetry.health.ready(), &telemetry)
-}
-
-fn answer(good: bool, telemetry: &Telemetry) -> Response {
+fn answer(good: bool, telemetry: &Telemetry, numbers: bool) -> Response {
     let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(telemetry.health.components())).into_response()
+    match numbers {
+        true => (status, Json(telemetry.health.report())).into_response(),
+        false => (status, Json(telemetry.health.components())).into_response(),
+    }
 }
 
 async fn metrics(State(telemetry): State<Telemetry>) -> Response {

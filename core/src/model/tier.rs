@@ -16,6 +16,16 @@ pub enum Tier {
     Full,
 }
 
+impl Tier {
+    /// Windows that a model of this tier only learns from.
+    pub fn learning(self) -> u64 {
+        match self {
+            Self::Compact => u64::from(super::LEARNING),
+            Self::Full => super::full::LEARNING,
+        }
+    }
+}
+
 /// A model of either tier.
 #[allow(clippy::large_enum_variant)] // the small model is the one of a million series, and stays beside its group
 #[derive(Debug, Clone, PartialEq)]

@@ -54,6 +54,12 @@ impl Group {
         }
     }
 
+    /// How many of the series have no score yet.
+    pub fn learning(&self, detector: &Detector) -> u64 {
+        let needed = detector.model.learning();
+        self.series.iter().filter(|series| series.model.learned() < needed).count() as u64
+    }
+
     /// No record came for so long that the group is not given zeros any more until it comes back.
     pub fn silent(&self, hop: Millis) -> bool {
         i64::try_from(self.empty).unwrap_or(i64::MAX).saturating_mul(hop) >= SILENT

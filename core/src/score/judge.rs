@@ -10,7 +10,7 @@ use crate::measure::{Cell, Measure, Sketch};
 use crate::model::{Point, Verdict};
 use crate::pipeline::{Detector, Emit, Millis};
 use crate::sketch::Values;
-use crate::window::Cells;
+use crate::window::{Cells, LeftOut};
 
 /// A value with a smaller share than this of what is usual is rare.
 const RARE: f64 = 1e-3;
@@ -25,13 +25,15 @@ pub(super) struct Row {
     pub change: Option<Option<(f64, Millis)>>,
 }
 
-/// Judges the window that ends at `end`, then learns it. `many`: there are so many groups that only changes matter.
+/// Judges the window that ends at `end`, then learns it. `many`: there are so many groups that only changes matter;
+/// `left_out`: what the rows tell besides.
 pub(super) fn judge(
     detector: &Detector,
     group: &mut Group,
     end: Millis,
     window: &Cells,
     many: bool,
+    left_out: LeftOut,
 ) -> Vec<(usize, Row)> {
     // After the last zero nothing more is said of the group, so its anomalies must not go on.
     let last = group.silent(detector.hop);
@@ -51,7 +53,9 @@ pub(super) fn judge(
         if *measure == Measure::Silence && value >= verdict.expected {
             verdict.score = 0.0;
         }
-        rows.push((index, row(detector, series, cell, &point, &verdict, last, many)));
+        let mut row = row(detector, series, cell, &point, &verdict, last, many);
+        row.score.left_out = left_out;
+        rows.push((index, row));
     }
     explain(detector, group, end, window, &mut rows);
     rows
@@ -112,6 +116,9 @@ fn row(
         anomaly,
         confidence: verdict.confidence,
         learning: verdict.learning,
+        learned: if verdict.learning { series.model.learned() } else { 0 },
+        needed: if verdict.learning { detector.model.learning() } else { 0 },
+        overflow: cell.overflow,
         ..Score::default()
     };
     Row { score, emit, change }

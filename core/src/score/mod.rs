@@ -12,6 +12,7 @@
 mod group;
 mod inspect;
 mod judge;
+mod left;
 mod pane;
 mod row;
 mod scorer;

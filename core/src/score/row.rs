@@ -2,6 +2,7 @@
 
 use crate::explain::Reason;
 use crate::pipeline::Millis;
+use crate::window::LeftOut;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -53,9 +54,25 @@ pub struct Score {
     /// Too little was learned to score: the score is 0.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub learning: bool,
+    /// While learning: the windows learned, this one included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub learned: u64,
+    /// While learning: how many windows must be learned before there is a score.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub needed: u64,
+    /// The window's sum left the range of its number: the value is neither scored nor learned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overflow: bool,
+    /// Records of the detector that came in the course of this window and are in no window, by cause.
+    #[serde(default, skip_serializing_if = "LeftOut::is_nothing")]
+    pub left_out: LeftOut,
     /// Of an anomaly: the values whose share changed most, the most important first; contributions sum to 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<Reason>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A series that is anomalous now; a message of the compacted anomalies topic as JSON. Its end is a tombstone.
@@ -85,4 +102,6 @@ pub struct Closed {
     pub anomalous: u64,
     /// Records of groups that went to the overflow.
     pub overflow: u64,
+    /// Windows of series whose sum left the range of its number.
+    pub sum_overflow: u64,
 }

@@ -9,8 +9,8 @@ use super::group::Group;
 use super::scoring::{Merged, Scoring};
 use super::state::{PROGRESS_KEY, Progress, VERSION, group_key, parse_group_key};
 use super::{Closed, StateError};
-use crate::pipeline::{Millis, Pipeline};
-use crate::window::Frame;
+use crate::pipeline::{Detector, Millis, Pipeline};
+use crate::window::{Frame, LeftOut, window_start};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ pub struct Counts {
     pub scores: u64,
     /// Those that were anomalies.
     pub anomalies: u64,
+    /// Those whose sum left the range of its number: they are neither scored nor learned.
+    pub sum_overflow: u64,
 }
 
 /// What a transaction must write and commit for one windows partition.
@@ -92,15 +94,8 @@ impl Scorer {
         }
         let (id, name) = parse_group_key(key).ok_or_else(|| unreadable("an unknown kind of key".into()))?;
         if let Some(scoring) = self.detectors.values_mut().find(|scoring| scoring.id == id) {
-            match value {
-                Some(value) => {
-                    let group = Group::decode(value, &scoring.detector).map_err(unreadable)?;
-                    scoring.groups.insert(Arc::from(name), group);
-                }
-                None => {
-                    scoring.groups.remove(name);
-                }
-            }
+            let group = value.map(|value| Group::decode(value, &scoring.detector)).transpose().map_err(unreadable)?;
+            scoring.put(Arc::from(name), group);
         }
         Ok(())
     }
@@ -146,6 +141,8 @@ impl Scorer {
         for scoring in self.detectors.values_mut() {
             scoring.closed = progress.closed.get(&scoring.id).copied();
             scoring.closing = progress.closing.get(&scoring.id).cloned();
+            scoring.resumed = progress.resumed.contains(&scoring.id);
+            scoring.left.go_back(progress.left_out.get(&scoring.id).cloned().unwrap_or_default());
         }
         self.progress = progress;
     }
@@ -165,8 +162,19 @@ impl Scorer {
                 None => counts.unknown_detector += records,
                 Some(scoring) => match scoring.merge(diff, offset) {
                     Merged::Open(overflow) => counts.overflow += overflow,
-                    Merged::Closed => counts.after_close += records,
+                    Merged::Closed => {
+                        counts.after_close += records;
+                        if !read_before {
+                            scoring.omit_next(&LeftOut { after_close: records, ..LeftOut::default() });
+                        }
+                    }
                 },
+            }
+        }
+        for omission in &frame.omissions {
+            let known = self.detectors.get_mut(&omission.origin.detector);
+            if let Some(scoring) = known.filter(|scoring| scoring.layout == omission.origin.layout) {
+                scoring.omit(omission, offset, read_before);
             }
         }
         if !read_before {
@@ -201,11 +209,16 @@ impl Scorer {
             }
             return None;
         };
+        self.close_one(end, &name, most)
+    }
+
+    fn close_one(&mut self, end: Millis, name: &str, most: usize) -> Option<Closed> {
         self.changed = true;
-        let closed = self.detectors.get_mut(&name)?.close(end, most.max(1));
+        let closed = self.detectors.get_mut(name)?.close(end, most.max(1));
         self.counts.scores += closed.scored;
         self.counts.anomalies += closed.anomalous;
         self.counts.overflow += closed.overflow;
+        self.counts.sum_overflow += closed.sum_overflow;
         Some(closed)
     }
 
@@ -235,30 +248,85 @@ impl Scorer {
         let mut state = Vec::new();
         for scoring in self.detectors.values() {
             for (key, group) in scoring.changed() {
-                let value = group.map(|group| {
-                    let mut bytes = Vec::with_capacity(288);
-                    group.encode(&scoring.detector, &mut bytes);
-                    bytes
-                });
+                let value = group.map(|group| encoded(group, &scoring.detector));
                 state.push((group_key(&scoring.id, key), value));
             }
         }
-        self.progress.version = VERSION;
-        self.progress.closing.clear();
-        for scoring in self.detectors.values() {
-            if let Some(closed) = scoring.closed {
-                self.progress.closed.insert(scoring.id.clone(), closed);
-            }
-            if let Some(closing) = &scoring.closing {
-                self.progress.closing.insert(scoring.id.clone(), closing.clone());
-            }
-        }
-        // Plain data: writing it as JSON cannot fail.
-        state.push((PROGRESS_KEY.to_owned(), Some(serde_json::to_vec(&self.progress).unwrap_or_default())));
+        let mut progress = std::mem::take(&mut self.progress);
+        self.tell(&mut progress);
+        self.progress = progress;
+        state.push((PROGRESS_KEY.to_owned(), Some(written(&self.progress))));
         let open = self.detectors.values().filter_map(Scoring::needs).min();
         let offset = open.map_or(self.progress.read_through, |first| first.min(self.progress.read_through));
         self.offset = Some(offset);
         Some(Changes { state, offset })
+    }
+
+    /// Everything that is known of the groups, as records for the state topic; without progress.
+    pub fn state(&self) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
+        self.detectors.values().flat_map(|scoring| {
+            let record =
+                |(key, group): (&Arc<str>, &Group)| (group_key(&scoring.id, key), encoded(group, &scoring.detector));
+            scoring.groups.iter().map(record)
+        })
+    }
+
+    /// The progress record with which a scorer that has never read a frame goes on from what this one has learned, at
+    /// `offset` of the windows topic: key and value. What is closed here is closed there; panes that are open here
+    /// begin anew, and until the first record comes no window is given a zero.
+    pub fn handover(&self, offset: i64) -> (String, Vec<u8>) {
+        let mut progress = Progress { version: VERSION, read_through: offset, ..Progress::default() };
+        self.tell(&mut progress);
+        progress.closing.clear();
+        progress.resumed = progress.closed.keys().cloned().collect();
+        (PROGRESS_KEY.to_owned(), written(&progress))
+    }
+
+    /// Closes the next pane that ends at `until` or before and begins with the record at `last` or before, whatever the
+    /// watermark is, for at most `most` groups; `None` when there is no more.
+    pub fn close_until(&mut self, until: Millis, last: Millis, most: usize) -> Option<Closed> {
+        let reached = |scoring: &Scoring| {
+            let end = window_start(last, scoring.detector.pane()).saturating_add(scoring.detector.pane());
+            until.min(end).saturating_add(scoring.detector.lateness)
+        };
+        let next = |s: &Scoring| Some((s.next_end(reached(s))?, s.detector.name.clone()));
+        match self.detectors.values().filter_map(next).min() {
+            Some((end, name)) => self.close_one(end, &name, most),
+            None => {
+                for scoring in self.detectors.values_mut() {
+                    self.changed |= scoring.close_through(scoring.due_end(reached(scoring)));
+                }
+                None
+            }
+        }
+    }
+
+    /// End of the last closed pane of each detector that has one.
+    pub fn closed(&self) -> impl Iterator<Item = (&str, Millis)> {
+        self.detectors.values().filter_map(|scoring| Some((scoring.detector.name.as_str(), scoring.closed?)))
+    }
+
+    /// Brings a progress record up to date with how far each detector is.
+    fn tell(&self, progress: &mut Progress) {
+        progress.version = VERSION;
+        progress.closing.clear();
+        progress.left_out.clear();
+        progress.resumed.clear();
+        for scoring in self.detectors.values() {
+            let id = || scoring.id.clone();
+            if let Some(closed) = scoring.closed {
+                progress.closed.insert(id(), closed);
+            }
+            if let Some(closing) = &scoring.closing {
+                progress.closing.insert(id(), closing.clone());
+            }
+            if !scoring.left.kept.is_empty() {
+                progress.left_out.insert(id(), scoring.left.kept.clone());
+            }
+            if scoring.resumed {
+                progress.resumed.insert(id());
+            }
+        }
     }
 
     /// What was counted since the last call.
@@ -276,10 +344,29 @@ impl Scorer {
         &self.progress
     }
 
+    /// Series known, of all detectors, and those of them that have no score yet.
+    pub fn series(&self) -> (u64, u64) {
+        self.detectors
+            .values()
+            .map(Scoring::series)
+            .fold((0, 0), |(all, new), (series, learning)| (all + series, new + learning))
+    }
+
     /// Groups known, of all detectors.
     pub fn groups(&self) -> usize {
         self.detectors.values().map(|scoring| scoring.groups.len()).sum()
     }
+}
+
+fn written(progress: &Progress) -> Vec<u8> {
+    // Plain data: writing it as JSON cannot fail.
+    serde_json::to_vec(progress).unwrap_or_default()
+}
+
+fn encoded(group: &Group, detector: &Detector) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(288);
+    group.encode(detector, &mut bytes);
+    bytes
 }
 
 #[derive(serde::Deserialize)]

@@ -10,12 +10,13 @@
 
 use super::group::Group;
 use super::judge::judge;
+use super::left::Left;
 use super::pane::{Pane, rank};
 use super::state::Closing;
 use super::{Anomaly, Closed, SeriesName};
 use crate::pipeline::{Detector, Millis};
 use crate::window::group::{OVERFLOW, label};
-use crate::window::{Diff, closed_end, window_start};
+use crate::window::{Diff, LeftOut, Omission, closed_end, window_start};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -51,6 +52,12 @@ pub(super) struct Scoring {
     pub groups: BTreeMap<Arc<str>, Group>,
     /// What groups were before the transaction under way changed them; `None` if they were not known.
     before: BTreeMap<Arc<str>, Option<Group>>,
+    /// What is in no window.
+    pub left: Left,
+    /// Series that have no score yet.
+    learning: u64,
+    /// See [`super::Progress::resumed`].
+    pub resumed: bool,
 }
 
 impl Scoring {
@@ -69,6 +76,9 @@ impl Scoring {
             open: BTreeMap::new(),
             groups: BTreeMap::new(),
             before: BTreeMap::new(),
+            left: Left::default(),
+            learning: 0,
+            resumed: false,
         }
     }
 
@@ -87,9 +97,27 @@ impl Scoring {
         Merged::Open(pane.merge(&key, &diff.cells, self.detector.max_series))
     }
 
+    /// Counts what was left out while its pane was current; `again`: its frame was read before, and what it said of panes
+    /// that are closed by now is known.
+    pub fn omit(&mut self, omission: &Omission, offset: i64, again: bool) {
+        let end = window_start(omission.start, self.detector.pane()).saturating_add(self.detector.pane());
+        match self.closed.filter(|closed| end <= *closed) {
+            None => self.left.add(end, offset, &omission.left_out),
+            Some(_) if again => {}
+            Some(_) => self.omit_next(&omission.left_out),
+        }
+    }
+
+    /// Counts what was left out, in the pane that closes next.
+    pub fn omit_next(&mut self, left_out: &LeftOut) {
+        if let Some(closed) = self.closed {
+            self.left.keep(closed.saturating_add(self.detector.pane()), left_out, &self.detector);
+        }
+    }
+
     /// Offset of the first frame that an open pane needs.
     pub fn needs(&self) -> Option<i64> {
-        self.open.values().map(|pane| pane.first).min()
+        self.open.values().map(|pane| pane.first).chain(self.left.needs()).min()
     }
 
     /// End of the last pane that may close at event time `time`.
@@ -99,7 +127,8 @@ impl Scoring {
 
     /// End of the next pane to close, if one is due at event time `time`.
     ///
-    /// While a known group is not silent for too long, every window closes, with zeros if need be.
+    /// While a known group is not silent for too long, every window closes, with zeros if need be; but not before the
+    /// first record after a bootstrap.
     pub fn next_end(&self, time: Millis) -> Option<Millis> {
         if let Some(closing) = &self.closing {
             return Some(closing.end);
@@ -107,7 +136,8 @@ impl Scoring {
         let hop = self.detector.hop;
         let speaking = || self.groups.values().any(|group| !group.silent(hop));
         let with_records = self.open.keys().next().copied();
-        let following = self.closed.filter(|_| speaking()).map(|c| window_start(c, hop).saturating_add(hop));
+        let following =
+            self.closed.filter(|_| !self.resumed && speaking()).map(|c| window_start(c, hop).saturating_add(hop));
         let next = [with_records, following].into_iter().flatten().min()?;
         (next <= self.due_end(time)).then_some(next)
     }
@@ -117,6 +147,7 @@ impl Scoring {
         let moved = self.closed.is_none_or(|closed| closed < end);
         if moved {
             self.closed = Some(end);
+            self.left.close(end, &self.detector);
         }
         moved
     }
@@ -128,16 +159,17 @@ impl Scoring {
             self.settle(end, &mut closed);
         }
         let ends_window = window_start(end, self.detector.hop) == end;
+        let left_out = if ends_window { self.left.window(end, &self.detector) } else { LeftOut::default() };
         let keys = self.next_groups(end, ends_window, most);
         let last = (keys.len() == most).then(|| keys.last().cloned()).flatten();
         for key in keys {
             closed.groups += 1;
-            self.close_group(end, key, ends_window, &mut closed);
+            self.close_group(end, key, ends_window.then_some(left_out), &mut closed);
         }
         match last {
             Some(key) => self.closing = Some(Closing { end, through: key.to_string() }),
             None => {
-                (self.closing, self.settled) = (None, false);
+                (self.closing, self.settled, self.resumed) = (None, false, false);
                 self.open.remove(&end);
                 self.close_through(end);
             }
@@ -183,6 +215,7 @@ impl Scoring {
                 closed.overflow += pane.evict(&key);
             }
             if let Some(group) = self.groups.remove(&key) {
+                self.learning -= group.learning(&self.detector);
                 for (series, measure) in group.series.iter().zip(&self.measures) {
                     if series.anomalous_since.is_some() {
                         closed.anomalies.push((self.name(&key, measure), None));
@@ -193,6 +226,22 @@ impl Scoring {
         }
     }
 
+    /// Makes a group what it is said to be; `None`: it is not known.
+    pub fn put(&mut self, key: Arc<str>, group: Option<Group>) {
+        let learning = |group: &Group| group.learning(&self.detector);
+        let new = group.as_ref().map_or(0, learning);
+        let old = match group {
+            Some(group) => self.groups.insert(key, group),
+            None => self.groups.remove(&key),
+        };
+        self.learning = self.learning + new - old.as_ref().map_or(0, learning);
+    }
+
+    /// Series known, and those of them that have no score yet.
+    pub fn series(&self) -> (u64, u64) {
+        (self.groups.len() as u64 * self.measures.len() as u64, self.learning)
+    }
+
     fn name(&self, key: &str, measure: &str) -> SeriesName {
         SeriesName {
             detector: self.detector.name.clone(),
@@ -200,12 +249,15 @@ impl Scoring {
         }
     }
 
-    fn close_group(&mut self, end: Millis, key: Arc<str>, ends_window: bool, closed: &mut Closed) {
+    /// Closes one group's pane; with `window`, what was left out, a window ends.
+    fn close_group(&mut self, end: Millis, key: Arc<str>, window: Option<LeftOut>, closed: &mut Closed) {
+        let left_out = window.unwrap_or_default();
         let detector = &self.detector;
         let cells = self.open.get_mut(&end).and_then(|pane| pane.groups.get_mut(&key)).map(std::mem::take);
         let cells = cells.unwrap_or_default();
         let groups = self.groups.len() as i64 * self.partitions;
         let before = self.groups.get(&key);
+        let learning = before.map_or(0, |group| group.learning(detector));
         if !self.before.contains_key(&key) {
             self.before.insert(key.clone(), before.cloned());
         }
@@ -213,19 +265,21 @@ impl Scoring {
         if cells.records() > 0 {
             group.empty = 0;
         }
-        let window = if detector.pane() == detector.window {
+        let cells = if detector.pane() == detector.window {
             cells
         } else {
             group.keep(end, &cells, detector);
-            if !ends_window {
+            if window.is_none() {
+                self.learning = self.learning + group.learning(detector) - learning;
                 return;
             }
             group.window(end, detector)
         };
-        if window.records() == 0 {
+        if cells.records() == 0 {
             group.empty = group.empty.saturating_add(1);
         }
-        let rows = judge(detector, group, end, &window, groups > MANY);
+        let rows = judge(detector, group, end, &cells, groups > MANY, left_out);
+        self.learning = self.learning + group.learning(detector) - learning;
         for (index, mut row) in rows {
             let name = self.name(&key, &self.measures[index]);
             if let Some(change) = row.change.take() {
@@ -234,6 +288,7 @@ impl Scoring {
             }
             closed.scored += 1;
             closed.anomalous += u64::from(row.score.anomaly);
+            closed.sum_overflow += u64::from(row.score.overflow);
             if row.emit {
                 row.score.name = name;
                 if !key.is_empty() {
@@ -266,10 +321,7 @@ impl Scoring {
     /// The transaction was aborted: groups are what they were, and open panes are to be read again.
     pub fn rollback(&mut self) {
         for (key, group) in std::mem::take(&mut self.before) {
-            match group {
-                Some(group) => self.groups.insert(key, group),
-                None => self.groups.remove(&key),
-            };
+            self.put(key, group);
         }
         self.open.clear();
         self.settled = false;

@@ -4,9 +4,9 @@
 //! Progress is JSON for people to read, a group is a version byte and binary (`group`).
 
 use crate::pipeline::Millis;
-use crate::window::Watermark;
+use crate::window::{LeftOut, Watermark};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Version of [`Progress`]. Version 1 had a record a series, in another partition.
 pub(super) const VERSION: u8 = 2;
@@ -30,6 +30,13 @@ pub struct Progress {
     /// series is split over transactions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub closing: BTreeMap<String, Closing>,
+    /// For each detector's id, what was left out in the course of windows to come, by the end of their hops.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, BTreeMap<Millis, LeftOut>>,
+    /// The ids of detectors that go on from a bootstrap and have not closed a pane with records since: between the end
+    /// of the history and the first record nobody can tell silence from a gap.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub resumed: BTreeSet<String>,
 }
 
 /// How far the close of a pane has come.

@@ -5,8 +5,8 @@ use crate::measure::{Measure, UNIT};
 use crate::pipeline::{Detector, Emit, Millis, Pipeline};
 use crate::record::Texts;
 use crate::testing;
-use crate::window::{Counter, Observed};
-use std::collections::BTreeSet;
+use crate::window::{Counter, LeftOut, Observed};
+use std::collections::{BTreeMap, BTreeSet};
 
 const MINUTE: Millis = 60_000;
 const DAY: Millis = 86_400_000;
@@ -95,6 +95,124 @@ fn a_series_that_falls_silent_leaves_no_anomaly_behind() {
     assert_eq!(rows.len(), 51, "fifty days with records and one zero");
     assert!(rows[50].anomaly && rows[50].value == 0.0);
     assert!(bench.anomalous.is_empty(), "{:?}", bench.anomalous);
+}
+
+/// Late, skewed and after the close: the row of the window in which they came says so.
+#[test]
+fn what_is_left_out_is_told_in_the_window_that_was_current() {
+    let pipeline = pipeline(Detector::new("d", vec![Measure::Count], MINUTE, 0));
+    let mut bench = Bench { counter: Counter::new(&pipeline, 0), ..Bench::new(pipeline.detectors[0].clone()) };
+    (0..2).for_each(|partition| bench.counter.assign(partition, Default::default(), 0));
+    // The other partition is empty, and said to be so.
+    bench.counter.at_end(1, 0);
+    (0..2).for_each(|_| bench.counter.sure(1, Some(0), 0));
+    bench.counter.tick(0);
+    for time in [10_000, 70_000, 59_999, 20_000, 130_000] {
+        bench.add(time, &[], None);
+        if time == 70_000 {
+            bench.counter.skewed(0);
+        }
+        if time < 60_000 {
+            bench.flow();
+        }
+    }
+    bench.flow();
+    let flags = [false; 10];
+    let old = Observed { flags: &flags, numbers: &[None], texts: &Texts::default() };
+    bench.counter.add(1, 5_000, &old);
+    // It belongs to the others again: its own clock goes on, too.
+    bench.counter.add(1, 200_000, &old);
+    bench.add(190_000, &[], None);
+    bench.flow();
+    let told: Vec<_> = bench.rows("count").iter().map(|row| (row.window_start / MINUTE, row.left_out)).collect();
+    let left = |late, skewed, after_close| LeftOut { late, skewed, after_close };
+    assert_eq!(told, [(0, left(0, 0, 0)), (1, left(2, 1, 0)), (2, left(0, 0, 1))]);
+    let row = serde_json::to_value(&bench.rows[1]).unwrap();
+    assert_eq!(row["left_out"], serde_json::json!({"late": 2, "skewed": 1}));
+    assert!(serde_json::to_value(&bench.rows[0]).unwrap().get("left_out").is_none());
+    assert_eq!(bench.scorers.iter_mut().map(|scorer| scorer.take_counts().after_close).sum::<u64>(), 1);
+}
+
+/// How many windows are still needed is in the rows, and how many series are learning is known, also after a restart.
+#[test]
+fn learning_is_told_until_it_ends() {
+    let mut bench = Bench::new(by(vec![Measure::Count], &["a"]));
+    let mut state = BTreeMap::new();
+    let mut series = |bench: &mut Bench| {
+        bench.flow();
+        for (partition, scorer) in bench.scorers.iter().enumerate() {
+            state.extend(scorer.state().map(|(key, value)| ((partition, key), value)));
+        }
+        let mut restored = Scorer::new(&pipeline(by(vec![Measure::Count], &["a"])), 0);
+        state.iter().for_each(|((_, key), value)| restored.restore(key, Some(value)).unwrap());
+        let sum = bench.scorers.iter().map(Scorer::series).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        assert_eq!(restored.series(), sum);
+        sum
+    };
+    assert_eq!(series(&mut bench), (0, 0));
+    for minute in 0..=30 {
+        bench.add(minute * MINUTE, &[Some(b"x")], None);
+        if minute > 0 {
+            bench.add(minute * MINUTE, &[Some(b"y")], None);
+        }
+        if minute == 1 {
+            assert_eq!(series(&mut bench), (1, 1), "y has no window yet");
+        }
+    }
+    assert_eq!(series(&mut bench), (2, 1), "x has its 30 windows, y has one less");
+    bench.add(31 * MINUTE, &[Some(b"x")], None);
+    assert_eq!(series(&mut bench), (2, 0));
+    let told = |row: &&Score| (row.learning, row.learned, row.needed);
+    let rows: Vec<_> = bench.rows("count{a=x}").iter().map(told).collect();
+    assert_eq!((rows[0], rows[29], rows[30]), ((true, 1, 30), (true, 30, 30), (false, 0, 0)));
+}
+
+/// One scorer learns from history and hands over; the other goes on, at once or after a gap.
+#[test]
+fn a_scorer_goes_on_from_history() {
+    let detector = |window| {
+        let mut detector = Detector::new("d", vec![Measure::Count], window, 10_000);
+        detector.hop = MINUTE;
+        detector
+    };
+    let records = |bench: &mut Bench, minutes: std::ops::Range<i64>| {
+        for minute in minutes {
+            (0..20 + minute * 7 % 5).for_each(|i| bench.add(minute * MINUTE + i * 1_000, &[], None));
+            bench.flow();
+        }
+    };
+    for (window, gap) in [(MINUTE, 0), (3 * MINUTE, 0), (MINUTE, 300), (3 * MINUTE, 300)] {
+        let mut whole = Bench::new(detector(window));
+        records(&mut whole, 0..100);
+        let mut history = Bench::new(detector(window));
+        records(&mut history, 0..50);
+        let mut live = Bench::new(detector(window));
+        live.offset = 7;
+        for (new, old) in live.scorers.iter_mut().zip(&mut history.scorers) {
+            while old.close_until(60 * MINUTE, 50 * MINUTE - 1, 1).is_some() {}
+            assert_eq!(old.closed().collect::<Vec<_>>(), [("d", 50 * MINUTE)]);
+            for (key, value) in old.state().chain([old.handover(7)]) {
+                new.restore(&key, Some(&value)).unwrap();
+            }
+            new.restored(Some(7)).unwrap();
+        }
+        records(&mut live, 50 + gap..100 + gap);
+        let rows = |bench: &Bench, from: i64| {
+            bench.rows.iter().filter(|row| row.window_end > from * MINUTE).cloned().collect::<Vec<_>>()
+        };
+        let got = rows(&live, 0);
+        assert!(got.len() >= 48, "{}", got.len());
+        if gap == 0 {
+            assert_eq!(got, rows(&whole, 50));
+        } else {
+            let first = got[0].window_end / MINUTE;
+            assert_eq!(first, 51 + gap, "no zeros for the gap");
+            assert!(got.iter().all(|row| !row.learning));
+            if window == MINUTE {
+                assert!(got.iter().all(|row| row.score < 60.0), "{got:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -277,6 +395,14 @@ fn numbers_without_end_are_flagged_not_believed() {
         assert_eq!((row.value, row.count), (-3.0, 3));
     }
     assert_eq!(crate::measure::to_units(-3.0), Some(-3 * UNIT));
+    // So many of the largest numbers are too much for the sum, too: the row says that it is not to be believed.
+    (0..180_000).for_each(|_| bench.add(5 * MINUTE, &[], Some(1e27)));
+    bench.add(6 * MINUTE, &[], None);
+    bench.flow();
+    let rows = bench.rows("sum(n)");
+    assert_eq!(rows.iter().map(|row| row.overflow).collect::<Vec<_>>(), [false, false, false, false, false, true]);
+    assert_eq!((rows[5].score, rows[5].learned), (0.0, rows[4].learned), "neither scored nor learned");
+    assert_eq!(bench.scorers.iter_mut().map(|scorer| scorer.take_counts().sum_overflow).sum::<u64>(), 1);
 }
 
 /// What the state says of a series is what was learned.

@@ -11,9 +11,10 @@
 //! sent when they can change something: a new owner, an idle change, or a crossed window end plus lateness.
 
 use super::tally::{Observed, Tally};
-use super::{Frame, Mark, SourceTime, closed_end};
+use super::{Frame, LeftOut, Mark, Omission, Origin, SourceTime, closed_end, window_start};
 use crate::pipeline::{Millis, Pipeline};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The most that one look at the clock moves stream time on; milliseconds.
 const STALL: Millis = 1_000;
@@ -22,6 +23,9 @@ const STALL: Millis = 1_000;
 pub struct Counter {
     /// Pane and lateness of each detector.
     panes: Vec<(Millis, Millis)>,
+    origins: Vec<Arc<Origin>>,
+    /// What was left out, by detector and start of the pane that was current.
+    omitted: BTreeMap<(usize, Millis), LeftOut>,
     tally: Tally,
     late: Vec<bool>,
     windows_partitions: i32,
@@ -70,6 +74,8 @@ impl Counter {
     pub fn new(pipeline: &Pipeline, idle_timeout: Millis) -> Self {
         Self {
             panes: pipeline.detectors.iter().map(|d| (d.pane(), d.lateness)).collect(),
+            origins: pipeline.detectors.iter().map(|d| Arc::new(d.into())).collect(),
+            omitted: BTreeMap::new(),
             tally: Tally::new(pipeline),
             late: Vec::new(),
             windows_partitions: pipeline.windows_partitions,
@@ -98,6 +104,7 @@ impl Counter {
     /// Forgets what was counted since the last `take`; after an abort, before `assign`.
     pub fn discard(&mut self) {
         self.counts = Counts::default();
+        self.omitted.clear();
         self.tally.clear();
     }
 
@@ -105,6 +112,14 @@ impl Counter {
     pub fn touch(&mut self, partition: i32) {
         if let Some(source) = self.sources.get_mut(&partition) {
             source.wake();
+        }
+    }
+
+    /// A record of `partition` was rejected as its event time is too far ahead: its own window cannot tell of it.
+    pub fn skewed(&mut self, partition: i32) {
+        let Some(time) = self.sources.get(&partition).and_then(|source| source.time.time) else { return };
+        for (index, (pane, _)) in self.panes.iter().enumerate() {
+            self.omitted.entry((index, window_start(time, *pane))).or_default().skewed += 1;
         }
     }
 
@@ -123,6 +138,10 @@ impl Counter {
             self.late.extend(self.panes.iter().map(late));
             let count = self.late.iter().filter(|late| **late).count();
             self.counts.late += count as u64;
+            for (index, _) in self.late.iter().enumerate().filter(|(_, late)| **late) {
+                let start = window_start(stream_time, self.panes[index].0);
+                self.omitted.entry((index, start)).or_default().late += 1;
+            }
             match count {
                 0 => self.late.clear(),
                 all if all == self.panes.len() => return,
@@ -192,6 +211,7 @@ impl Counter {
     /// True when [`Counter::take`] would have something to write even without new records.
     pub fn has_news(&self, partitions: i32) -> bool {
         !self.tally.is_empty()
+            || !self.omitted.is_empty()
             || self.sources.values().any(|source| source.touched || self.mark_due(source, partitions))
     }
 
@@ -201,7 +221,14 @@ impl Counter {
         let (diffs, hashed) = self.tally.take();
         self.counts.hashed += hashed;
         for (partition, diffs) in diffs {
-            frames.insert(partition, Frame { diffs, marks: Vec::new() });
+            frames.insert(partition, Frame { diffs, ..Frame::default() });
+        }
+        for ((index, start), left_out) in std::mem::take(&mut self.omitted) {
+            let omission = Omission { origin: self.origins[index].clone(), start, left_out };
+            // Whatever its group would be: every row of the window tells of it.
+            for partition in 0..self.windows_partitions {
+                frames.entry(partition).or_default().omissions.push(omission.clone());
+            }
         }
         let due: Vec<i32> =
             self.sources.iter().filter(|(_, s)| self.mark_due(s, partitions)).map(|(p, _)| *p).collect();

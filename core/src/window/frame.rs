@@ -1,9 +1,11 @@
 //! One message of the windows topic: differences to panes, then progress marks.
 //!
 //! Invariant: within a transaction all differences for a partition come before its marks, so a mark never
-//! closes a pane that the same transaction still adds to. Format version 2: a table of detectors (name, pane length
-//! and layout), differences that point into it, marks; integers as in [`super::varint`].
+//! closes a pane that the same transaction still adds to. Format version 3: a table of detectors (name, pane length
+//! and layout), differences that point into it, marks, what was left out; integers as in [`super::varint`]. Version 2
+//! ends with the marks.
 
+use super::left::Omission;
 use super::varint::{Damaged, Reader, put_signed, put_text, put_unsigned};
 use crate::measure::Cell;
 use crate::pipeline::{Detector, Millis};
@@ -11,7 +13,9 @@ use crate::sketch::Values;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// The earlier version that is read, too.
+const WITHOUT_OMISSIONS: u8 = 2;
 
 /// What a difference belongs to, and what its cells mean.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +112,8 @@ pub struct Frame {
     pub diffs: Vec<Diff>,
     /// To be applied after the differences.
     pub marks: Vec<Mark>,
+    /// Records that are in no difference; to be counted before the marks are applied.
+    pub omissions: Vec<Omission>,
 }
 
 /// Why bytes are not a frame.
@@ -122,8 +128,8 @@ pub enum FrameError {
 }
 
 impl Frame {
-    /// The frame as one or more messages of at most `limit` bytes, unless a single difference is larger; marks are in
-    /// the last.
+    /// The frame as one or more messages of at most `limit` bytes, unless a single difference is larger; marks and
+    /// omissions are in the last.
     pub fn encode(&self, limit: usize) -> Vec<Vec<u8>> {
         let mut marks = Vec::new();
         put_unsigned(&mut marks, self.marks.len() as u128);
@@ -136,6 +142,8 @@ impl Frame {
             }
             marks.push(u8::from(mark.idle));
         }
+        put_unsigned(&mut marks, self.omissions.len() as u128);
+        self.omissions.iter().for_each(|omission| omission.encode(&mut marks));
         let mut messages = Vec::new();
         let mut part = Part::default();
         for diff in &self.diffs {
@@ -144,7 +152,7 @@ impl Frame {
             if part.count > 1 && part.size() + marks.len() > limit {
                 let last = part.diffs.split_off(before);
                 part.count -= 1;
-                messages.push(part.message(&[0]));
+                messages.push(part.message(&[0, 0]));
                 part = Part::default();
                 part.push_written(diff, &last);
             }
@@ -159,9 +167,9 @@ impl Frame {
     /// Another version, or bytes that are no frame.
     pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
         let mut reader = Reader(bytes);
-        match reader.byte()? {
-            VERSION => {}
-            other => return Err(FrameError::Version(other)),
+        let version = reader.byte()?;
+        if version != VERSION && version != WITHOUT_OMISSIONS {
+            return Err(FrameError::Version(version));
         }
         let origins = (0..reader.length()?)
             .map(|_| {
@@ -190,8 +198,12 @@ impl Frame {
                 })
             })
             .collect::<Result<Vec<_>, Damaged>>()?;
+        let omissions = match version {
+            WITHOUT_OMISSIONS => Vec::new(),
+            _ => (0..reader.length()?).map(|_| Omission::decode(&mut reader)).collect::<Result<_, _>>()?,
+        };
         reader.end()?;
-        Ok(Frame { diffs, marks })
+        Ok(Frame { diffs, marks, omissions })
     }
 }
 
@@ -257,6 +269,7 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::window::LeftOut;
     use proptest::prelude::*;
 
     fn diff() -> impl Strategy<Value = Diff> {
@@ -281,18 +294,33 @@ mod tests {
             .prop_map(|(partition, partitions, time, idle)| Mark { partition, partitions, time, idle })
     }
 
+    fn omission() -> impl Strategy<Value = Omission> {
+        ("[ab]", any::<i64>(), any::<u64>(), any::<u64>()).prop_map(|(detector, start, late, skewed)| Omission {
+            origin: Arc::new(Origin { detector, pane: 60_000, layout: 7 }),
+            start,
+            left_out: LeftOut { late, skewed, after_close: 0 },
+        })
+    }
+
     proptest! {
         #[test]
-        fn chunks_hold_the_frame_in_order(diffs in prop::collection::vec(diff(), 0..20), marks in prop::collection::vec(mark(), 0..4), limit in 0usize..2000) {
-            let frame = Frame { diffs, marks };
+        fn chunks_hold_the_frame_in_order(
+            diffs in prop::collection::vec(diff(), 0..20),
+            marks in prop::collection::vec(mark(), 0..4),
+            omissions in prop::collection::vec(omission(), 0..4),
+            limit in 0usize..2000,
+        ) {
+            let frame = Frame { diffs, marks, omissions };
             let mut joined = Frame::default();
             let messages = frame.encode(limit);
             for (i, message) in messages.iter().enumerate() {
                 let part = Frame::decode(message).unwrap();
-                prop_assert!(part.marks.is_empty() || i + 1 == messages.len());
+                let last = i + 1 == messages.len();
+                prop_assert!(last || part.marks.is_empty() && part.omissions.is_empty());
                 prop_assert!(message.len() <= limit || part.diffs.len() <= 1);
                 joined.diffs.extend(part.diffs);
                 joined.marks.extend(part.marks);
+                joined.omissions.extend(part.omissions);
             }
             prop_assert_eq!(joined, frame);
         }
@@ -309,5 +337,16 @@ mod tests {
     fn another_version_says_so() {
         assert_eq!(Frame::decode(&[9]), Err(FrameError::Version(9)));
         assert_eq!(Frame::decode(&[1]), Err(FrameError::Version(1)));
+    }
+
+    #[test]
+    fn frames_of_version_2_are_read() {
+        let frame =
+            Frame { marks: vec![Mark { partition: 1, partitions: 2, time: Some(5), idle: false }], ..Frame::default() };
+        let mut bytes = frame.encode(1_000).remove(0);
+        // No omissions, and no number of them.
+        assert_eq!(bytes.pop(), Some(0));
+        bytes[0] = 2;
+        assert_eq!(Frame::decode(&bytes), Ok(frame));
     }
 }

@@ -11,6 +11,7 @@ mod counter;
 mod frame;
 pub mod group;
 mod interner;
+mod left;
 mod source;
 mod tally;
 pub(crate) mod varint;
@@ -18,6 +19,7 @@ mod watermark;
 
 pub use counter::{Counter, Counts, Outgoing};
 pub use frame::{Cells, Diff, Frame, FrameError, Mark, Origin};
+pub use left::{LeftOut, Omission};
 pub use source::{BadSourceTime, SourceTime};
 pub use tally::Observed;
 pub use watermark::Watermark;

@@ -11,7 +11,18 @@ mod world;
 
 use outlier_core::score::Score;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use world::{Idle, World};
+
+/// Records that rows told of as left out: late, and after the close.
+static TOLD: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+fn told(scores: &[Score]) {
+    for score in scores {
+        TOLD[0].fetch_add(score.left_out.late, Ordering::Relaxed);
+        TOLD[1].fetch_add(score.left_out.after_close, Ordering::Relaxed);
+    }
+}
 
 /// Seeds that once failed, with what was wrong.
 const REGRESSIONS: &[u64] = &[];
@@ -50,7 +61,9 @@ fn faults_change_no_score() {
         let only_last = calm.topics.raw.iter().all(|partition| partition.len() == 1);
         assert_eq!(expected.is_empty(), only_last);
         same(&scores, &expected);
+        told(&scores);
     });
+    assert!(TOLD[0].load(Ordering::Relaxed) > 0, "rows tell of late records");
 }
 
 /// With idle and returning partitions: what was decided is in the log, and every record is accounted for.
@@ -64,6 +77,7 @@ fn idle_decisions_are_in_the_log() {
         let unique: BTreeSet<_> = scores.iter().map(|s| (&s.name, s.window_start)).collect();
         assert_eq!(unique.len(), scores.len(), "a window closed twice");
         same(&scores, &replay.scores);
+        told(&scores);
         // Each detector counts records, and has each in as many windows as overlap.
         let counts = scores.iter().filter(|s| s.name.series.starts_with("count"));
         let (mut scored, mut overlapping) = (0, 0);
@@ -79,4 +93,5 @@ fn idle_decisions_are_in_the_log() {
         assert_eq!(scored + world.late + replay.after_close, records, "in = scored + late + after close");
         assert_eq!(world.enriched, world.topics.raw.iter().map(Vec::len).collect::<Vec<_>>());
     });
+    assert!(TOLD[1].load(Ordering::Relaxed) > 0, "rows tell of records after the close");
 }

@@ -35,6 +35,8 @@ pub struct World {
     transactions: u64,
     /// Partitions that nothing is written to for a while.
     resting: Vec<bool>,
+    /// A partition that nothing is written to before all windows are closed.
+    silent: Option<usize>,
 }
 
 /// What a fresh scorer makes of the committed windows topic.
@@ -52,6 +54,7 @@ impl World {
         let sources = input.random_range(1..=4);
         let windows_partitions = input.random_range(1..=3);
         let pipeline = pipeline(&mut input, windows_partitions);
+        let silent = (idle == Idle::Sometimes && sources > 1 && input.random_bool(0.3)).then_some(sources - 1);
         let empty = |n: usize| (0..n).map(|_| Vec::new()).collect::<Vec<_>>();
         let topics = Topics {
             raw: vec![Vec::new(); sources],
@@ -71,6 +74,7 @@ impl World {
             now: 1_000_000,
             transactions: 0,
             resting: vec![false; sources],
+            silent,
         }
     }
 
@@ -114,7 +118,7 @@ impl World {
             if self.input.random_bool(0.05) {
                 self.resting[partition] = !self.resting[partition];
             }
-            if self.resting[partition] {
+            if self.resting[partition] || self.silent == Some(partition) {
                 continue;
             }
             for _ in 0..self.input.random_range(0..6) {
@@ -246,6 +250,18 @@ impl World {
             }
             if self.idle == Idle::Sometimes {
                 self.now += 1_000;
+            }
+            // Partitions change hands while what came after the close waits for its row.
+            if self.silent.is_some() && matches!(second, 202 | 205 | 220 | 235) {
+                self.rebalance();
+            }
+            if let Some(partition) = self.silent.filter(|_| second == 200) {
+                // Its first records are older than what the others have closed.
+                for _ in 0..self.input.random_range(1..20) {
+                    let time = self.now - self.input.random_range(0..300_000);
+                    let (key, number) = (self.input.random_range(0..6), self.input.random_range(0..200));
+                    self.topics.raw[partition].push(Event { time, bad: false, key, number });
+                }
             }
         }
         // The scores catch up with what was written.

@@ -1,4 +1,4 @@
-//! Files into batches of lines: gzip is recognised by its first bytes, long lines are skipped in bounded memory.
+//! Files into batches of lines: gzip and Zstandard are recognised by their first bytes, long lines are skipped in bounded memory.
 //!
 //! Invariants: a batch holds at most [`BATCH_BYTES`] and one line more; blank lines are no records; `\r\n` ends a
 //! line as `\n` does, and the end of a file ends its last line.
@@ -6,7 +6,7 @@
 use anyhow::Context;
 use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::Sender;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc::Sender;
 const BATCH_BYTES: usize = 256 * 1024;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Lines of one file.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -91,14 +92,17 @@ pub(crate) struct Lines<R> {
 }
 
 impl Lines<Box<dyn BufRead>> {
-    /// The lines of an input, unpacked if it begins as gzip does; those over `longest` bytes are skipped. A live input's
+    /// The lines of an input, unpacked if it begins as gzip or Zstandard does; those over `longest` bytes are skipped. A live input's
     /// lines are handed on as soon as they are there.
     pub fn of(mut plain: Box<dyn BufRead>, longest: usize, is_live: bool) -> io::Result<Self> {
-        if plain.fill_buf()?.starts_with(&GZIP) {
-            let unpacked = BufReader::with_capacity(BATCH_BYTES, MultiGzDecoder::new(plain));
-            return Ok(Self::new(Box::new(unpacked), longest, is_live));
-        }
-        Ok(Self::new(plain, longest, is_live))
+        let start = plain.fill_buf()?;
+        let (gzip, zstd) = (start.starts_with(&GZIP), start.starts_with(&ZSTD));
+        let unpacked: Box<dyn Read> = match (gzip, zstd) {
+            (true, _) => Box::new(MultiGzDecoder::new(plain)),
+            (_, true) => Box::new(zstd::Decoder::with_buffer(plain)?),
+            _ => return Ok(Self::new(plain, longest, is_live)),
+        };
+        Ok(Self::new(Box::new(BufReader::with_capacity(BATCH_BYTES, unpacked)), longest, is_live))
     }
 }
 

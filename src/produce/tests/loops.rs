@@ -174,15 +174,21 @@ fn gzip(text: &str) -> Vec<u8> {
     bytes
 }
 
+fn zstd(text: &str) -> Vec<u8> {
+    let halves = [&text[..text.len() / 2], &text[text.len() / 2..]];
+    halves.iter().flat_map(|half| zstd::encode_all(half.as_bytes(), 1).unwrap()).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn files_are_replayed_as_they_are() {
     let long = "x".repeat(101);
     let inputs = [
         ("a.log", format!("one\r\nno {{ json\n\n{long}\n").into_bytes()),
         ("b.gz", gzip("{\"timestamp\":1}\nlast without an end")),
+        ("c.zst", zstd("packed\notherwise")),
     ];
     let (lines, left, _) = replay(&Bench::new(), &inputs, None, false).await;
-    assert_eq!(lines, ["one", "no { json", "{\"timestamp\":1}", "last without an end"]);
+    assert_eq!(lines, ["one", "no { json", "{\"timestamp\":1}", "last without an end", "packed", "otherwise"]);
     assert_eq!(left, Left { too_long: 1, unmoved: 0 });
 }
 
@@ -220,16 +226,18 @@ async fn what_cannot_be_read_is_an_error_that_names_it() {
         let error = read(std::slice::from_ref(path), 100).unwrap_err();
         assert!(format!("{error:#}").contains(words), "{error:#}");
     }
-    let cut = folder.0.join("cut.gz");
-    let whole = gzip(&"line\n".repeat(1000));
-    std::fs::write(&cut, &whole[..whole.len() - 9]).unwrap();
-    let mut lines = read(&[cut], 100).unwrap();
-    let mut got = 0;
-    let error = loop {
-        match lines.recv().await.unwrap() {
-            Ok(batch) => got += batch.lines().count(),
-            Err(error) => break format!("{error:#}"),
-        }
-    };
-    assert!(got >= 500 && error.contains("cut.gz"), "{got} {error}");
+    for (name, pack) in [("cut.gz", gzip as fn(&str) -> Vec<u8>), ("cut.zst", zstd)] {
+        let cut = folder.0.join(name);
+        let whole = pack(&"line\n".repeat(1000));
+        std::fs::write(&cut, &whole[..whole.len() - 9]).unwrap();
+        let mut lines = read(&[cut], 100).unwrap();
+        let mut got = 0;
+        let error = loop {
+            match lines.recv().await.unwrap() {
+                Ok(batch) => got += batch.lines().count(),
+                Err(error) => break format!("{error:#}"),
+            }
+        };
+        assert!(got >= 500 && error.contains(name), "{got} {error}");
+    }
 }
