@@ -108,18 +108,16 @@ function showTile(tile, p) {
     main.textContent = last ? shown(last.value, first.unit) : "–";
     against.textContent = last ? `expected ${shown(last.expected, first.unit)}` : "";
   }
+  // What is expected means little before that.
+  const left = learning(p.last);
+  if (p.state === "learning" && left) against.textContent = `${left.learned ?? 0} of ${left.needed} windows learned`;
   const score = make("span", "score");
   if (p.score !== null) score.append("score ", make("b", "", number(Math.round(p.score))));
   tile.replaceChildren(
-    make("span", "name", p.title), make("span", "state", stateOf(p)), main, against, spark(p.spark, last?.upper ?? 0),
+    make("span", "name", p.title), make("span", "state", STATES[p.state]), main, against, spark(p.spark, last?.upper ?? 0),
     make("span", "rate", p.rate === null ? "" : `${number(p.rate)} records/s`), score,
   );
   tile.title = p.field ? `field ${p.field}` : p.title;
-}
-
-function stateOf(p) {
-  const left = p.state === "learning" ? learning(p.last) : undefined;
-  return left ? `Learning ${left.learned ?? 0}/${left.needed}` : STATES[p.state];
 }
 
 // Against the expected range: what is normal looks small.
