@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod incident;
 pub mod index;
 pub mod kafka;
 pub mod process;

@@ -51,7 +51,7 @@ ENFORCED = [
      "fetch('/api/anomalies').then(a => a.json()).then(a => "
      f"a.anomalies.some(x => x.detector === '{FIELD}' && x.end >= window.asked))"),
     ("the page lists it with its score", 30,
-     "(window.row = [...document.querySelectorAll('#anomalies tbody tr')].find(row => "
+     "(window.row = [...document.querySelectorAll('#anomalies tbody tr:has(.link)')].find(row => "
      f"row.querySelector('.link').textContent === '{FIELD}' "
      "&& Date.parse(row.cells[0].title.split(' to ')[1]) >= window.asked)) "
      "&& Number(window.row.querySelector('.scorebox').textContent) > 0"),

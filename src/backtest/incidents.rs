@@ -4,41 +4,13 @@
 
 use outlier_core::pipeline::Millis;
 use outlier_core::score::{Score, SeriesName};
-use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The most reasons that are told.
 const REASONS: usize = 3;
 
-/// Consecutive anomalous windows of one series.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Incident {
-    /// The series.
-    #[serde(flatten)]
-    pub name: SeriesName,
-    /// Start of the first window; epoch milliseconds.
-    pub start: Millis,
-    /// End of the last window; epoch milliseconds, exclusive.
-    pub end: Millis,
-    /// When the first window closed, in event time: its end and the lateness. The alert comes then; epoch milliseconds.
-    pub alerted_at: Millis,
-    /// How many windows.
-    pub windows: u64,
-    /// The row of the highest score, as the scores topic has it.
-    pub peak: Score,
-}
-
-impl Incident {
-    /// It and a span have a moment in common.
-    pub fn overlaps(&self, start: Millis, end: Millis) -> bool {
-        self.start < end && start < self.end
-    }
-
-    /// Why its worst window was anomalous, in a few words, if the row says so.
-    pub fn why(&self) -> String {
-        why(&self.peak)
-    }
-}
+/// An incident with the row of the highest score, as the scores topic has it.
+pub type Incident = crate::incident::Incident<Score>;
 
 /// The first reasons of a row, if it has any: `field value: 12 % now, 3 % usually`.
 pub fn why(row: &Score) -> String {
@@ -69,23 +41,11 @@ impl Incidents {
     /// Takes an anomalous row of a detector with this hop and lateness in; true if an incident begins with it.
     pub fn insert(&mut self, row: &Score, hop: Millis, lateness: Millis) -> bool {
         let latest = self.latest.get(&row.name).and_then(|index| self.all.get_mut(*index));
-        if let Some(incident) = latest.filter(|incident| row.window_end <= incident.end + hop) {
-            incident.end = incident.end.max(row.window_end);
-            incident.windows += 1;
-            if row.score > incident.peak.score {
-                incident.peak = row.clone();
-            }
+        if latest.is_some_and(|incident| incident.grow(row, hop)) {
             return false;
         }
         self.latest.insert(row.name.clone(), self.all.len());
-        self.all.push(Incident {
-            name: row.name.clone(),
-            start: row.window_start,
-            end: row.window_end,
-            alerted_at: row.window_end.saturating_add(lateness),
-            windows: 1,
-            peak: row.clone(),
-        });
+        self.all.push(Incident::begin(row, lateness));
         true
     }
 

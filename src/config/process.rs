@@ -19,6 +19,8 @@ pub struct Process {
     pub guarantee: Guarantee,
     /// A partition whose owner has read it to the end is idle after this long without a record.
     pub idle_timeout: Duration,
+    /// Partitions that are ahead of the slowest one by more than this, in event time, wait for it; zero for never.
+    pub align: Duration,
     /// Holds the locks of instance slots; relative to the working directory.
     pub data_dir: PathBuf,
     /// The most records of one transaction.
@@ -48,6 +50,7 @@ impl Process {
             commit_interval: r.duration("commit_interval", millis(100), millis(10)..=millis(5_000)),
             guarantee: r.choice("guarantee", Guarantee::ExactlyOnce, GUARANTEES),
             idle_timeout: r.duration("idle_timeout", millis(30_000), millis(1_000)..=millis(3_600_000)),
+            align: r.duration("align", millis(600_000), millis(0)..=millis(7 * 86_400_000)),
             data_dir: r.checked("data_dir", "./outlier-data", check_path).into(),
             max_batch_records: r.int("max_batch_records", 100_000, 1..=1_000_000),
             consumer_queue_bytes: r.size("consumer_queue_bytes", 8 * MIB, MIB..=1024 * MIB),
@@ -81,6 +84,7 @@ impl Process {
         w.duration("commit_interval", self.commit_interval);
         w.choice("guarantee", self.guarantee, GUARANTEES);
         w.duration("idle_timeout", self.idle_timeout);
+        w.duration("align", self.align);
         w.text("data_dir", &self.data_dir.to_string_lossy());
         w.plain("max_batch_records", self.max_batch_records);
         w.size("consumer_queue_bytes", self.consumer_queue_bytes);

@@ -6,6 +6,7 @@
 //! Invariant: a worker that fails is started again from what is committed; only what an operator must decide ends
 //! the process.
 
+mod align;
 mod anomalies;
 mod instance;
 pub(crate) mod restore;
@@ -56,7 +57,7 @@ pub async fn run(config: Arc<Config>, telemetry: Telemetry, stop: CancellationTo
             let (telemetry, stop) = (telemetry.clone(), stop.clone());
             telemetry.health.set(&setup.name, State::Starting { reason: "joining the group".into() });
             workers.spawn_blocking(move || {
-                let make = || make_stage(&config, &pipeline, stage, &telemetry);
+                let make = || make_stage(&config, &pipeline, stage, &setup.consumer, &telemetry);
                 supervise(&setup, make, &telemetry, &stop)
             });
         }
@@ -78,12 +79,13 @@ fn make_stage(
     config: &Config,
     pipeline: &Arc<Pipeline>,
     stage: &str,
+    group: &ClientConfig,
     telemetry: &Telemetry,
 ) -> anyhow::Result<Box<dyn Stage>> {
     let connection = client::reader(&config.kafka);
     if stage == "transform" {
-        let idle = config.process.idle_timeout;
-        return Ok(Box::new(TransformStage::new(pipeline.clone(), connection, idle, telemetry)?));
+        let times = [config.process.idle_timeout, config.process.align];
+        return Ok(Box::new(TransformStage::new(pipeline.clone(), connection, group, times, telemetry)?));
     }
     Ok(Box::new(ScoreStage::new(pipeline.clone(), connection, telemetry)))
 }

@@ -43,6 +43,7 @@ struct Metrics {
     groups: Gauge,
     series: Gauge,
     learning: Gauge,
+    open_panes: Gauge,
 }
 
 impl ScoreStage {
@@ -61,6 +62,7 @@ impl ScoreStage {
             groups: level("groups"),
             series: level("series"),
             learning: level("series_learning"),
+            open_panes: level("open_panes"),
         };
         let component = super::component(&pipeline.name, "score");
         for (cause, counter) in [
@@ -71,6 +73,7 @@ impl ScoreStage {
         ] {
             telemetry.health.show_count(&component, cause, counter);
         }
+        telemetry.health.show_level(&component, "open_panes", &metrics.open_panes);
         telemetry.health.show_level(&component, "series", &metrics.series);
         telemetry.health.show_level(&component, "series_learning", &metrics.learning);
         Self { connection, partitions: BTreeMap::new(), closes: 0, metrics, pipeline }
@@ -79,6 +82,7 @@ impl ScoreStage {
     fn show_series(&self) {
         let scorers = self.partitions.values();
         self.metrics.groups.set(scorers.clone().map(Scorer::groups).sum::<usize>() as i64);
+        self.metrics.open_panes.set(scorers.clone().map(Scorer::open_panes).sum::<usize>() as i64);
         let all = scorers.map(Scorer::series).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
         self.metrics.series.set(all.0 as i64);
         self.metrics.learning.set(all.1 as i64);

@@ -3,6 +3,7 @@
 //! Invariant: `in = enriched + rejected`; a record's enriched form keeps its key, headers, order and Kafka timestamp
 //! and says in the header `outlier-source` where it came from.
 
+use super::align::Aligning;
 use super::anomalies::AnomalyTail;
 use super::source::Source;
 use super::worker::{Assigned, Next, Progress, Stage};
@@ -19,7 +20,7 @@ use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,10 +37,11 @@ const LOOK_UP: Duration = Duration::from_secs(30);
 pub struct TransformStage {
     pipeline: Arc<Pipeline>,
     /// For looking up topics and their ends.
-    reader: BaseConsumer,
+    reader: Arc<BaseConsumer>,
     transform: Transform,
     scratch: Scratch,
     counter: Counter,
+    aligning: Aligning,
     anomalies: AnomalyTail,
     /// Next offset of each owned partition.
     positions: BTreeMap<i32, i64>,
@@ -70,17 +72,19 @@ struct Metrics {
     rejected: BTreeMap<&'static str, Metric>,
     /// Records of the owned partitions that are not read yet.
     lag: Gauge,
+    waiting: Gauge,
 }
 
 impl TransformStage {
-    /// A stage that owns nothing yet. `connection` is for looking up topics.
+    /// A stage that owns nothing yet. `connection` is for looking up topics, `group` has the group's name.
     ///
     /// # Errors
     /// The client configuration is refused.
     pub fn new(
         pipeline: Arc<Pipeline>,
         connection: rdkafka::ClientConfig,
-        idle_timeout: Duration,
+        group: &rdkafka::ClientConfig,
+        [idle_timeout, align]: [Duration; 2],
         telemetry: &Telemetry,
     ) -> anyhow::Result<Self> {
         let record = |outcome, reason| telemetry.metrics.records("process", &pipeline.name, outcome, reason);
@@ -92,6 +96,7 @@ impl TransformStage {
             hashed: record("hashed_key", ""),
             rejected: Reject::CODES.iter().map(|code| (*code, record("rejected", code))).collect(),
             lag: telemetry.metrics.gauge("process", &pipeline.name, "lag_records"),
+            waiting: telemetry.metrics.gauge("process", &pipeline.name, "waiting_partitions"),
         };
         let causes = [("late", &metrics.late), ("hashed_key", &metrics.hashed)];
         let rejected = metrics.rejected.iter().map(|(code, metric)| (*code, metric));
@@ -99,10 +104,14 @@ impl TransformStage {
             telemetry.health.show_count(&component, cause, counter);
         }
         telemetry.health.show_level(&component, "lag_records", &metrics.lag);
+        telemetry.health.show_level(&component, "waiting_partitions", &metrics.waiting);
+        let reader: Arc<BaseConsumer> = Arc::new(connection.create()?);
+        let align = align.as_millis() as Millis;
         Ok(Self {
             transform: Transform::new(&pipeline),
             scratch: Scratch::default(),
             counter: Counter::new(&pipeline, idle_timeout.as_millis() as Millis),
+            aligning: Aligning::watch(group, reader.clone(), &pipeline.topics.raw, align)?,
             anomalies: AnomalyTail::new(&connection, &pipeline.topics.anomalies)?,
             positions: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -113,7 +122,7 @@ impl TransformStage {
             pending: Ledger::default(),
             metrics,
             pipeline,
-            reader: connection.create()?,
+            reader,
         })
     }
 
@@ -122,7 +131,7 @@ impl TransformStage {
         if self.looked_up.is_some_and(|at| at.elapsed() < LOOK_UP) {
             return Ok(());
         }
-        let consumer = &self.reader;
+        let consumer = self.reader.as_ref();
         self.raw_partitions = partition_count(consumer, &self.pipeline.topics.raw)?;
         self.enriched_partitions = partition_count(consumer, &self.pipeline.topics.enriched)?;
         let windows = partition_count(consumer, &self.pipeline.topics.windows)?;
@@ -136,6 +145,7 @@ impl TransformStage {
                 self.pipeline.topics.state,
             )));
         }
+        self.aligning.set_partitions(self.raw_partitions);
         self.looked_up = Some(Instant::now());
         self.look_at_lag();
         Ok(())
@@ -270,6 +280,12 @@ impl Stage for TransformStage {
 
     fn at_end(&mut self, partition: i32, now: Millis) {
         self.counter.at_end(partition, now);
+    }
+
+    fn waiting(&mut self, wait: &BTreeSet<i32>) -> BTreeSet<i32> {
+        let waiting = self.counter.waiting(self.aligning.limit(), wait);
+        self.metrics.waiting.set(waiting.len() as i64);
+        waiting
     }
 
     fn wants_commit(&mut self, now: Millis) -> bool {

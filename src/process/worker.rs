@@ -87,6 +87,10 @@ pub trait Stage {
     fn message(&mut self, message: &BorrowedMessage<'_>, output: &mut Output) -> anyhow::Result<Next>;
     /// The partition is read to its last stable offset.
     fn at_end(&mut self, partition: i32, now: Millis);
+    /// The partitions that must not be read on for now, given those that wait already.
+    fn waiting(&mut self, _wait: &BTreeSet<i32>) -> BTreeSet<i32> {
+        BTreeSet::new()
+    }
     /// True if there is something to commit even without a message.
     fn wants_commit(&mut self, now: Millis) -> bool;
     /// Writes what belongs to the end of the transaction; answers the offsets to commit.
@@ -144,6 +148,7 @@ pub fn run(
         telemetry,
         metadata: None,
         owned: BTreeSet::new(),
+        waiting: BTreeSet::new(),
         opened: None,
         records: 0,
         troubled: false,
@@ -168,6 +173,8 @@ struct Worker<'a> {
     telemetry: &'a Telemetry,
     metadata: Option<ConsumerGroupMetadata>,
     owned: BTreeSet<i32>,
+    /// Those that are not read on for now.
+    waiting: BTreeSet<i32>,
     /// When the first record of the transaction under way came.
     opened: Option<Instant>,
     records: usize,
@@ -183,6 +190,7 @@ impl Worker<'_> {
         let mut polled = group.consumer.poll(Duration::ZERO);
         self.rebalances(group)?;
         if polled.is_none() {
+            self.wait_or_go_on(group)?;
             let quick = self.opened.is_some_and(|opened| rest(opened).is_zero());
             if quick || self.stage.wants_commit(now()) {
                 self.commit(group)?;
@@ -238,7 +246,29 @@ impl Worker<'_> {
         }
         if look {
             self.output.poll();
+            self.wait_or_go_on(group)?;
         }
+        Ok(())
+    }
+
+    /// Stops and starts to read partitions as the stage wants it. The client throws away what it has fetched of one
+    /// that waits, and goes on behind the last record that was polled, or where it was sought to since.
+    fn wait_or_go_on(&mut self, group: &Group) -> anyhow::Result<()> {
+        let waiting = self.stage.waiting(&self.waiting);
+        if waiting == self.waiting {
+            return Ok(());
+        }
+        let list = |these: &BTreeSet<i32>, those: &BTreeSet<i32>| {
+            let mut list = TopicPartitionList::new();
+            these.difference(those).for_each(|partition| {
+                list.add_partition(&self.topic, *partition);
+            });
+            list
+        };
+        group.consumer.pause(&list(&waiting, &self.waiting))?;
+        group.consumer.resume(&list(&self.waiting, &waiting))?;
+        tracing::debug!(worker = self.setup.name, ?waiting, "partitions that wait for slower ones");
+        self.waiting = waiting;
         Ok(())
     }
 
@@ -338,7 +368,15 @@ impl Worker<'_> {
             self.owned.remove(partition);
             self.stage.revoke(*partition);
         }
+        // The client would remember it for the next time that the partition comes.
+        let mut paused = TopicPartitionList::new();
+        removed.iter().filter(|partition| self.waiting.contains(partition)).for_each(|partition| {
+            paused.add_partition(&self.topic, *partition);
+        });
+        group.consumer.resume(&paused)?;
         group.unassign(list)?;
+        // Only now, that none of its records come any more.
+        self.waiting.retain(|partition| !removed.contains(partition));
         tracing::info!(worker = self.setup.name, ?removed, owned = ?self.owned, "partitions revoked");
         Ok(())
     }
@@ -404,7 +442,7 @@ fn committed(group: &Group, topic: &str, partitions: &[i32]) -> anyhow::Result<V
 }
 
 /// The element's metadata. The client panics on bytes that are not UTF-8, which only another program can have written.
-fn metadata_of(element: &TopicPartitionListElem<'_>) -> anyhow::Result<String> {
+pub(super) fn metadata_of(element: &TopicPartitionListElem<'_>) -> anyhow::Result<String> {
     let read = std::panic::AssertUnwindSafe(|| element.metadata().to_owned());
     std::panic::catch_unwind(read).map_err(|_| {
         let partition = element.partition();

@@ -10,7 +10,7 @@ use super::history::{History, Point};
 use super::incidents::{Incident, Incidents};
 use super::panel::{Panel, PanelSeries, Role, Unit, panels};
 use super::tail::Tail;
-use outlier_core::pipeline::{Millis, Pipeline};
+use outlier_core::pipeline::{Detector, Millis, Pipeline};
 use outlier_core::score::{Score, SeriesName};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -74,6 +74,17 @@ pub struct Overview<'a> {
     pub columns: Vec<&'a str>,
     /// The tiles.
     pub panels: Vec<Tile<'a>>,
+    /// The detectors whose series are too many for tiles and charts.
+    pub splits: Vec<Split<'a>>,
+}
+
+/// A detector with a series for each group.
+#[derive(Debug, Serialize)]
+pub struct Split<'a> {
+    /// Its name.
+    pub detector: &'a str,
+    /// The fields that split it.
+    pub by: Vec<String>,
 }
 
 /// A panel as its tile shows it.
@@ -122,6 +133,12 @@ pub struct Columns {
     pub anomalies: Vec<usize>,
 }
 
+impl<'a> From<&'a Detector> for Split<'a> {
+    fn from(detector: &'a Detector) -> Self {
+        Self { detector: &detector.name, by: detector.by.iter().map(ToString::to_string).collect() }
+    }
+}
+
 impl Board {
     /// An empty board for the pipeline's series.
     pub fn new(pipeline: Pipeline) -> Self {
@@ -136,24 +153,23 @@ impl Board {
     /// Takes a row of the scores topic in; false when the series is none of the configuration's. `now` is the wall
     /// clock in epoch milliseconds.
     pub fn apply(&mut self, score: &Score, now: Millis) -> bool {
-        let Some(series) = self.series.get_mut(&score.name) else {
-            // The series of a detector that splits are too many to keep; their incidents are not.
-            let splits = self.pipeline.detectors.iter().any(|d| d.name == score.name.detector && !d.by.is_empty());
-            if splits {
-                self.received = Some(now);
-                if score.anomaly {
-                    self.incidents.insert(score);
+        let Some(detector) = self.pipeline.detectors.iter().find(|d| d.name == score.name.detector) else {
+            return false;
+        };
+        match self.series.get_mut(&score.name) {
+            Some(series) => {
+                series.history.insert(Point::from(score));
+                if series.last.as_ref().is_none_or(|last| last.window_end <= score.window_end) {
+                    series.last = Some(score.clone());
                 }
             }
-            return splits;
-        };
-        self.received = Some(now);
-        series.history.insert(Point::from(score));
-        if series.last.as_ref().is_none_or(|last| last.window_end <= score.window_end) {
-            series.last = Some(score.clone());
+            // The series of a detector that splits are too many to keep; their incidents are not.
+            None if detector.by.is_empty() => return false,
+            None => {}
         }
+        self.received = Some(now);
         if score.anomaly {
-            self.incidents.insert(score);
+            self.incidents.insert(score, detector.hop, detector.lateness);
         }
         true
     }
@@ -169,6 +185,7 @@ impl Board {
             until: self.series.values().filter_map(|s| s.last.as_ref()).map(|last| last.window_end).max(),
             columns: self.pipeline.flags.iter().map(|group| group.name.as_str()).collect(),
             panels,
+            splits: self.pipeline.detectors.iter().filter(|d| !d.by.is_empty()).map(Split::from).collect(),
         }
     }
 

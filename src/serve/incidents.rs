@@ -4,27 +4,14 @@
 
 use outlier_core::explain::Reason;
 use outlier_core::pipeline::Millis;
-use outlier_core::score::{Score, SeriesName};
+use outlier_core::score::Score;
 use serde::Serialize;
 
 /// The most incidents of a pipeline.
 pub const MAX: usize = 200;
 
-/// Consecutive anomalous windows of one series.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Incident {
-    /// The series.
-    #[serde(flatten)]
-    pub name: SeriesName,
-    /// Start of the first window; epoch milliseconds.
-    pub start: Millis,
-    /// End of the last window so far; epoch milliseconds, exclusive.
-    pub end: Millis,
-    /// How many windows.
-    pub windows: u32,
-    /// The window of the highest score.
-    pub peak: Peak,
-}
+/// An incident with what the page shows of its worst window.
+pub type Incident = crate::incident::Incident<Peak>;
 
 /// The worst window of an incident.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,10 +33,14 @@ pub struct Peak {
     pub why: Vec<Reason>,
 }
 
-impl From<&Score> for Peak {
-    fn from(row: &Score) -> Self {
+impl crate::incident::Peak for Peak {
+    fn of(row: &Score) -> Self {
         let Score { window_end: end, value, expected, lower, upper, score, .. } = *row;
         Self { end, value, expected, lower, upper, score, why: row.why.clone() }
+    }
+
+    fn score(&self) -> f64 {
+        self.score
     }
 }
 
@@ -58,30 +49,11 @@ impl From<&Score> for Peak {
 pub struct Incidents(Vec<Incident>);
 
 impl Incidents {
-    /// Takes an anomalous window in.
-    pub fn insert(&mut self, score: &Score) {
-        let near = self.0.iter_mut().find(|incident| {
-            incident.name == score.name && incident.start <= score.window_start && score.window_start <= incident.end
-        });
-        match near {
-            Some(incident) if score.window_start < incident.end => {}
-            Some(incident) => {
-                incident.end = score.window_end;
-                incident.windows += 1;
-                if score.score > incident.peak.score {
-                    incident.peak = Peak::from(score);
-                }
-            }
-            None => {
-                self.0.push(Incident {
-                    name: score.name.clone(),
-                    start: score.window_start,
-                    end: score.window_end,
-                    windows: 1,
-                    peak: Peak::from(score),
-                });
-                self.drop_oldest();
-            }
+    /// Takes an anomalous window of a detector with this hop and lateness in.
+    pub fn insert(&mut self, row: &Score, hop: Millis, lateness: Millis) {
+        if !self.0.iter_mut().any(|incident| incident.name == row.name && incident.grow(row, hop)) {
+            self.0.push(Incident::begin(row, lateness));
+            self.drop_oldest();
         }
     }
 
@@ -106,10 +78,10 @@ mod tests {
     use super::*;
     use crate::serve::testing::score;
 
-    fn inserted(windows: &[(&str, i64, f64)]) -> Vec<(String, i64, i64, u32, f64)> {
+    fn inserted(windows: &[(&str, i64, f64)]) -> Vec<(String, i64, i64, u64, f64)> {
         let mut incidents = Incidents::default();
         for (series, start, value) in windows {
-            incidents.insert(&Score { score: *value, ..score("action", series, *start, *value, true) });
+            incidents.insert(&Score { score: *value, ..score("action", series, *start, *value, true) }, 10_000, 2_000);
         }
         let row = |i: &Incident| (i.name.series.clone(), i.start, i.end, i.windows, i.peak.score);
         incidents.latest().into_iter().map(row).collect()
@@ -125,6 +97,16 @@ mod tests {
         ];
         assert_eq!(inserted(&windows), expected);
         assert_eq!(inserted(&[windows, windows].concat()), expected);
+    }
+
+    #[test]
+    fn overlapping_windows_are_one_incident() {
+        let mut incidents = Incidents::default();
+        for start in [0, 2_000, 4_000] {
+            incidents.insert(&score("action", "a", start, 95.0, true), 2_000, 0);
+        }
+        let latest = incidents.latest();
+        assert_eq!((latest.len(), latest[0].end, latest[0].windows), (1, 14_000, 3));
     }
 
     #[test]

@@ -57,6 +57,14 @@ impl Feed {
         time
     }
 
+    /// Nothing comes for so many ms of event time. Answers the event time of the newest record.
+    pub fn rest(&mut self, ms: i64) -> i64 {
+        flush(&self.producer);
+        let last = self.time;
+        self.time += ms;
+        last
+    }
+
     fn one(&mut self) {
         let rng = &mut self.rng;
         self.time += rng.random_range(0..120);

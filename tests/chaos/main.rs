@@ -8,6 +8,7 @@
 
 mod feed;
 mod fleet;
+mod idle;
 mod outcome;
 #[path = "../support/mod.rs"]
 mod support;

@@ -352,6 +352,11 @@ impl Scorer {
             .fold((0, 0), |(all, new), (series, learning)| (all + series, new + learning))
     }
 
+    /// How many panes are open, of all detectors: with their groups, what takes memory beside the models.
+    pub fn open_panes(&self) -> usize {
+        self.detectors.values().map(Scoring::open_panes).sum()
+    }
+
     /// Groups known, of all detectors.
     pub fn groups(&self) -> usize {
         self.detectors.values().map(|scoring| scoring.groups.len()).sum()

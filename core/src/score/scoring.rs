@@ -120,6 +120,11 @@ impl Scoring {
         self.open.values().map(|pane| pane.first).chain(self.left.needs()).min()
     }
 
+    /// How many panes are open.
+    pub fn open_panes(&self) -> usize {
+        self.open.len()
+    }
+
     /// End of the last pane that may close at event time `time`.
     pub fn due_end(&self, time: Millis) -> Millis {
         closed_end(time, self.detector.pane(), self.detector.lateness)

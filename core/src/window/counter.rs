@@ -11,9 +11,9 @@
 //! sent when they can change something: a new owner, an idle change, or a crossed window end plus lateness.
 
 use super::tally::{Observed, Tally};
-use super::{Frame, LeftOut, Mark, Omission, Origin, SourceTime, closed_end, window_start};
+use super::{Frame, LeftOut, Limit, Mark, Omission, Origin, SourceTime, closed_end, window_start};
 use crate::pipeline::{Millis, Pipeline};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The most that one look at the clock moves stream time on; milliseconds.
@@ -184,6 +184,19 @@ impl Counter {
             (Some(before), Some(end)) if before == end => source.sure = true,
             _ => (source.quiet_since, source.end) = (Some(now), None),
         }
+    }
+
+    /// The source partitions that must not be read on for now, given those that `wait` already.
+    ///
+    /// A partition that was read to its end never waits: it would be taken for idle although records came.
+    pub fn waiting(&self, limit: Option<Limit>, wait: &BTreeSet<i32>) -> BTreeSet<i32> {
+        let Some(limit) = limit else { return BTreeSet::new() };
+        let waits = |(partition, source): (&i32, &Source)| {
+            let reads = source.quiet_since.is_none() && !source.time.idle;
+            let time = source.time.time.filter(|_| reads)?;
+            limit.holds(*partition, time, wait.contains(partition)).then_some(*partition)
+        };
+        self.sources.iter().filter_map(waits).collect()
     }
 
     /// Lets the wall clock decide: who is idle, and how far idle stream time has moved. Call before `take`.

@@ -7,6 +7,7 @@
 //! Invariants: panes and windows are aligned to the epoch, named by their start and closed by their end; a record is
 //! late by the stream time of its own partition and the end of its pane alone.
 
+mod alignment;
 mod counter;
 mod frame;
 pub mod group;
@@ -17,6 +18,7 @@ mod tally;
 pub(crate) mod varint;
 mod watermark;
 
+pub use alignment::{Alignment, Limit, Standing};
 pub use counter::{Counter, Counts, Outgoing};
 pub use frame::{Cells, Diff, Frame, FrameError, Mark, Origin};
 pub use left::{LeftOut, Omission};

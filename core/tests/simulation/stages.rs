@@ -7,7 +7,10 @@ use outlier_core::record::Texts;
 use outlier_core::score::{Score, Scorer};
 use outlier_core::window::{Counter, Frame, Observed, SourceTime};
 use rand::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How far partitions may be ahead of the slowest, in ms: little, so that many wait.
+pub const ALIGN: i64 = 5_000;
 
 /// A transaction of the transform stage that has written but not ended.
 struct Written {
@@ -20,12 +23,19 @@ struct Written {
 pub struct Transforming {
     counter: Counter,
     positions: BTreeMap<i32, usize>,
+    /// Too far ahead of the group's slowest partition to be read on.
+    waiting: BTreeSet<i32>,
     pending: Option<Written>,
 }
 
 impl Transforming {
     pub fn new(pipeline: &Pipeline, idle_timeout: i64) -> Self {
-        Self { counter: Counter::new(pipeline, idle_timeout), positions: BTreeMap::new(), pending: None }
+        Self {
+            counter: Counter::new(pipeline, idle_timeout),
+            positions: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            pending: None,
+        }
     }
 
     pub fn owns(&self) -> Vec<i32> {
@@ -56,7 +66,11 @@ impl Transforming {
         let partitions = topics.raw.len() as i32;
         let mut touched = Vec::new();
         for _ in 0..rng.random_range(1..=40) {
+            self.waiting = self.counter.waiting(topics.limit, &self.waiting);
             let Some((&partition, position)) = self.positions.iter_mut().choose(rng) else { return };
+            if self.waiting.contains(&partition) {
+                continue;
+            }
             match topics.raw[partition as usize].get(*position) {
                 Some(event) => {
                     let mut texts = Texts::default();

@@ -1,6 +1,7 @@
 //! What Kafka keeps in the simulation: topics, committed offsets, and transactions that end later than they write.
 
 use outlier_core::score::Score;
+use outlier_core::window::Limit;
 use std::collections::BTreeMap;
 
 /// A record of the raw topic.
@@ -33,6 +34,8 @@ pub struct Topics {
     pub scores: Vec<Score>,
     /// Committed offset and metadata of each raw partition.
     pub raw_offsets: BTreeMap<i32, (usize, String)>,
+    /// What the last look at them gave.
+    pub limit: Option<Limit>,
     /// Committed offset of each windows partition.
     pub windows_offsets: BTreeMap<i32, i64>,
 }

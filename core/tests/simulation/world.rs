@@ -1,13 +1,13 @@
 //! A run: instances come and go, partitions move between them, transactions commit, abort or die, and records keep
 //! arriving, all drawn from one seed.
 
-use crate::stages::{Scoring, Transforming};
+use crate::stages::{ALIGN, Scoring, Transforming};
 use crate::topics::{Entry, Event, Topics};
 use outlier_core::measure::{Measure, Operand};
 use outlier_core::model::Tier;
 use outlier_core::pipeline::{Detector, Fallback, Flag, FlagGroup, Pipeline, TimeFormat, Timestamp, Topics as Names};
 use outlier_core::score::{Score, Scorer};
-use outlier_core::window::Frame;
+use outlier_core::window::{Alignment, Frame, Standing};
 use rand::prelude::*;
 
 /// Whether partitions may be called idle. Idle decisions depend on the wall clock, so two runs differ by them.
@@ -32,6 +32,7 @@ pub struct World {
     chance: StdRng,
     instances: Vec<Instance>,
     now: i64,
+    alignment: Alignment,
     transactions: u64,
     /// Partitions that nothing is written to for a while.
     resting: Vec<bool>,
@@ -72,6 +73,7 @@ impl World {
             chance: StdRng::seed_from_u64(seed ^ 0x5eed),
             instances: Vec::new(),
             now: 1_000_000,
+            alignment: Alignment::new(ALIGN),
             transactions: 0,
             resting: vec![false; sources],
             silent,
@@ -105,6 +107,9 @@ impl World {
             self.append();
             for _ in 0..self.chance.random_range(0..6) {
                 self.disturb();
+                if self.chance.random_bool(0.3) {
+                    self.look();
+                }
                 self.step();
             }
         }
@@ -195,6 +200,16 @@ impl World {
         self.late += instance.transforming.end(&mut self.topics, self.now, commit);
     }
 
+    /// Somebody looks at what is committed for all partitions. Now and then the broker does not say where one ends.
+    fn look(&mut self) {
+        let standing = |(partition, (offset, metadata)): (&i32, &(usize, String))| {
+            let end = self.chance.random_bool(0.9).then(|| self.topics.raw[*partition as usize].len() as i64);
+            (*partition, Standing { offset: *offset as i64, time: metadata.parse().unwrap(), end })
+        };
+        let standings = self.topics.raw_offsets.iter().map(standing).collect();
+        self.topics.limit = self.alignment.look(self.now, &standings);
+    }
+
     /// One worker of one instance begins or ends a transaction.
     fn step(&mut self) {
         if self.instances.is_empty() {
@@ -236,6 +251,7 @@ impl World {
             if !unread && (self.idle == Idle::Never || second > 450) {
                 break;
             }
+            self.look();
             for index in 0..self.instances.len() {
                 self.end_transform(index, true);
                 self.transactions += 1;
@@ -248,9 +264,8 @@ impl World {
                 instance.scoring.work(&mut self.chance, &self.topics);
                 instance.scoring.end(&mut self.chance, &mut self.topics, true);
             }
-            if self.idle == Idle::Sometimes {
-                self.now += 1_000;
-            }
+            self.now += 1_000;
+            assert!(second < 10_000, "all partitions wait for each other");
             // Partitions change hands while what came after the close waits for its row.
             if self.silent.is_some() && matches!(second, 202 | 205 | 220 | 235) {
                 self.rebalance();

@@ -4,7 +4,7 @@
 
 use super::{Comparison, Report, Side, svg};
 use crate::backtest::charts::Chart;
-use crate::backtest::incidents::Incident;
+use crate::backtest::incidents::{self, Incident};
 use crate::backtest::judge::Judgement;
 use crate::backtest::labels::Label;
 use crate::backtest::words::{count, instant, number, of, percent, rate, second, span};
@@ -284,7 +284,7 @@ fn course(
         let _ = write!(out, "{which}: {} to {}, score {:.1}, ", instant(worst.start), instant(worst.end), peak.score);
         let _ =
             write!(out, "{} where {} to {} were expected", number(peak.value), number(peak.lower), number(peak.upper));
-        let why = worst.why();
+        let why = incidents::why(&worst.peak);
         if !why.is_empty() {
             let _ = write!(out, "; {}", escape(&why));
         }
@@ -312,7 +312,7 @@ fn series(name: &SeriesName) -> Vec<String> {
 }
 
 fn incidents(out: &mut String, list: &[Incident]) {
-    let has_why = list.iter().any(|incident| !incident.why().is_empty());
+    let has_why = list.iter().any(|incident| !incidents::why(&incident.peak).is_empty());
     let rows = list.iter().map(|incident| {
         let peak = &incident.peak;
         let mut row = series(&incident.name);
@@ -324,7 +324,7 @@ fn incidents(out: &mut String, list: &[Incident]) {
         ]);
         row.extend([number(peak.value), number(peak.expected)]);
         row.push(format!("{} – {}", number(peak.lower), number(peak.upper)));
-        row.push(escape(&incident.why()));
+        row.push(escape(&incidents::why(&incident.peak)));
         row
     });
     let titles = [

@@ -4,7 +4,7 @@
 //! what is left out is said.
 
 use super::{Comparison, Report, Side};
-use crate::backtest::incidents::Incident;
+use crate::backtest::incidents::{self, Incident};
 use crate::backtest::judge::Judgement;
 use crate::backtest::words::{count, instant, number, of, percent, rate, second, span};
 use std::fmt::Write;
@@ -173,7 +173,7 @@ fn incidents(out: &mut String, list: &[Incident]) {
     });
     shown.truncate(MOST);
     shown.sort_by(|a, b| (a.start, &a.name).cmp(&(b.start, &b.name)));
-    let has_why = shown.iter().any(|incident| !incident.why().is_empty());
+    let has_why = shown.iter().any(|incident| !incidents::why(&incident.peak).is_empty());
     let rows = shown.iter().map(|incident| {
         let peak = &incident.peak;
         let mut row = vec![
@@ -188,7 +188,7 @@ fn incidents(out: &mut String, list: &[Incident]) {
             format!("{} – {}", number(peak.lower), number(peak.upper)),
         ];
         if has_why {
-            row.push(incident.why());
+            row.push(incidents::why(&incident.peak));
         }
         row
     });

@@ -20,6 +20,7 @@ sasl.password = "***"
 commit_interval = "1s"
 guarantee = "at_least_once"
 idle_timeout = "1m"
+align = "1h"
 data_dir = "/d\\\"x"
 max_batch_records = 5
 consumer_queue_bytes = 20000000

@@ -3,7 +3,7 @@
 use super::super::board::{MAX_ANSWER, MAX_POINTS};
 use super::super::hub::now;
 use super::super::testing::{WINDOW, score};
-use super::{World, world};
+use super::{World, world, world_with};
 use crate::telemetry::health::State;
 use serde_json::{Value, json};
 
@@ -45,6 +45,28 @@ async fn the_overview_has_a_tile_for_each_flag_group() {
     assert_eq!(action["last"][0]["window_end"], json!(end));
     assert_eq!(tile(&overview, "country")["state"], json!("empty"));
     assert_eq!(overview["pipelines"][0]["state"], json!("anomalous"));
+}
+
+#[tokio::test]
+async fn a_detector_that_splits_has_anomalies_and_no_chart() {
+    let tables =
+        "[[pipeline.detectors]]\nname = \"by-country\"\nmeasures = [\"count\"]\nby = [\"country\"]\nhop = \"5s\"";
+    let world = world_with("", tables);
+    let series = "count{country=XX}";
+    for start in [0, 5_000, 10_000] {
+        world.hub.score(0, &score("by-country", series, start, 30.0, true), false);
+    }
+    let (_, overview) = world.get("/api/overview").await;
+    assert_eq!(overview["pipelines"][0]["splits"], json!([{"detector": "by-country", "by": ["country"]}]));
+    let (_, found) = world.get("/api/anomalies").await;
+    let incident = &found["anomalies"][0];
+    assert_eq!(
+        (&incident["series"], &incident["windows"], &incident["end"]),
+        (&json!(series), &json!(3), &json!(20_000))
+    );
+    assert_eq!(found["anomalies"].as_array().map(Vec::len), Some(1), "overlapping windows are one incident");
+    let (status, _) = world.get(&format!("/api/series?detector=by-country&series={series}")).await;
+    assert!(status >= 400);
 }
 
 #[tokio::test]

@@ -31,7 +31,13 @@ struct World {
 
 /// The `waf` pipeline, served as `[serve]` says.
 fn world(serve: &str) -> World {
-    let config = config(&format!("{serve}\n[[pipeline]]\npreset = \"waf\"\nwindow = \"10s\"\nlateness = \"2s\"\n"));
+    world_with(serve, "")
+}
+
+/// The same with tables of the pipeline.
+fn world_with(serve: &str, tables: &str) -> World {
+    let pipeline = "[[pipeline]]\npreset = \"waf\"\nwindow = \"10s\"\nlateness = \"2s\"";
+    let config = config(&format!("{serve}\n{pipeline}\n{tables}\n"));
     let (sender, requests) = mpsc::channel(1);
     let trigger = Trigger::new(vec!["action".to_owned(), "country".to_owned()], sender);
     let stop = CancellationToken::new();

@@ -1,16 +1,11 @@
-//! `process` as a real child process, fed every kind of bad record.
-//!
-//! On the embedded broker, or on the real Kafka of `KAFKA_BOOTSTRAP_SERVERS`.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+//! Every kind of bad record.
 
-mod support;
-
+use crate::support::kafka::{Kafka, flush, send};
+use crate::support::outlier::Outlier;
+use crate::support::pipeline::{self, PARTITIONS, START};
+use crate::support::{Workplace, opensearch::get, wait};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use support::kafka::{Kafka, flush, send};
-use support::outlier::Outlier;
-use support::pipeline::{self, PARTITIONS, START};
-use support::{Workplace, wait};
 
 /// Every kind of bad record among good ones: rejected with its reason and its bytes, counted, and the stream goes on.
 #[test]
@@ -53,7 +48,7 @@ fn bad_records_are_kept_with_their_reason() {
         kafka.read_all(&topic("enriched")).len() + kafka.read_all(&topic("rejected")).len() == 2 * bad.len()
     });
     // The ledger: in = enriched + rejected, by reason.
-    let metrics = support::opensearch::get(&process.telemetry(), "/metrics").unwrap();
+    let metrics = get(&process.telemetry(), "/metrics").unwrap();
     let counted = |outcome: &str, reason: &str| -> usize {
         let labels = format!(
             "outlier_records_total{{service=\"process\",pipeline=\"bad\",outcome=\"{outcome}\",reason=\"{reason}\"}} "
