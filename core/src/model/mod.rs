@@ -31,7 +31,7 @@
 //! | negative binomial, size 1 to 20 or variance 2 to 4 times the mean | 0.8 to 1.1 | 0.8 to 1.4 | 0.8 to 1.8 |
 //! | shares of 50 or 5,000 records, 20 % | 0.8 to 1.0 | 0.7 to 1.0 | 0.7 to 1.1 |
 //! | shares of 50 records, 0.5 % or 99.5 % | 0.3 | 0.4 | 0.2 |
-//! | shares whose log-odds are normal, too | 1.2 | 2.1 | 3.3 |
+//! | shares whose log-odds are normal, too | 1.0 | 1.2 to 1.3 | 1.5 to 1.7 |
 //! | amounts, normal or log-normal to a standard deviation of 1 | 0.4 to 1.0 | 0.5 to 1.7 | 0.5 to 2.5 |
 //!
 //! Where few events are expected, the rate is at most the documented one, because a whole number cannot hit every

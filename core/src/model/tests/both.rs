@@ -2,8 +2,8 @@
 
 use super::support::*;
 use crate::model::{SeriesModel, Tier, Verdict};
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 const TIERS: [Tier; 3] = [Tier::Compact, Tier::Full, Tier::Both];
 
@@ -60,32 +60,77 @@ fn found(tier: Tier, traffic: &Traffic, event: Event, series: u64) -> (u64, u64)
     (hits, after)
 }
 
+/// What one window shows they find as the compact model does, and what lasts as the full one helps to, if less often
+/// than it alone. The whole table is in ADR 20.
 #[test]
-fn table() {
-    for (law, mean) in [
-        (Law::Poisson, 0.2),
-        (Law::Poisson, 5.0),
-        (Law::Poisson, 50.0),
-        (Law::Negative(5.0), 50.0),
-        (Law::Negative(20.0), 1000.0),
-    ] {
-        let traffic = Traffic { law, mean, rhythm: 3.0, window: 60_000 };
-        for event in [
-            Event::Single(20.0),
-            Event::Single(3.0),
-            Event::Single(2.0),
-            Event::Single(1.5),
-            Event::Single(0.2),
-            Event::Single(0.0),
-            Event::Hour(1.3),
-            Event::Hour(1.6),
-            Event::Hour(0.8),
-            Event::Hour(0.5),
-            Event::Hour(0.0),
-            Event::Ramp(2.0),
-        ] {
-            let row = TIERS.map(|tier| found(tier, &traffic, event, 48));
-            println!("{law:?} {mean} {event:?}: {row:?}");
+fn both_find_what_either_does() {
+    let single = [Event::Single(3.0), Event::Single(0.2)];
+    let lasting = [Event::Hour(1.3), Event::Hour(1.6), Event::Ramp(2.0)];
+    for (events, least) in [(&single[..], [0.9, 2.0]), (&lasting[..], [2.0, 0.5])] {
+        let mut hits = [0; 3];
+        for (law, mean) in [(Law::Poisson, 5.0), (Law::Negative(20.0), 1000.0)] {
+            let traffic = Traffic { law, mean, rhythm: 3.0, window: 60_000 };
+            for event in events {
+                for (hits, tier) in hits.iter_mut().zip(TIERS) {
+                    *hits += found(tier, &traffic, *event, 24).0;
+                }
+            }
+        }
+        println!("{events:?}: {hits:?}");
+        let [compact, full, both] = hits.map(|hits| hits as f64);
+        assert!(both >= least[0] * compact && both >= least[1] * full, "{events:?}: {hits:?}");
+    }
+}
+
+/// A state of another tier gives what it has; what it has not learns anew, and the band is there at once.
+#[test]
+fn a_state_of_another_tier_is_taken_over() {
+    let traffic = Traffic { law: Law::Poisson, mean: 50.0, rhythm: 3.0, window: 60_000 };
+    let learned = |tier| {
+        let (mut model, mut rng) = (SeriesModel::new(tier, traffic.law.kind()), StdRng::seed_from_u64(1));
+        run(&traffic, &mut model, &mut rng, BEGIN, 2_000);
+        model
+    };
+    let next = point(BEGIN + 2_000 * traffic.window, traffic.window, 400.0, 100);
+    for from in TIERS {
+        let mut bytes = Vec::new();
+        learned(from).encode(&mut bytes);
+        let restored = SeriesModel::decode(&bytes).unwrap();
+        assert_eq!(restored, learned(from));
+        for to in TIERS {
+            let mut model = restored.clone().in_tier(to);
+            assert_eq!(model.tier(), to);
+            let verdict = model.observe(&next);
+            let shared = from == to || from == Tier::Both || to == Tier::Both;
+            assert_eq!(verdict.learning, !shared, "{from:?} to {to:?}");
+            assert_eq!(verdict.score > 90.0, shared, "{from:?} to {to:?}: {verdict:?}");
+            // What is shared is the same model, not another that also alarms.
+            if from == Tier::Both && to != Tier::Both {
+                assert_eq!(restored.clone().in_tier(to), learned(to), "{to:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_bytes_are_refused_or_harmless() {
+    let traffic = Traffic { law: Law::Poisson, mean: 5.0, rhythm: 3.0, window: 60_000 };
+    let (mut model, mut rng) = (SeriesModel::new(Tier::Both, traffic.law.kind()), StdRng::seed_from_u64(2));
+    run(&traffic, &mut model, &mut rng, BEGIN, 1_440);
+    let mut bytes = Vec::new();
+    model.encode(&mut bytes);
+    for length in (0..bytes.len()).step_by(7) {
+        assert!(SeriesModel::decode(&bytes[..length]).is_err(), "{length}");
+    }
+    for _ in 0..1_000 {
+        let mut hostile = bytes.clone();
+        for _ in 0..rng.random_range(1..4) {
+            let place = rng.random_range(0..400.min(hostile.len()));
+            hostile[place] = rng.random();
+        }
+        if let Ok(mut model) = SeriesModel::decode(&hostile) {
+            let verdicts = run(&traffic, &mut model, &mut rng, BEGIN + DAY, 20);
+            assert!(verdicts.iter().all(|v| (0.0..=100.0).contains(&v.score)), "{verdicts:?}");
         }
     }
 }
