@@ -1,11 +1,11 @@
-//! What one window of a series costs the full model, beside the compact one on the same counts.
+//! What one window of a series costs the full model, beside the compact one and both together on the same counts.
 //!
-//! Both go on through days that they have a week of already, a minute a window.
+//! All go on through days that they have a week of already, a minute a window.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use outlier_core::measure::Kind;
 use outlier_core::model::full::{Full, Surprise};
-use outlier_core::model::{Model, Point};
+use outlier_core::model::{Both, Model, Point};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::hint::black_box;
@@ -30,10 +30,12 @@ fn observe(c: &mut Criterion) {
     group.sample_size(20).throughput(Throughput::Elements(next.len() as u64));
     let mut full = Full::new(Kind::Count);
     let mut compact = Model::new(Kind::Count);
+    let mut both = Both::new(Kind::Count);
     let mut prototype = Surprise::<f64>::new();
     for point in history {
         full.observe(point);
         compact.observe(point);
+        both.observe(point);
         prototype.observe(point.start / 1000, point.value);
     }
     group.bench_function("full", |b| b.iter(|| next.iter().map(|p| full.observe(black_box(p)).score).sum::<f64>()));
@@ -43,6 +45,7 @@ fn observe(c: &mut Criterion) {
     group.bench_function("compact", |b| {
         b.iter(|| next.iter().map(|p| compact.observe(black_box(p)).score).sum::<f64>())
     });
+    group.bench_function("both", |b| b.iter(|| next.iter().map(|p| both.observe(black_box(p)).score).sum::<f64>()));
     let mut bytes = Vec::new();
     full.encode(&mut bytes);
     println!("full model, encoded: {} bytes", bytes.len());

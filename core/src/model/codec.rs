@@ -17,6 +17,7 @@ use crate::measure::Kind;
 const VERSION: u8 = 2;
 /// Bytes of an encoded amount's model, version 2, that remembers a former level; of counts and shares 20 less.
 const LENGTH: usize = 2 + 4 + 8 + 11 * 4 + SLOTS * 8 + 2 + 8 + 2 * 4 + 7 * 4;
+const _: () = assert!(LENGTH <= 300);
 
 /// Why bytes are no model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -232,9 +232,22 @@ impl Discrete {
                 let successes = (trials * p - 0.5).max(0.25);
                 let failures = (trials * (1.0 - p) - 0.5).max(0.25);
                 let beta = -binomial_z(successes, successes + failures, y / n);
+                let beta = self.scattered(n, p, factor, y / n, beta);
                 (binomial + (factor - 1.0) * beta) / factor
             }
         }
+    }
+
+    /// Normal score of a share whose probability scatters, from that under a beta. Which law it scatters by is not known:
+    /// where normal log-odds have the heavier tail, the score lies half way to theirs. The half becomes nothing towards
+    /// distributions that are summed exactly, and to those so wide that the two laws differ in the middle, too.
+    fn scattered(&self, n: f64, p: f64, factor: f64, share: f64, beta: f64) -> f64 {
+        let log_odds = |share: f64| log(share) - log1p(-share);
+        let variance = factor / (n * p * (1.0 - p));
+        let middle = log_odds(p) - 0.5 * variance * (1.0 - 2.0 * p);
+        let normal = (log_odds(share) - middle) / sqrt(variance);
+        let weight = 0.5 * (1.0 - variance).max(0.0) * (1.0 - EXACT_VARIANCE / (self.sd * self.sd)).max(0.0);
+        if fabs(normal) < fabs(beta) { beta + weight * (normal - beta) } else { beta }
     }
 
     /// The value of a normal score, by Newton steps from a guess.

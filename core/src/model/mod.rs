@@ -31,7 +31,7 @@
 //! | negative binomial, size 1 to 20 or variance 2 to 4 times the mean | 0.8 to 1.1 | 0.8 to 1.4 | 0.8 to 1.8 |
 //! | shares of 50 or 5,000 records, 20 % | 0.8 to 1.0 | 0.7 to 1.0 | 0.7 to 1.1 |
 //! | shares of 50 records, 0.5 % or 99.5 % | 0.3 | 0.4 | 0.2 |
-//! | shares whose log-odds are normal, too | 1.2 | 2.1 | 3.3 |
+//! | shares whose log-odds are normal, too | 1.0 | 1.2 to 1.3 | 1.5 to 1.7 |
 //! | amounts, normal or log-normal to a standard deviation of 1 | 0.4 to 1.0 | 0.5 to 1.7 | 0.5 to 2.5 |
 //!
 //! Where few events are expected, the rate is at most the documented one, because a whole number cannot hit every
@@ -45,6 +45,7 @@
 //! after three outliers in a row that fit it (`former`).
 
 mod baseline;
+mod both;
 mod codec;
 mod discrete;
 mod former;
@@ -59,6 +60,7 @@ mod tail;
 mod tests;
 mod tier;
 
+pub use both::Both;
 pub use codec::DecodeError;
 pub use tier::{SeriesModel, Tier};
 
@@ -75,8 +77,8 @@ use spread::Spread;
 pub const LEARNING: u32 = 30;
 /// Outlying windows, at least, before a new level is accepted; the time is half an hour.
 pub const PATIENCE: f32 = 12.0;
-/// Score per natural logarithm of the tail probability.
-const SCORE: f64 = 15.0 * std::f64::consts::LOG10_E;
+/// Score per decade of the tail probability.
+const SCORE_DECADE: f64 = 15.0;
 /// Amounts are clipped to this size, counts to [`MOST`].
 const LARGEST: f64 = 1e30;
 /// The largest count.
@@ -183,11 +185,16 @@ impl Model {
     /// Judges a window by what was learned before it, then learns it. A window that says nothing (not
     /// trusted, not a number, a share of no records) scores 0 and leaves the model as it is.
     pub fn observe(&mut self, point: &Point) -> Verdict {
+        self.judge(point).0
+    }
+
+    /// The same, with the decades of the tail probability that the score is made of, not clamped; 0 while learning.
+    fn judge(&mut self, point: &Point) -> (Verdict, f64) {
         let length = point.window.clamp(1, LONGEST);
         let place = Place::of(point.start, length);
         let n = (point.count as f64).clamp(1.0, MOST);
         let Some(value) = self.usable(point, n) else {
-            return self.forecast(point.start, point.window, point.count);
+            return (self.forecast(point.start, point.window, point.count), 0.0);
         };
         let elapsed = match self.seen {
             0 => length,
@@ -196,7 +203,8 @@ impl Model {
         self.baseline.advance(&place, elapsed, length);
         let prediction = self.predict(&place, n);
         let (ln_p, band) = (prediction.tail.ln_p(value), prediction.tail.band());
-        let verdict = self.verdict(&prediction, band, ln_p);
+        let decades = if self.seen < LEARNING { 0.0 } else { -ln_p * std::f64::consts::LOG10_E };
+        let verdict = self.verdict(&prediction, band, decades);
         let window = Window { start: point.start, place, length, value, n };
         if self.seen == 0 {
             self.start(&window);
@@ -206,7 +214,7 @@ impl Model {
         }
         self.newest = self.newest.max(point.start);
         self.seen = self.seen.saturating_add(1);
-        verdict
+        (verdict, decades)
     }
 
     /// The value in its kind's range, or nothing.
@@ -222,17 +230,16 @@ impl Model {
         }
     }
 
-    fn verdict(&self, prediction: &Prediction, (lower, upper): (f64, f64), ln_p: f64) -> Verdict {
-        let learning = self.seen < LEARNING;
+    fn verdict(&self, prediction: &Prediction, (lower, upper): (f64, f64), decades: f64) -> Verdict {
         let ignorance = prediction.ignorance();
         let seen = f64::from(self.seen);
         Verdict {
             expected: prediction.tail.mean,
             lower,
             upper,
-            score: if learning { 0.0 } else { (-SCORE * ln_p).clamp(0.0, 100.0) },
+            score: (SCORE_DECADE * decades).clamp(0.0, 100.0),
             confidence: seen / (seen + 60.0) * prediction.scatter / (prediction.scatter + ignorance),
-            learning,
+            learning: self.seen < LEARNING,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The model of a series in the tier that its detector chose.
 //!
-//! What the score stage keeps for each series. Invariant: a state of the other tier is told apart, never misread.
+//! What the score stage keeps for each series. Invariant: a state of another tier is told apart, never misread.
 
+use super::both::{self, Both};
 use super::full::Full;
 use super::{DecodeError, Model, Point, Verdict};
 use crate::measure::Kind;
@@ -12,21 +13,24 @@ use crate::pipeline::Millis;
 pub enum Tier {
     /// [`Model`]: 300 bytes, count-aware; for many series.
     Compact,
-    /// [`Full`]: 12 KB, seven views of the series; for few.
+    /// [`Full`]: 12 to 17 KB, eight views of the series; for few.
     Full,
+    /// [`Both`] and one score: what either finds; for few.
+    Both,
 }
 
 impl Tier {
     /// Windows that a model of this tier only learns from.
     pub fn learning(self) -> u64 {
         match self {
-            Self::Compact => u64::from(super::LEARNING),
+            // Of both, the one that learns sooner judges alone at first.
+            Self::Compact | Self::Both => u64::from(super::LEARNING),
             Self::Full => super::full::LEARNING,
         }
     }
 }
 
-/// A model of either tier.
+/// A model of any tier.
 #[allow(clippy::large_enum_variant)] // the small model is the one of a million series, and stays beside its group
 #[derive(Debug, Clone, PartialEq)]
 pub enum SeriesModel {
@@ -34,6 +38,8 @@ pub enum SeriesModel {
     Compact(Model),
     /// See [`Tier::Full`].
     Full(Box<Full>),
+    /// See [`Tier::Both`].
+    Both(Box<Both>),
 }
 
 impl SeriesModel {
@@ -42,6 +48,20 @@ impl SeriesModel {
         match tier {
             Tier::Compact => Self::Compact(Model::new(kind)),
             Tier::Full => Self::Full(Box::new(Full::new(kind))),
+            Tier::Both => Self::Both(Box::new(Both::new(kind))),
+        }
+    }
+
+    /// The model in this tier: what it has learned is kept where the tiers share a model, the rest learns anew.
+    pub fn in_tier(self, tier: Tier) -> Self {
+        let kind = self.kind();
+        match (tier, self) {
+            (Tier::Compact, Self::Both(both)) => Self::Compact(both.compact),
+            (Tier::Full, Self::Both(both)) => Self::Full(Box::new(both.full)),
+            (Tier::Both, Self::Compact(compact)) => Self::Both(Box::new(Both { compact, full: Full::new(kind) })),
+            (Tier::Both, Self::Full(full)) => Self::Both(Box::new(Both { compact: Model::new(kind), full: *full })),
+            (_, model) if model.tier() == tier => model,
+            _ => Self::new(tier, kind),
         }
     }
 
@@ -50,6 +70,7 @@ impl SeriesModel {
         match self {
             Self::Compact(_) => Tier::Compact,
             Self::Full(_) => Tier::Full,
+            Self::Both(_) => Tier::Both,
         }
     }
 
@@ -58,6 +79,7 @@ impl SeriesModel {
         match self {
             Self::Compact(model) => model.kind(),
             Self::Full(model) => model.kind(),
+            Self::Both(both) => both.compact.kind(),
         }
     }
 
@@ -66,6 +88,7 @@ impl SeriesModel {
         match self {
             Self::Compact(model) => model.observe(point),
             Self::Full(model) => model.observe(point),
+            Self::Both(both) => both.observe(point),
         }
     }
 
@@ -74,6 +97,7 @@ impl SeriesModel {
         match self {
             Self::Compact(model) => u64::from(model.learned()),
             Self::Full(model) => model.learned(),
+            Self::Both(both) => u64::from(both.compact.learned()).max(both.full.learned()),
         }
     }
 
@@ -82,6 +106,7 @@ impl SeriesModel {
         match self {
             Self::Compact(model) => Some(model.newest()),
             Self::Full(_) => None,
+            Self::Both(both) => Some(both.compact.newest()),
         }
     }
 
@@ -90,6 +115,7 @@ impl SeriesModel {
         match self {
             Self::Compact(model) => model.forecast(start, window, count),
             Self::Full(model) => model.forecast(start),
+            Self::Both(both) => both.forecast(start, window, count),
         }
     }
 
@@ -98,16 +124,18 @@ impl SeriesModel {
         match self {
             Self::Compact(model) => model.encode(out),
             Self::Full(model) => model.encode(out),
+            Self::Both(both) => both.encode(out),
         }
     }
 
     /// Reads what [`SeriesModel::encode`] wrote.
     ///
     /// # Errors
-    /// Those of both tiers.
+    /// Those of every tier.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         // The first byte is a version: the full model's begin where the compact one's will never come.
         match bytes.first() {
+            Some(&both::VERSION) => Both::decode(bytes).map(|both| Self::Both(Box::new(both))),
             Some(128..) => Full::decode(bytes).map(|model| Self::Full(Box::new(model))),
             _ => Model::decode(bytes).map(Self::Compact),
         }

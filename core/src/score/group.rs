@@ -137,9 +137,8 @@ impl Group {
             if model.kind() != detector.measures[index].kind() {
                 return Err("the model is of another kind of measure".to_owned());
             }
-            // The configuration changed: a model of the other tier learns anew.
-            let other = model.tier() != detector.model;
-            let model = if other { SeriesModel::new(detector.model, model.kind()) } else { model };
+            // The configuration may have changed.
+            let model = model.in_tier(detector.model);
             let history = head.2.map(Usual::decode).transpose().map_err(|e| e.to_string())?.map(Box::new);
             group.series[index] = Series { model, anomalous_since: head.0, last: head.1, history };
         }

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// The most detectors of a pipeline.
 pub const MAX_DETECTORS: usize = 256;
+/// The most measures of a detector whose models are large: all series of a group are one record of the state topic.
+const MAX_LARGE: usize = 32;
 /// The most measures of a detector.
 pub const MAX_MEASURES: usize = 64;
 
@@ -25,7 +27,7 @@ pub const MAX_OVERLAP: u128 = 60;
 
 const EMITS: &Names<Emit> =
     &[("auto", Emit::Auto), ("all", Emit::All), ("changed", Emit::Changed), ("anomalous", Emit::Anomalous)];
-const TIERS: &Names<Tier> = &[("compact", Tier::Compact), ("full", Tier::Full)];
+const TIERS: &Names<Tier> = &[("compact", Tier::Compact), ("full", Tier::Full), ("both", Tier::Both)];
 const TITLE: &str = "[[pipeline.detectors]]";
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -96,12 +98,26 @@ fn read(mut r: Reader<'_>, defaults: Defaults, flags: &[&str], explain: &[FieldP
     let usual = if detector.by.is_empty() { explain.to_vec() } else { Vec::new() };
     detector.explain = read_fields(&mut r, "explain", MAX_EXPLAIN).unwrap_or(usual);
     detector.why_values = r.int("why_values", 1_000, 10..=100_000);
-    detector.model = r.choice("model", Tier::Compact, TIERS);
+    detector.model = read_model(&mut r, &detector);
     detector.emit = r.choice("emit", Emit::Auto, EMITS);
     detector.max_series = r.int("max_series", 250_000, 1..=10_000_000);
     detector.forget = millis(r.duration("forget", 30 * DAY, Duration::from_secs(3_600)..=3_650 * DAY));
     r.finish();
     detector
+}
+
+/// By default both models, where that costs little: without `by`.
+fn read_model(r: &mut Reader<'_>, detector: &Detector) -> Tier {
+    let few = detector.measures.len() <= MAX_LARGE;
+    let default = if detector.by.is_empty() && few { Tier::Both } else { Tier::Compact };
+    let model = r.choice("model", default, TIERS);
+    if model != Tier::Compact && !few {
+        let text = format!(
+            "a detector with more than {MAX_LARGE} measures cannot have large models: use \"compact\", or add another detector"
+        );
+        r.mistake(r.at("model"), text);
+    }
+    model
 }
 
 /// The time from one window's end to the next: the window itself, unless windows overlap.

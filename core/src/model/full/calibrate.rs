@@ -1,6 +1,6 @@
 //! From surprise to a tail probability: peaks over a threshold, of the surprise itself.
 //!
-//! Last step of a point. Surprise adds seven rarities that are not independent, and records; it is not a
+//! Last step of a point. Surprise adds eight rarities that are not independent, and records; it is not a
 //! probability. [`PRIOR`] is its upper tail as measured on simulated stationary traffic (Poisson and
 //! negative binomial counts, flat and with a daily rhythm). How often a series
 //! exceeds two and three decades of that prior is counted, and the mean excess over three taken, each with

@@ -1,7 +1,8 @@
 //! The full model as bytes: one self-contained record, about 15 KB when every day is remembered.
 //!
-//! Version 1, little endian: version, kind, the scalars (u64, u32, f64), then the remembered values (f32),
-//! of each bin only the days it has. Invariant: `decode(encode(m))` is `m` to the bit, and no bytes make
+//! Version 130, little endian: version, kind, the scalars (u64, u32, f64), then the remembered values (f32),
+//! of each bin only the days it has. Version 129 is read, too: it had no fall, which then is learned from nothing.
+//! Invariant: `decode(encode(m))` is `m` to the bit, and no bytes make
 //! `decode` panic.
 
 use super::Full;
@@ -9,13 +10,16 @@ use super::bins::{BINS, DAYS};
 use super::calibrate::Calibration;
 use super::recent::Recent;
 use super::record::Record;
-use super::surprise::Surprise;
+use super::surprise::{COMPONENTS, Surprise};
 use super::tail::{Fit, Tail, WARM};
 use crate::measure::Kind;
 use crate::model::DecodeError;
 
 /// Set apart from the compact model's versions.
-const VERSION: u8 = 129;
+const VERSION: u8 = 130;
+/// The version before, and its components.
+const BEFORE: u8 = 129;
+const COMPONENTS_BEFORE: usize = 7;
 /// No number of a model is larger: sums of many of the largest amounts.
 const LARGEST: f64 = 1e40;
 
@@ -32,6 +36,7 @@ impl Full {
         out.extend(s.seen.to_le_bytes());
         let Calibration { points, often, seldom, excess } = self.calibration;
         numbers(out, [points, often, seldom, excess, s.level, s.previous, s.level_error, s.bin_error]);
+        numbers(out, [s.size]);
         numbers(out, s.sums);
         recent(out, &s.residuals);
         recent(out, &s.nearest);
@@ -60,13 +65,13 @@ impl Full {
         }
     }
 
-    /// Reads what [`Full::encode`] wrote.
+    /// Reads what [`Full::encode`] wrote, also in the version before.
     ///
     /// # Errors
     /// [`DecodeError::Version`] for another version's bytes, [`DecodeError::Damaged`] for anything else.
     pub fn decode(bytes: &[u8]) -> Result<Full, DecodeError> {
         match bytes.split_first() {
-            Some((&VERSION, rest)) => read(&mut Reader(rest)).ok_or(DecodeError::Damaged),
+            Some((&version @ (BEFORE | VERSION), rest)) => read(&mut Reader(rest), version).ok_or(DecodeError::Damaged),
             Some((&version, _)) => Err(DecodeError::Version(version)),
             None => Err(DecodeError::Damaged),
         }
@@ -150,7 +155,7 @@ impl Reader<'_> {
     }
 }
 
-fn read(from: &mut Reader) -> Option<Full> {
+fn read(from: &mut Reader, version: u8) -> Option<Full> {
     let kind = match from.byte()? {
         0 => Kind::Count,
         1 => Kind::Amount,
@@ -163,11 +168,13 @@ fn read(from: &mut Reader) -> Option<Full> {
     let calibration = Calibration { points, often, seldom, excess };
     (s.level, s.previous) = (from.signed()?, from.signed()?);
     (s.level_error, s.bin_error) = (from.positive()?, from.positive()?);
+    let components = if version == BEFORE { COMPONENTS_BEFORE } else { COMPONENTS };
+    s.size = if version == BEFORE { s.level.abs() } else { from.positive()? };
     for sum in &mut s.sums {
         *sum = from.signed()?;
     }
     (s.residuals, s.nearest, s.steps) = (from.recent()?, from.recent()?, from.recent()?);
-    for (tail, record) in s.tails.iter_mut().zip(&mut s.records) {
+    for (tail, record) in s.tails.iter_mut().zip(&mut s.records).take(components) {
         *record = Record { largest: from.positive()?, mean: from.positive()? };
         *tail = from.tail()?;
     }

@@ -1,7 +1,7 @@
-//! The full model: what is normal for a series at this time of the day, by seven views of it.
+//! The full model: what is normal for a series at this time of the day, by eight views of it.
 //!
 //! It stands beside the compact model: the same point in, the same verdict out, about 12 KB a series.
-//! Path of a point: `bins` (the day so far) → `surprise` (seven components) → `tail` and `record` (how rare
+//! Path of a point: `bins` (the day so far) → `surprise` (eight components) → `tail` and `record` (how rare
 //! each is) → `calibrate` (a tail probability). `gate` turns surprise into alarms for the Numenta Anomaly
 //! Benchmark only. [`Surprise`] over `f64` is the measured prototype to 1e-6; [`Full`] uses it over `f32`.
 //!
@@ -24,7 +24,7 @@ pub use cell::Cell;
 pub use gate::Gate;
 pub use surprise::Surprise;
 
-use super::{LARGEST, MOST, Point, Verdict};
+use super::{LARGEST, MOST, Point, SCORE_DECADE, Verdict};
 use crate::measure::Kind;
 use crate::pipeline::Millis;
 use calibrate::Calibration;
@@ -33,8 +33,6 @@ use calibrate::Calibration;
 pub const LEARNING: u64 = tail::WARM as u64;
 /// Probability outside of the band.
 const OUTSIDE: f64 = 1e-3;
-/// Score per decade of the tail probability.
-const SCORE: f64 = 15.0;
 
 /// The normal behaviour of one series, in full.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,15 +51,22 @@ impl Full {
     /// Judges a window by what was learned before it, then learns it. A window that says nothing (not
     /// trusted, not a number, a share of no records) scores 0 and leaves the model as it is.
     pub fn observe(&mut self, point: &Point) -> Verdict {
+        self.judge(point).0
+    }
+
+    /// The same, with the decades of the tail probability that the score is made of, not clamped; 0 while learning.
+    pub(super) fn judge(&mut self, point: &Point) -> (Verdict, f64) {
         let time = point.start.div_euclid(1000);
         let mut verdict = self.forecast(point.start);
-        let Some(value) = self.usable(point) else { return verdict };
+        let Some(value) = self.usable(point) else { return (verdict, 0.0) };
         let surprise = self.surprise.observe(time, value);
-        if !verdict.learning {
-            verdict.score = (SCORE * self.calibration.decades(surprise)).clamp(0.0, 100.0);
-            self.calibration.learn(surprise);
+        if verdict.learning {
+            return (verdict, 0.0);
         }
-        verdict
+        let decades = self.calibration.decades(surprise);
+        verdict.score = (SCORE_DECADE * decades).clamp(0.0, 100.0);
+        self.calibration.learn(surprise);
+        (verdict, decades)
     }
 
     /// The value in its kind's range, as precise as it is remembered, or nothing.

@@ -1,24 +1,31 @@
-//! The surprise of a point: seven components, each with its tail and its record, added up.
+//! The surprise of a point: eight components, each with its tail and its record, added up.
 //!
 //! Steps one to three. Components: the step from the point before; the residual from the level or the bin's
 //! mean, whichever errs less; its mean over 12 and over 48 points; the difference from the nearest value at
-//! this time of the day, and its mean over 12; the mean step over 24. Invariant: surprise is 0 or more, and
-//! depends on the past and the point alone.
+//! this time of the day, and its mean over 12; the mean step over 24; the fall. The first seven are the measured
+//! prototype. The fall is how far the value lies below what it should be, on a logarithmic scale: where values are
+//! skewed upwards, a fall is never among the largest residuals, and needs a tail of its own. Invariant: surprise is
+//! 0 or more, and depends on the past and the point alone.
 
 use super::bins::Bins;
 use super::cell::Cell;
 use super::recent::Recent;
 use super::record::Record;
 use super::tail::Tail;
+use libm::asinh;
 
 /// Components.
-pub(super) const COMPONENTS: usize = 7;
+pub const COMPONENTS: usize = 8;
 /// Weight of the record term.
 const RECORD: f64 = 0.75;
 /// Gain of the level, once there were enough points.
 const LEVEL: f64 = 0.01;
 /// Gain of the errors of level and bin.
 const ERROR: f64 = 0.002;
+/// Gain of the mean absolute value, once there were enough points.
+const SIZE: f64 = 0.001;
+/// The least size that is divided by.
+const LEAST_SIZE: f64 = 1e-12;
 /// Points of the short and the long mean residual, and of the mean step.
 pub(super) const SHORT: usize = 12;
 pub(super) const LONG: usize = 48;
@@ -34,6 +41,8 @@ pub struct Surprise<C> {
     /// Mean error of the level, and of the bin's mean.
     pub(super) level_error: f64,
     pub(super) bin_error: f64,
+    /// Mean absolute value: where the logarithmic scale of the fall begins.
+    pub(super) size: f64,
     pub(super) bins: Bins<C>,
     pub(super) residuals: Recent<C, LONG>,
     pub(super) nearest: Recent<C, SHORT>,
@@ -53,6 +62,7 @@ impl<C: Cell> Surprise<C> {
             previous: 0.0,
             level_error: 0.0,
             bin_error: 0.0,
+            size: 0.0,
             bins: Bins::new(),
             residuals: Recent::new(),
             nearest: Recent::new(),
@@ -82,18 +92,25 @@ impl<C: Cell> Surprise<C> {
 
     /// Surprise of a finite value at this time (seconds); then learns it.
     pub fn observe(&mut self, time: i64, value: f64) -> f64 {
-        let components = self.components(time, value);
+        self.parts(time, value).iter().sum()
+    }
+
+    /// What each component adds to the surprise of a finite value at this time (seconds); then learns it.
+    pub fn parts(&mut self, time: i64, value: f64) -> [f64; COMPONENTS] {
+        let mut parts = self.components(time, value);
         let i = self.seen as f64;
         self.seen = self.seen.saturating_add(1);
-        let each = components.iter().zip(&mut self.tails).zip(&mut self.records);
-        each.map(|((&q, tail), record)| tail.observe(q, i) + RECORD * record.observe(q, i)).sum()
+        for (part, (tail, record)) in parts.iter_mut().zip(self.tails.iter_mut().zip(&mut self.records)) {
+            *part = tail.observe(*part, i) + RECORD * record.observe(*part, i);
+        }
+        parts
     }
 
     fn components(&mut self, time: i64, value: f64) -> [f64; COMPONENTS] {
         let bin = Bins::<C>::of(time);
         self.bins.take(bin, value);
         if self.seen == 0 {
-            (self.level, self.previous) = (value, value);
+            (self.level, self.previous, self.size) = (value, value, value.abs());
             return [0.0; COMPONENTS];
         }
         let step = C::of((value - self.previous).abs());
@@ -117,10 +134,18 @@ impl<C: Cell> Surprise<C> {
             nearest.get().abs(),
             mean(near.abs(), SHORT),
             mean(steps.max(0.0), STEPS),
+            self.fall(value - residual.get(), value),
         ];
         self.level += LEVEL.max(1.0 / (i + 2.0)) * (value - self.level);
         self.previous = value;
+        self.size += SIZE.max(1.0 / (i + 1.0)) * (value.abs() - self.size);
         components
+    }
+
+    /// How far the value lies below what it should be, on a scale that is logarithmic beyond the usual size.
+    fn fall(&self, expected: f64, value: f64) -> f64 {
+        let size = self.size.max(LEAST_SIZE);
+        (asinh(expected / size) - asinh(value / size)).max(0.0)
     }
 
     /// From the bin's mean where that has erred less, else from the level.

@@ -69,6 +69,29 @@ fn a_restored_model_goes_on_to_the_bit() {
     }
 }
 
+/// Version 129 had no size and no fall: what it has is the same model's, and the fall is learned from nothing.
+#[test]
+fn the_version_before_is_read() {
+    // Every value of the fall's tail and record lies at the end of those of the components.
+    let traffic = Traffic { law: Law::Poisson, mean: 50.0, rhythm: 3.0, window: 60_000 };
+    let (mut model, mut rng) = (Full::new(traffic.law.kind()), StdRng::seed_from_u64(4));
+    run(&traffic, &mut model, &mut rng, BEGIN, DAY);
+    let mut bytes = Vec::new();
+    model.encode(&mut bytes);
+    let size = 2 + 8 + 8 * 8;
+    let recent = 8 + 4 * 8 + (1 + 48 * 4) + (1 + 12 * 4) + (1 + 24 * 4);
+    let component = 2 * 8 + 1 + 5 * 8;
+    let fall = size + recent + 7 * component;
+    let mut before = [&bytes[..size], &bytes[size + 8..fall], &bytes[fall + component..]].concat();
+    before[0] = 129;
+    let mut old = Full::decode(&before).unwrap();
+    assert_eq!(old.learned(), model.learned());
+    assert_eq!(old.forecast(BEGIN + DAY), model.forecast(BEGIN + DAY));
+    let rest = run(&traffic, &mut old, &mut rng, BEGIN + DAY, DAY);
+    assert!(reaching(&rest, 75.0) <= 1);
+    assert!(old.observe(&point(BEGIN + 2 * DAY, 60_000, 200.0, 100)).score >= 75.0);
+}
+
 #[test]
 fn hostile_bytes_are_refused_or_harmless() {
     let traffic = Traffic { law: Law::Poisson, mean: 5.0, rhythm: 3.0, window: 60_000 };

@@ -1,6 +1,7 @@
 //! The model against seeded traffic, hostile input and its own laws.
 
 mod bad_input;
+mod both;
 mod calibration;
 mod detection;
 mod exact;
