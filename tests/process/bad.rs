@@ -3,7 +3,7 @@
 use crate::support::kafka::{Kafka, flush, send};
 use crate::support::outlier::Outlier;
 use crate::support::pipeline::{self, PARTITIONS, START};
-use crate::support::{Workplace, opensearch::get, wait};
+use crate::support::{self, Workplace, opensearch::get, wait};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -116,9 +116,7 @@ fn what_is_left_out_is_named_everywhere() {
     flush(&producer);
     let process = Outlier::start(&config, "process", &["process"]);
     let address = process.telemetry();
-    let health = || -> serde_json::Value {
-        serde_json::from_str(&support::opensearch::get(&address, "/health").unwrap()).unwrap()
-    };
+    let health = || -> serde_json::Value { serde_json::from_str(&get(&address, "/health").unwrap()).unwrap() };
     let scores = || -> Vec<serde_json::Value> {
         kafka.read_all(&topic("scores")).iter().map(|r| serde_json::from_str(&r.text()).unwrap()).collect()
     };
@@ -140,7 +138,7 @@ fn what_is_left_out_is_named_everywhere() {
     assert!(score["counts"]["overflow"].as_u64() > Some(0) && score["counts"]["sum_overflow"] == 0);
     assert!(score["levels"]["series"].as_i64() > Some(2) && score["levels"]["series_learning"].as_i64() > Some(2));
     assert_eq!((&transform["state"], &score["state"]), (&"ready".into(), &"ready".into()), "a count is no illness");
-    let metrics = support::opensearch::get(&address, "/metrics").unwrap();
+    let metrics = get(&address, "/metrics").unwrap();
     for (service, outcome, reason, cause) in [
         ("process", "late", "", &transform["counts"]["late"]),
         ("process", "rejected", "skewed", &transform["counts"]["skewed"]),
