@@ -97,7 +97,7 @@ impl SeriesModel {
         match self {
             Self::Compact(model) => u64::from(model.learned()),
             Self::Full(model) => model.learned(),
-            Self::Both(both) => u64::from(both.compact.learned()),
+            Self::Both(both) => u64::from(both.compact.learned()).max(both.full.learned()),
         }
     }
 
