@@ -329,7 +329,7 @@ fn detectors(rng: &mut StdRng) -> Vec<Detector> {
     let mut short = Detector::new("short", plain(), seconds(1, 5), seconds(0, 6));
     (short.explain, short.why_values) = (vec![field("value"), field("key")], 10);
     let mut long = Detector::new("long", plain(), seconds(10, 60), seconds(0, 6));
-    long.model = Tier::Full;
+    long.model = Tier::Both;
     let mut keys = Detector::new("keys", vec![Measure::Count, Measure::Silence], seconds(2, 9), seconds(0, 6));
     (keys.by, keys.max_series) = (vec![field("key")], seconds(1, 6) as usize / 1_000);
     let number = || field("number");
