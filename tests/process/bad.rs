@@ -98,7 +98,7 @@ fn what_is_left_out_is_named_everywhere() {
          data_dir = \"data\"\n[telemetry]\nlisten = \"127.0.0.1:0\"\n"
     );
     let split = "[[pipeline.detectors]]\nname = \"uri\"\nmeasures = [\"count\"]\nby = [\"uri\"]\nmax_series = 4\n";
-    let config = place.file("told.toml", &(support::text(&head, "told") + split));
+    let config = place.file("told.toml", &(crate::support::text(&head, "told") + split));
     let producer = kafka.producer();
     let record = |partition: i32, time: i64, uri: &str| {
         let text = format!(r#"{{"timestamp":{time},"uri":"{uri}","httpRequest":{{"action":"ALLOW"}}}}"#);
@@ -116,9 +116,7 @@ fn what_is_left_out_is_named_everywhere() {
     flush(&producer);
     let process = Outlier::start(&config, "process", &["process"]);
     let address = process.telemetry();
-    let health = || -> serde_json::Value {
-        serde_json::from_str(&support::opensearch::get(&address, "/health").unwrap()).unwrap()
-    };
+    let health = || -> serde_json::Value { serde_json::from_str(&get(&address, "/health").unwrap()).unwrap() };
     let scores = || -> Vec<serde_json::Value> {
         kafka.read_all(&topic("scores")).iter().map(|r| serde_json::from_str(&r.text()).unwrap()).collect()
     };
@@ -140,7 +138,7 @@ fn what_is_left_out_is_named_everywhere() {
     assert!(score["counts"]["overflow"].as_u64() > Some(0) && score["counts"]["sum_overflow"] == 0);
     assert!(score["levels"]["series"].as_i64() > Some(2) && score["levels"]["series_learning"].as_i64() > Some(2));
     assert_eq!((&transform["state"], &score["state"]), (&"ready".into(), &"ready".into()), "a count is no illness");
-    let metrics = support::opensearch::get(&address, "/metrics").unwrap();
+    let metrics = get(&address, "/metrics").unwrap();
     for (service, outcome, reason, cause) in [
         ("process", "late", "", &transform["counts"]["late"]),
         ("process", "rejected", "skewed", &transform["counts"]["skewed"]),
