@@ -98,7 +98,7 @@ fn what_is_left_out_is_named_everywhere() {
          data_dir = \"data\"\n[telemetry]\nlisten = \"127.0.0.1:0\"\n"
     );
     let split = "[[pipeline.detectors]]\nname = \"uri\"\nmeasures = [\"count\"]\nby = [\"uri\"]\nmax_series = 4\n";
-    let config = place.file("told.toml", &(crate::support::text(&head, "told") + split));
+    let config = place.file("told.toml", &(support::text(&head, "told") + split));
     let producer = kafka.producer();
     let record = |partition: i32, time: i64, uri: &str| {
         let text = format!(r#"{{"timestamp":{time},"uri":"{uri}","httpRequest":{{"action":"ALLOW"}}}}"#);
