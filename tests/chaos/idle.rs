@@ -10,13 +10,14 @@ use crate::support::kafka::Kafka;
 use crate::support::outlier::Outlier;
 use crate::support::pipeline::{PARTITIONS, configuration, create, topic};
 use crate::support::{Workplace, parse, read, wait};
-use crate::{PATIENCE, RECORDS, from_env, pause};
+use crate::{COURSE, PATIENCE, RECORDS, from_env, pause};
 use outlier_core::pipeline::Pipeline;
 use outlier_core::score::Scorer;
 use outlier_core::window::Frame;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// Length of a window, in ms.
@@ -60,6 +61,7 @@ fn replay(kafka: &Kafka, windows: &str, pipeline: &Pipeline) -> Replay {
 
 #[test]
 fn idle_partitions_that_return_give_what_the_log_says() {
+    let _turn = COURSE.lock().unwrap_or_else(PoisonError::into_inner);
     let seed = from_env("OUTLIER_SEED", 1);
     let kafka = Kafka::start();
     let place = Workplace::new("idle");
