@@ -2,6 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 const BYTES: &str = "{msg} {wide_bar} {bytes} of {total_bytes} · {eta} left";
 const RECORDS: &str = "{wide_bar} {human_pos} of {human_len} records · {per_sec} · {eta} left";
@@ -16,6 +17,14 @@ pub enum Unit {
     Records,
     /// Bytes of standard input, of which nobody knows how many there are.
     Unknown,
+}
+
+impl Unit {
+    /// What a bar over these files moves by.
+    pub fn of(files: &[PathBuf]) -> Self {
+        let standard = files.iter().any(|path| path.as_os_str() == "-");
+        if standard { Self::Unknown } else { Self::Bytes }
+    }
 }
 
 /// A bar that does not show before [`begin`], nor where standard error is no terminal.

@@ -11,7 +11,7 @@
 //! source that has ended is idle from then on, and never comes back.
 
 use outlier_core::pipeline::{Detector, Millis, Pipeline};
-use outlier_core::record::{Anomalies, Reject, Scratch, Transform};
+use outlier_core::record::{Anomalies, Scratch, Transform};
 use outlier_core::score::{Score, Scorer};
 use outlier_core::window::{Counter, Frame, Mark, Observed, SourceTime, Watermark, closed_end, window_start};
 use serde::Serialize;
@@ -127,9 +127,7 @@ impl Engine {
                 self.ledger.last = self.ledger.last.max(Some(time));
             }
             Err(reject) => {
-                if matches!(reject, Reject::Skewed { .. }) {
-                    self.counter.skewed(partition);
-                }
+                self.counter.reject(partition, &reject);
                 self.rejected(reject.code(), 1);
             }
         }

@@ -89,12 +89,7 @@ fn work(config: &Config, options: &Options, stop: &CancellationToken) -> anyhow:
             (sources, records, none)
         }
     };
-    let standard = options.files.iter().any(|path| path.as_os_str() == "-");
-    let unit = match (&options.topic, standard) {
-        (Some(_), _) => bar::Unit::Records,
-        (None, true) => bar::Unit::Unknown,
-        (None, false) => bar::Unit::Bytes,
-    };
+    let unit = if options.topic.is_some() { bar::Unit::Records } else { bar::Unit::of(&options.files) };
     bar::begin(&bar, unit, size);
     let mut sides: Vec<Scored> = Vec::new();
     for (pipeline, starts) in pipelines.iter().zip(starts) {

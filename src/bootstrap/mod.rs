@@ -111,8 +111,7 @@ fn open(config: &Config, pipeline: &Pipeline, options: &Options, bar: &ProgressB
     let (sources, bytes) = input::files(&options.files, longest, bar)?;
     let mut clock = Clock::new(pipeline);
     let starts = input::starts(&options.files, longest, |record| clock.time(record));
-    let standard = options.files.iter().any(|path| path.as_os_str() == "-");
-    Ok((sources, starts, if standard { bar::Unit::Unknown } else { bar::Unit::Bytes }, bytes))
+    Ok((sources, starts, bar::Unit::of(&options.files), bytes))
 }
 
 fn refuse(problems: &[Problem]) -> anyhow::Result<()> {

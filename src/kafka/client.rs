@@ -18,6 +18,13 @@ pub fn base(kafka: &Kafka) -> ClientConfig {
     client
 }
 
+/// Sets a property unless the user has.
+pub fn default(client: &mut ClientConfig, kafka: &Kafka, name: &str, value: &str) {
+    if !kafka.properties.contains_key(name) {
+        client.set(name, value);
+    }
+}
+
 /// A consumer that reads committed records only. `group` is the consumer group; offsets are never committed behind
 /// the caller's back.
 pub fn consumer(kafka: &Kafka, group: &str) -> ClientConfig {
@@ -33,11 +40,7 @@ pub fn consumer(kafka: &Kafka, group: &str) -> ClientConfig {
         ("fetch.wait.max.ms", "250"),
         ("fetch.error.backoff.ms", "100"),
     ];
-    for (name, value) in defaults {
-        if !kafka.properties.contains_key(name) {
-            client.set(name, value);
-        }
-    }
+    defaults.iter().for_each(|(name, value)| default(&mut client, kafka, name, value));
     client.set("group.id", group);
     client.set("enable.auto.commit", "false");
     client.set("enable.auto.offset.store", "false");
@@ -67,11 +70,7 @@ pub fn producer(kafka: &Kafka) -> ClientConfig {
         // does when a partition has reached the five requests that an idempotent producer may have under way.
         ("max.in.flight.requests.per.connection", "2"),
     ];
-    for (name, value) in defaults {
-        if !kafka.properties.contains_key(name) {
-            client.set(name, value);
-        }
-    }
+    defaults.iter().for_each(|(name, value)| default(&mut client, kafka, name, value));
     client.set("enable.idempotence", "true");
     client.set("acks", "all");
     client

@@ -1,9 +1,10 @@
 //! Facts about topics.
 
 use anyhow::Context;
-use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How many partitions a topic has.
@@ -27,4 +28,25 @@ pub fn partition_count<C: ClientContext + ConsumerContext>(
             Err(error).with_context(|| format!("topic {topic} does not exist: {remedy}"))
         }
     }
+}
+
+/// Where partitions of a topic end, asked for in one request: a reader of committed records is told the last stable
+/// offset. Those that the broker does not know are left out.
+///
+/// # Errors
+/// No broker answers within `patience`.
+pub fn ends<C: ClientContext + ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partitions: impl Iterator<Item = i32>,
+    patience: Duration,
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        // The time that stands for the end.
+        list.add_partition_offset(topic, partition, Offset::End)?;
+    }
+    let found = consumer.offsets_for_times(list, patience)?;
+    let known = found.elements().into_iter().filter(|element| element.error().is_ok());
+    Ok(known.filter_map(|found| Some((found.partition(), found.offset().to_raw().filter(|end| *end >= 0)?))).collect())
 }

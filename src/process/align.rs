@@ -3,6 +3,7 @@
 //! In a thread of its own: the worker never waits for the broker on account of it. Invariant: when the broker does
 //! not answer, nothing waits.
 
+use crate::kafka::topics::ends;
 use outlier_core::pipeline::Millis;
 use outlier_core::window::{Alignment, Limit, Standing};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -122,23 +123,10 @@ impl Looking {
     }
 
     fn standings(&self, partitions: i32) -> anyhow::Result<BTreeMap<i32, Standing>> {
-        let mut list = TopicPartitionList::with_capacity(partitions as usize);
-        for partition in 0..partitions {
-            // Asks for where it ends.
-            list.add_partition_offset(&self.topic, partition, Offset::End)?;
-        }
         let mut committed = TopicPartitionList::with_capacity(partitions as usize);
-        for partition in 0..partitions {
-            committed.add_partition(&self.topic, partition);
-        }
+        committed.add_partition_range(&self.topic, 0, partitions - 1);
         let committed = self.group.committed_offsets(committed, ASK)?;
-        let ends = self.reader.offsets_for_times(list, ASK)?;
-        let ends: BTreeMap<i32, i64> = ends
-            .elements()
-            .iter()
-            .filter(|element| element.error().is_ok())
-            .filter_map(|element| Some((element.partition(), element.offset().to_raw().filter(|end| *end >= 0)?)))
-            .collect();
+        let ends = ends(self.reader.as_ref(), &self.topic, 0..partitions, ASK)?;
         let standing = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
             let Offset::Offset(offset) = element.offset() else { return None };
             let partition = element.partition();

@@ -108,11 +108,7 @@ fn setup(config: &Config, pipeline: &Pipeline, stage: &str, instance: &str) -> S
     // Committed offsets that do not exist any more are for an operator to decide about.
     consumer.set("auto.offset.reset", "error");
     let kilobytes = |bytes: usize| (bytes / 1024).max(1).to_string();
-    let default = |client: &mut ClientConfig, name: &str, value: &str| {
-        if !config.kafka.properties.contains_key(name) {
-            client.set(name, value);
-        }
-    };
+    let default = |client: &mut _, name, value: &str| client::default(client, &config.kafka, name, value);
     default(&mut consumer, "queued.max.messages.kbytes", &kilobytes(config.process.consumer_queue_bytes));
     default(&mut producer, "queue.buffering.max.kbytes", &kilobytes(config.process.producer_queue_bytes));
     // A commit flushes, so nothing waits so long that has to be soon.

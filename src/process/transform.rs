@@ -8,7 +8,7 @@ use super::anomalies::AnomalyTail;
 use super::source::Source;
 use super::worker::{Assigned, Next, Progress, Stage};
 use crate::kafka::output::Output;
-use crate::kafka::topics::partition_count;
+use crate::kafka::topics::{ends, partition_count};
 use crate::telemetry::Telemetry;
 use anyhow::Context;
 use outlier_core::pipeline::{Millis, Pipeline};
@@ -126,10 +126,10 @@ impl TransformStage {
         })
     }
 
-    /// Looks up how many partitions there are, now and then: more may be added while running.
-    fn look_up(&mut self) -> anyhow::Result<()> {
+    /// Looks up how many partitions there are, now and then: more may be added while running. False: it is not time.
+    fn look_up(&mut self) -> anyhow::Result<bool> {
         if self.looked_up.is_some_and(|at| at.elapsed() < LOOK_UP) {
-            return Ok(());
+            return Ok(false);
         }
         let consumer = self.reader.as_ref();
         self.raw_partitions = partition_count(consumer, &self.pipeline.topics.raw)?;
@@ -147,18 +147,15 @@ impl TransformStage {
         }
         self.aligning.set_partitions(self.raw_partitions);
         self.looked_up = Some(Instant::now());
-        self.look_at_lag();
-        Ok(())
+        Ok(true)
     }
 
     /// Looks up where the owned partitions end: a fresh group begins with the oldest record there is.
     fn look_at_lag(&mut self) {
         let topic = &self.pipeline.topics.raw;
-        for partition in self.positions.keys() {
-            // A broker that does not answer is noticed elsewhere.
-            let Ok((_, end)) = self.reader.fetch_watermarks(topic, *partition, ASK) else { return };
-            self.ends.insert(*partition, end);
-        }
+        // A broker that does not answer is noticed elsewhere.
+        let Ok(ends) = ends(self.reader.as_ref(), topic, self.positions.keys().copied(), ASK) else { return };
+        self.ends = ends;
         self.show_lag();
         let lag = self.metrics.lag.get();
         if lag > BEHIND {
@@ -267,10 +264,7 @@ impl Stage for TransformStage {
             }
             Err(reject) => {
                 self.reject(message, &reject, output)?;
-                self.counter.touch(partition);
-                if matches!(reject, Reject::Skewed { .. }) {
-                    self.counter.skewed(partition);
-                }
+                self.counter.reject(partition, &reject);
             }
         }
         self.scratch = scratch;
@@ -297,8 +291,8 @@ impl Stage for TransformStage {
 
     fn finish(&mut self, now: Millis, output: &mut Output) -> anyhow::Result<Vec<Progress>> {
         self.anomalies.poll();
-        if !self.positions.is_empty() {
-            self.look_up()?;
+        if !self.positions.is_empty() && self.look_up()? {
+            self.look_at_lag();
         }
         self.counter.tick(now);
         let outgoing = self.counter.take(self.raw_partitions);

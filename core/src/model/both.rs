@@ -9,7 +9,7 @@
 //! Invariants: those of both; a half that a state lacks learns anew beside the one that it has.
 
 use super::full::Full;
-use super::{DecodeError, Model, Point, SCORE_DECADE, Verdict};
+use super::{DecodeError, Model, Point, Verdict, score};
 use crate::measure::Kind;
 use crate::pipeline::Millis;
 use libm::{exp10, fabs, log10};
@@ -39,7 +39,7 @@ impl Both {
             (false, true) => decades,
             (true, _) => others,
         };
-        Verdict { score: (SCORE_DECADE * decades).clamp(0.0, 100.0), ..told(compact, full) }
+        Verdict { score: score(decades), ..told(compact, full) }
     }
 
     /// What is expected of a window of `count` records that starts at `start`; the score is 0.

@@ -77,8 +77,6 @@ use spread::Spread;
 pub const LEARNING: u32 = 30;
 /// Outlying windows, at least, before a new level is accepted; the time is half an hour.
 pub const PATIENCE: f32 = 12.0;
-/// Score per decade of the tail probability.
-const SCORE_DECADE: f64 = 15.0;
 /// Amounts are clipped to this size, counts to [`MOST`].
 const LARGEST: f64 = 1e30;
 /// The largest count.
@@ -138,6 +136,11 @@ pub struct Model {
     changed: Millis,
     /// Outliers in a row that fit the former level.
     returning: u8,
+}
+
+/// The score, 0 to 100, of a value whose tail probability is ten to the power of minus `decades`.
+fn score(decades: f64) -> f64 {
+    (15.0 * decades).clamp(0.0, 100.0)
 }
 
 impl Model {
@@ -237,7 +240,7 @@ impl Model {
             expected: prediction.tail.mean,
             lower,
             upper,
-            score: (SCORE_DECADE * decades).clamp(0.0, 100.0),
+            score: score(decades),
             confidence: seen / (seen + 60.0) * prediction.scatter / (prediction.scatter + ignorance),
             learning: self.seen < LEARNING,
         }

@@ -2,7 +2,7 @@
 
 use crate::explain::Reason;
 use crate::pipeline::Millis;
-use crate::window::LeftOut;
+use crate::window::{LeftOut, is_zero};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -69,10 +69,6 @@ pub struct Score {
     /// Of an anomaly: the values whose share changed most, the most important first; contributions sum to 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<Reason>,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 /// A series that is anomalous now; a message of the compacted anomalies topic as JSON. Its end is a tombstone.

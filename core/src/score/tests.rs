@@ -3,7 +3,7 @@
 use super::{Score, Scorer};
 use crate::measure::{Measure, UNIT};
 use crate::pipeline::{Detector, Emit, Millis, Pipeline};
-use crate::record::Texts;
+use crate::record::{Reject, Texts};
 use crate::testing;
 use crate::window::{Counter, LeftOut, Observed};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,7 +85,7 @@ fn a_series_that_falls_silent_leaves_no_anomaly_behind() {
             (0..500).for_each(|i| bench.add(day * DAY + i * 100_000, &[], None));
         } else {
             // A record of nothing else moves the clock: late for its own window by the next.
-            bench.counter.touch(0);
+            bench.counter.reject(0, &Reject::Tombstone);
         }
         bench.flow();
     }
@@ -110,7 +110,7 @@ fn what_is_left_out_is_told_in_the_window_that_was_current() {
     for time in [10_000, 70_000, 59_999, 20_000, 130_000] {
         bench.add(time, &[], None);
         if time == 70_000 {
-            bench.counter.skewed(0);
+            bench.counter.reject(0, &Reject::Skewed { ahead: 2, limit: 1 });
         }
         if time < 60_000 {
             bench.flow();

@@ -11,10 +11,10 @@
 //! sent when they can change something: a new owner, an idle change, or a crossed window end plus lateness.
 
 use super::tally::{Observed, Tally};
-use super::{Frame, LeftOut, Limit, Mark, Omission, Origin, SourceTime, closed_end, window_start};
+use super::{Frame, LeftOut, Limit, Mark, Omission, SourceTime, closed_end, window_start};
 use crate::pipeline::{Millis, Pipeline};
+use crate::record::Reject;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// The most that one look at the clock moves stream time on; milliseconds.
 const STALL: Millis = 1_000;
@@ -23,7 +23,6 @@ const STALL: Millis = 1_000;
 pub struct Counter {
     /// Pane and lateness of each detector.
     panes: Vec<(Millis, Millis)>,
-    origins: Vec<Arc<Origin>>,
     /// What was left out, by detector and start of the pane that was current.
     omitted: BTreeMap<(usize, Millis), LeftOut>,
     tally: Tally,
@@ -74,7 +73,6 @@ impl Counter {
     pub fn new(pipeline: &Pipeline, idle_timeout: Millis) -> Self {
         Self {
             panes: pipeline.detectors.iter().map(|d| (d.pane(), d.lateness)).collect(),
-            origins: pipeline.detectors.iter().map(|d| Arc::new(d.into())).collect(),
             omitted: BTreeMap::new(),
             tally: Tally::new(pipeline),
             late: Vec::new(),
@@ -108,16 +106,12 @@ impl Counter {
         self.tally.clear();
     }
 
-    /// A record of `partition` was read that is not counted (it was rejected): the partition has more to read.
-    pub fn touch(&mut self, partition: i32) {
-        if let Some(source) = self.sources.get_mut(&partition) {
-            source.wake();
-        }
-    }
-
-    /// A record of `partition` was rejected as its event time is too far ahead: its own window cannot tell of it.
-    pub fn skewed(&mut self, partition: i32) {
-        let Some(time) = self.sources.get(&partition).and_then(|source| source.time.time) else { return };
+    /// A record of `partition` was read and rejected: the partition has more to read. The window of one that is too far
+    /// ahead has not begun, so the current one tells of it.
+    pub fn reject(&mut self, partition: i32, reject: &Reject) {
+        let Some(source) = self.sources.get_mut(&partition) else { return };
+        source.wake();
+        let (Reject::Skewed { .. }, Some(time)) = (reject, source.time.time) else { return };
         for (index, (pane, _)) in self.panes.iter().enumerate() {
             self.omitted.entry((index, window_start(time, *pane))).or_default().skewed += 1;
         }
@@ -237,7 +231,7 @@ impl Counter {
             frames.insert(partition, Frame { diffs, ..Frame::default() });
         }
         for ((index, start), left_out) in std::mem::take(&mut self.omitted) {
-            let omission = Omission { origin: self.origins[index].clone(), start, left_out };
+            let omission = Omission { origin: self.tally.origin(index), start, left_out };
             // Whatever its group would be: every row of the window tells of it.
             for partition in 0..self.windows_partitions {
                 frames.entry(partition).or_default().omissions.push(omission.clone());

@@ -25,7 +25,8 @@ pub struct LeftOut {
     pub after_close: u64,
 }
 
-fn is_zero(count: &u64) -> bool {
+/// For members of rows that are left out where they are zero.
+pub(crate) fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 

@@ -21,6 +21,7 @@ mod watermark;
 pub use alignment::{Alignment, Limit, Standing};
 pub use counter::{Counter, Counts, Outgoing};
 pub use frame::{Cells, Diff, Frame, FrameError, Mark, Origin};
+pub(crate) use left::is_zero;
 pub use left::{LeftOut, Omission};
 pub use source::{BadSourceTime, SourceTime};
 pub use tally::Observed;

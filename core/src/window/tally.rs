@@ -77,6 +77,7 @@ struct Shape {
 }
 
 /// What the shapes of one group and pane add up to.
+#[derive(Default)]
 struct Adding {
     cells: Cells,
     /// For each weight and explained field, the records of each value by its number plus one; 0 is a missing value.
@@ -143,6 +144,11 @@ impl Tally {
             key: Vec::new(),
             partitions: pipeline.windows_partitions,
         }
+    }
+
+    /// What differences of the detector with this index say that they belong to.
+    pub fn origin(&self, detector: usize) -> Arc<Origin> {
+        self.detectors[detector].origin.clone()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -232,7 +238,7 @@ impl Tally {
         for ((index, group, start), Adding { mut cells, weights }) in found.sorted() {
             if cells.records() > 0 {
                 let counting = &self.detectors[index];
-                let origin = counting.origin.clone();
+                let origin = self.origin(index);
                 cells.values = counting.values(start, &weights, &self.texts);
                 let partition = partition_of(&origin.detector, &group, self.partitions);
                 diffs.entry(partition).or_default().push(Diff { origin, group, start, cells });
@@ -246,7 +252,7 @@ impl Tally {
 /// What was found, by detector, group and pane.
 struct Found {
     places: HashMap<(usize, String, Millis), usize, RandomState>,
-    adding: Vec<Option<Adding>>,
+    adding: Vec<Adding>,
     /// For each detector, the pane of the last shape and its place: nearly all that have no groups are in one.
     last: Vec<Option<(Millis, usize)>>,
 }
@@ -275,16 +281,16 @@ impl Found {
         };
         last[index] = Some((pane, place));
         if place == adding.len() {
-            adding.push(None);
+            adding.push(counting.empty());
         }
-        (adding[place].get_or_insert_with(|| counting.empty()), long)
+        (&mut adding[place], long)
     }
 
     /// In the order (detector, group, pane).
     fn sorted(mut self) -> impl Iterator<Item = ((usize, String, Millis), Adding)> {
         let mut places: Vec<_> = self.places.drain().collect();
         places.sort_unstable();
-        places.into_iter().filter_map(move |(key, place)| Some((key, self.adding[place].take()?)))
+        places.into_iter().map(move |(key, place)| (key, std::mem::take(&mut self.adding[place])))
     }
 }
 

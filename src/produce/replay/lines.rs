@@ -1,4 +1,5 @@
-//! Files into batches of lines: gzip and Zstandard are recognised by their first bytes, long lines are skipped in bounded memory.
+//! Files into batches of lines: gzip and Zstandard are recognised by their first bytes, long lines are skipped in
+//! bounded memory.
 //!
 //! Invariants: a batch holds at most [`BATCH_BYTES`] and one line more; blank lines are no records; `\r\n` ends a
 //! line as `\n` does, and the end of a file ends its last line.
@@ -92,8 +93,8 @@ pub(crate) struct Lines<R> {
 }
 
 impl Lines<Box<dyn BufRead>> {
-    /// The lines of an input, unpacked if it begins as gzip or Zstandard does; those over `longest` bytes are skipped. A live input's
-    /// lines are handed on as soon as they are there.
+    /// The lines of an input, unpacked if it begins as gzip or Zstandard does; those over `longest` bytes are skipped. A
+    /// live input's lines are handed on as soon as they are there.
     pub fn of(mut plain: Box<dyn BufRead>, longest: usize, is_live: bool) -> io::Result<Self> {
         let start = plain.fill_buf()?;
         let (gzip, zstd) = (start.starts_with(&GZIP), start.starts_with(&ZSTD));

@@ -24,7 +24,7 @@ pub use cell::Cell;
 pub use gate::Gate;
 pub use surprise::Surprise;
 
-use super::{LARGEST, MOST, Point, SCORE_DECADE, Verdict};
+use super::{LARGEST, MOST, Point, Verdict, score};
 use crate::measure::Kind;
 use crate::pipeline::Millis;
 use calibrate::Calibration;
@@ -64,7 +64,7 @@ impl Full {
             return (verdict, 0.0);
         }
         let decades = self.calibration.decades(surprise);
-        verdict.score = (SCORE_DECADE * decades).clamp(0.0, 100.0);
+        verdict.score = score(decades);
         self.calibration.learn(surprise);
         (verdict, decades)
     }
