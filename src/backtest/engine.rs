@@ -38,6 +38,9 @@ pub struct Ledger {
     pub last: Option<Millis>,
 }
 
+/// Files and topic ranges are read as fast as they come: the wall clock stands still, at its end.
+const NO_CLOCK: Millis = Millis::MAX;
+
 impl Ledger {
     /// Records that could not be used.
     pub fn rejections(&self) -> u64 {
@@ -85,7 +88,7 @@ impl Engine {
         let mut counter = Counter::new(pipeline, 0);
         for (source, time) in starts.iter().enumerate() {
             // The first record sets the stream time to just this: to know it before changes no decision.
-            counter.assign(source as i32, SourceTime { time: *time, idle: false }, 0);
+            counter.assign(source as i32, SourceTime { time: *time, idle: false }, NO_CLOCK);
         }
         let windows = |d: &Detector| Windows { hop: d.hop, lateness: d.lateness, open: BTreeSet::new() };
         Self {
@@ -146,10 +149,10 @@ impl Engine {
     /// A source partition has no more records.
     pub fn ended(&mut self, source: usize) {
         let partition = source as i32;
-        self.counter.at_end(partition, 0);
+        self.counter.at_end(partition, NO_CLOCK);
         // The end is known, not guessed: both of the questions are answered alike.
-        self.counter.sure(partition, Some(0), 0);
-        self.counter.sure(partition, Some(0), 0);
+        self.counter.sure(partition, Some(0), NO_CLOCK);
+        self.counter.sure(partition, Some(0), NO_CLOCK);
     }
 
     /// The largest event time read from a source partition.
@@ -162,7 +165,7 @@ impl Engine {
     /// # Errors
     /// Those of `each`.
     pub fn settle(&mut self, each: &mut dyn FnMut(&Score) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        self.counter.tick(0);
+        self.counter.tick(NO_CLOCK);
         let mut outgoing = self.counter.take(self.sources);
         self.ledger.late += outgoing.counts.late;
         self.ledger.hashed += outgoing.counts.hashed;

@@ -104,9 +104,9 @@ fn what_is_left_out_is_told_in_the_window_that_was_current() {
     let mut bench = Bench { counter: Counter::new(&pipeline, 0), ..Bench::new(pipeline.detectors[0].clone()) };
     (0..2).for_each(|partition| bench.counter.assign(partition, Default::default(), 0));
     // The other partition is empty, and said to be so.
-    bench.counter.at_end(1, 0);
-    (0..2).for_each(|_| bench.counter.sure(1, Some(0), 0));
-    bench.counter.tick(0);
+    bench.counter.at_end(1, DAY);
+    (0..2).for_each(|_| bench.counter.sure(1, Some(0), DAY));
+    bench.counter.tick(DAY);
     for time in [10_000, 70_000, 59_999, 20_000, 130_000] {
         bench.add(time, &[], None);
         if time == 70_000 {
@@ -131,6 +131,35 @@ fn what_is_left_out_is_told_in_the_window_that_was_current() {
     assert_eq!(row["left_out"], serde_json::json!({"late": 2, "skewed": 1}));
     assert!(serde_json::to_value(&bench.rows[0]).unwrap().get("left_out").is_none());
     assert_eq!(bench.scorers.iter_mut().map(|scorer| scorer.take_counts().after_close).sum::<u64>(), 1);
+}
+
+/// One partition is a day ahead of the other and of the clock. Whoever falls idle first, windows close by the clock, so
+/// that the other loses nothing when it comes back.
+#[test]
+fn a_day_ahead_closes_nothing_early() {
+    for last in [0, 1] {
+        let pipeline = pipeline(Detector::new("d", vec![Measure::Count], MINUTE, 0));
+        let mut bench = Bench { counter: Counter::new(&pipeline, 0), ..Bench::new(pipeline.detectors[0].clone()) };
+        (0..2).for_each(|partition| bench.counter.assign(partition, Default::default(), 0));
+        let flags = [false; 10];
+        let record = Observed { flags: &flags, numbers: &[None], texts: &Texts::default() };
+        bench.counter.add(1, DAY, &record);
+        for (minute, idle) in [(0, 0), (1, 0), (2, 1), (3, 2), (4, 0), (5, 0)] {
+            let now = (minute + 1) * MINUTE;
+            for partition in [1 - last, last].into_iter().take(idle) {
+                bench.counter.at_end(partition, now);
+                (0..2).for_each(|_| bench.counter.sure(partition, Some(1), now));
+            }
+            if idle == 0 {
+                bench.add(now, &[], None);
+            }
+            bench.counter.tick(now);
+            bench.flow();
+        }
+        let rows: Vec<_> = bench.rows("count").iter().map(|row| (row.window_start / MINUTE, row.value)).collect();
+        assert_eq!(rows, [(1, 1.0), (2, 1.0), (3, 0.0), (4, 0.0), (5, 1.0)]);
+        assert_eq!(bench.scorers.iter_mut().map(|scorer| scorer.take_counts().after_close).sum::<u64>(), 0);
+    }
 }
 
 /// How many windows are still needed is in the rows, and how many series are learning is known, also after a restart.

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Invariants: nothing is kept beyond one transaction but the stream times, and those are in the transaction's
-//! offset metadata; a partition is called idle only by its owner, at its end, after the idle timeout; marks are
-//! sent when they can change something: a new owner, an idle change, or a crossed window end plus lateness.
+//! offset metadata; a partition is called idle only by its owner, at its end, after the idle timeout; no mark tells of a
+//! time that the wall clock has not reached; marks are sent when they can change something: a new owner, an idle
+//! change, or a crossed window end plus lateness.
 
 use super::tally::{Observed, Tally};
 use super::{Frame, LeftOut, Limit, Mark, Omission, SourceTime, closed_end, window_start};
@@ -30,6 +31,8 @@ pub struct Counter {
     windows_partitions: i32,
     idle_timeout: Millis,
     sources: BTreeMap<i32, Source>,
+    /// The wall clock of the last [`Counter::tick`].
+    now: Millis,
     counts: Counts,
 }
 
@@ -79,6 +82,7 @@ impl Counter {
             windows_partitions: pipeline.windows_partitions,
             idle_timeout,
             sources: BTreeMap::new(),
+            now: Millis::MAX,
             counts: Counts::default(),
         }
     }
@@ -195,6 +199,7 @@ impl Counter {
 
     /// Lets the wall clock decide: who is idle, and how far idle stream time has moved. Call before `take`.
     pub fn tick(&mut self, now: Millis) {
+        self.now = now;
         for source in self.sources.values_mut() {
             let quiet = source.quiet_since.is_some_and(|since| now.saturating_sub(since) >= self.idle_timeout);
             if quiet && source.sure && !source.time.idle {
@@ -243,12 +248,12 @@ impl Counter {
         for (&partition, source) in &mut self.sources {
             let due = due.contains(&partition);
             if due {
-                let SourceTime { time, idle } = source.time;
+                let SourceTime { time, idle } = source.time.told(self.now);
                 let mark = Mark { partition, partitions, time, idle };
                 for windows_partition in 0..self.windows_partitions {
                     frames.entry(windows_partition).or_default().marks.push(mark);
                 }
-                source.marked = Some((source.time, partitions));
+                source.marked = Some((SourceTime { time, idle }, partitions));
             }
             if due || source.touched {
                 times.insert(partition, source.time);
@@ -264,12 +269,13 @@ impl Counter {
             return false;
         }
         let Some((marked, marked_partitions)) = source.marked else { return true };
+        let told = source.time.told(self.now);
         let crossed = || {
             let ends = |time: Option<Millis>| {
                 let end = move |(pane, lateness): &(Millis, Millis)| time.map(|t| closed_end(t, *pane, *lateness));
                 self.panes.iter().map(end)
             };
-            marked.time != source.time.time && ends(marked.time).ne(ends(source.time.time))
+            marked.time != told.time && ends(marked.time).ne(ends(told.time))
         };
         marked.idle != source.time.idle || marked_partitions != partitions || crossed()
     }

@@ -15,6 +15,14 @@ pub struct SourceTime {
     pub idle: bool,
 }
 
+impl SourceTime {
+    /// What others are told at wall clock `now`: no time that is still to come. A partition whose producer's clock is a
+    /// day ahead would, once the others are idle, close their next day.
+    pub fn told(self, now: Millis) -> Self {
+        Self { time: self.time.map(|time| time.min(now)), ..self }
+    }
+}
+
 /// A committed offset carries metadata that is not outlier's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the committed offset's metadata {0:?} is not a stream time: another program commits in this consumer group")]

@@ -38,6 +38,8 @@ pub struct World {
     resting: Vec<bool>,
     /// A partition that nothing is written to before all windows are closed.
     silent: Option<usize>,
+    /// A partition whose producer's clock is ahead.
+    ahead: Option<usize>,
 }
 
 /// What a fresh scorer makes of the committed windows topic.
@@ -56,6 +58,7 @@ impl World {
         let windows_partitions = input.random_range(1..=3);
         let pipeline = pipeline(&mut input, windows_partitions);
         let silent = (idle == Idle::Sometimes && sources > 1 && input.random_bool(0.3)).then_some(sources - 1);
+        let ahead = input.random_bool(0.3).then_some(0);
         let empty = |n: usize| (0..n).map(|_| Vec::new()).collect::<Vec<_>>();
         let topics = Topics {
             raw: vec![Vec::new(); sources],
@@ -77,6 +80,7 @@ impl World {
             transactions: 0,
             resting: vec![false; sources],
             silent,
+            ahead,
         }
     }
 
@@ -128,7 +132,8 @@ impl World {
             }
             for _ in 0..self.input.random_range(0..6) {
                 let delay = if self.input.random_bool(0.03) { 60_000 } else { 4_000 };
-                let time = self.now - self.input.random_range(0..delay);
+                let clock = if self.ahead == Some(partition) { self.now + 20_000 } else { self.now };
+                let time = clock - self.input.random_range(0..delay);
                 let input = &mut self.input;
                 let (bad, key, number) = (input.random_bool(0.2), input.random_range(0..6), input.random_range(0..200));
                 self.topics.raw[partition].push(Event { time, bad, key, number });
@@ -240,10 +245,11 @@ impl World {
             self.start_instance();
         }
         if self.idle == Idle::Never {
-            // A last record in each partition, an hour later, closes everything before it.
+            // A last record in each partition, some minutes later, closes everything before it.
             for partition in &mut self.topics.raw {
-                partition.push(Event { time: self.now + 3_600_000, bad: false, key: 1, number: 1 });
+                partition.push(Event { time: self.now + 450_000, bad: false, key: 1, number: 1 });
             }
+            self.now += 450_000;
         }
         // Idle timeout, longest window and lateness pass in this many seconds.
         for second in 0.. {
