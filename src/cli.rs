@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::telemetry::Telemetry;
-use crate::{backtest, bootstrap, demo, process, produce, serve, setup, shutdown, sink, state, telemetry};
+use crate::{backtest, bootstrap, demo, process, produce, rejected, serve, setup, shutdown, sink, state, telemetry};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::stdout;
@@ -55,6 +55,9 @@ enum Command {
     /// Look at what the models know.
     #[command(subcommand)]
     State(state::State),
+    /// Look at rejected records, and send them back after a fix.
+    #[command(subcommand)]
+    Rejected(rejected::Rejected),
     /// Run everything in this process, on an embedded broker and index, with mock logs and two days of history.
     Demo(demo::Options),
     /// Score log files or a range of the raw topic at full speed, and report what would have alerted.
@@ -129,6 +132,9 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
         Command::State(what) => {
             return tokio::task::spawn_blocking(move || state::run(&config, &what, &mut stdout())).await?;
         }
+        Command::Rejected(what) => {
+            return tokio::task::spawn_blocking(move || rejected::run(&config, &what, &mut stdout())).await?;
+        }
         _ => {}
     }
     let telemetry = Telemetry::default();
@@ -161,6 +167,7 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
         | Command::Backtest(_)
         | Command::Setup { .. }
         | Command::State(_)
+        | Command::Rejected(_)
         | Command::Check
         | Command::Completions { .. } => Ok(()),
     };

@@ -13,6 +13,7 @@ pub mod index;
 pub mod kafka;
 pub mod process;
 pub mod produce;
+pub mod rejected;
 pub mod serve;
 pub mod setup;
 pub mod shutdown;

@@ -7,4 +7,5 @@ pub mod explain;
 mod flush;
 pub mod group;
 pub mod output;
+pub mod read;
 pub mod topics;

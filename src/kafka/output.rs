@@ -160,6 +160,20 @@ impl Output {
             self.abort()?;
             return Ok(Commit::Aborted(reason));
         }
+        self.end(sent)
+    }
+
+    /// Commits what was sent, without offsets; of a transactional producer.
+    ///
+    /// # Errors
+    /// As those of [`Output::commit`].
+    pub fn commit_alone(&mut self) -> anyhow::Result<Commit> {
+        self.begin()?;
+        self.drain()?;
+        self.end(Ok(()))
+    }
+
+    fn end(&mut self, sent: Result<(), KafkaError>) -> anyhow::Result<Commit> {
         match sent.and_then(|()| again(3 * PATIENCE, || self.producer.commit_transaction(PATIENCE))) {
             Ok(()) => {
                 self.open = false;

@@ -4,13 +4,13 @@
 //! watermarks are asked; then the last stable offsets must reach them, so that nothing of the same transactions can
 //! still be hidden; then the partitions are read to their ends.
 
+use crate::kafka::read::to_end;
 use anyhow::{Context, bail};
 use outlier_core::score::Scorer;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// An open transaction ends or times out within this time.
@@ -23,16 +23,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// The broker does not answer, or a record cannot be read.
 pub fn restore(connection: &ClientConfig, topic: &str, scorers: &mut BTreeMap<i32, Scorer>) -> anyhow::Result<()> {
+    let started = Instant::now();
     let partitions: Vec<i32> = scorers.keys().copied().collect();
-    read(connection, topic, &partitions, |partition, key, value| {
+    let records = read(connection, topic, &partitions, |partition, key, value| {
         if let Some(scorer) = scorers.get_mut(&partition) {
             scorer.restore(key, value)?;
         }
         Ok(())
-    })
+    })?;
+    tracing::info!(topic, records, took = ?started.elapsed(), "state restored");
+    Ok(())
 }
 
-/// Reads every committed record of these partitions of a state topic, oldest first: partition, key and value.
+/// Reads every committed record of these partitions of a state topic, oldest first: partition, key and value; how many.
 ///
 /// # Errors
 /// The broker does not answer, or those of `each`.
@@ -41,7 +44,7 @@ pub fn read(
     topic: &str,
     partitions: &[i32],
     mut each: impl FnMut(i32, &str, Option<&[u8]>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u64> {
     let started = Instant::now();
     let consumer: BaseConsumer = connection.create()?;
     let uncommitted: BaseConsumer = connection.clone().set("isolation.level", "read_uncommitted").create()?;
@@ -60,31 +63,8 @@ pub fn read(
         }
         list.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
-    consumer.assign(&list)?;
-    let mut unread: BTreeSet<i32> = partitions.iter().copied().collect();
-    let mut records = 0u64;
-    let mut heard = Instant::now();
-    while !unread.is_empty() {
-        match consumer.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => {
-                let key = String::from_utf8_lossy(message.key().unwrap_or_default());
-                each(message.partition(), &key, message.payload())?;
-                records += 1;
-                heard = Instant::now();
-                if records.is_multiple_of(100_000) {
-                    tracing::info!(topic, records, partitions_left = unread.len(), "restoring state");
-                }
-            }
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                unread.remove(&partition);
-            }
-            Some(Err(error)) => tracing::debug!(%error, topic, "restoring state"),
-            None => {}
-        }
-        if heard.elapsed() > PATIENCE {
-            bail!("{topic} gave nothing for {} s while restoring state", PATIENCE.as_secs());
-        }
-    }
-    tracing::debug!(topic, records, took = ?started.elapsed(), "state restored");
-    Ok(())
+    to_end(&consumer, topic, &list, "restoring state", |message| {
+        let key = String::from_utf8_lossy(message.key().unwrap_or_default());
+        each(message.partition(), &key, message.payload())
+    })
 }

@@ -37,6 +37,8 @@ pub struct Rejected {
     pub source: Source,
     /// Its value as it came.
     pub body: Option<Bytes>,
+    /// The id of its document, if the index refused it.
+    pub document: Option<String>,
     /// Why.
     pub why: Unfit,
 }
@@ -76,7 +78,7 @@ impl Batch {
             }
             Err((why, body)) => {
                 self.bytes += body.as_ref().map_or(0, Bytes::len);
-                self.rejected.push(Rejected { source, body, why });
+                self.rejected.push(Rejected { source, body, document: None, why });
             }
         }
     }

@@ -70,7 +70,8 @@ impl Delivery {
                             }
                             Outcome::Reject(reason) => {
                                 let why = Unfit { kind: "index", reason };
-                                rejected.push(Rejected { source, body: document.body, why });
+                                let Document { id, body, .. } = document;
+                                rejected.push(Rejected { source, body, document: Some(id), why });
                             }
                         }
                     }

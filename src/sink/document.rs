@@ -55,7 +55,7 @@ pub fn identify(stage: Stage, origin: Origin<'_>, body: Option<&[u8]>) -> Result
         },
         Stage::Enriched => Identity { id: source_id(origin.source)?, timestamp_ms: event_time(value(body)?)? },
         Stage::Scores => {
-            let row = ScoreRow::parse(value(body)?).map_err(|reason| Unfit { kind: "not-a-score", reason })?;
+            let row = score(body)?;
             Identity { id: row.id(), timestamp_ms: row.window_end }
         }
     };
@@ -67,6 +67,22 @@ pub fn identify(stage: Stage, origin: Origin<'_>, body: Option<&[u8]>) -> Result
         return Err(Unfit { kind: "id-too-long", reason });
     }
     Ok(identity)
+}
+
+/// The `@timestamp` of a record's document; `kafka_ms` is the record's own timestamp. Epoch milliseconds.
+///
+/// # Errors
+/// It is not what its topic promises.
+pub fn time(stage: Stage, kafka_ms: i64, body: Option<&[u8]>) -> Result<i64, Unfit> {
+    match stage {
+        Stage::Raw => Ok(kafka_ms),
+        Stage::Enriched => event_time(value(body)?),
+        Stage::Scores => score(body).map(|row| row.window_end),
+    }
+}
+
+fn score(body: Option<&[u8]>) -> Result<ScoreRow<'_>, Unfit> {
+    ScoreRow::parse(value(body)?).map_err(|reason| Unfit { kind: "not-a-score", reason })
 }
 
 fn value(body: Option<&[u8]>) -> Result<&[u8], Unfit> {

@@ -21,6 +21,8 @@ pub const DETAIL: &str = "outlier-detail";
 pub const SERVICE: &str = "outlier-service";
 /// Where it was read: `topic/partition/offset`.
 pub const SOURCE: &str = "outlier-source";
+/// The id of the document that the index refused.
+pub const DOCUMENT: &str = "outlier-document";
 
 /// Longer details are cut; characters.
 const MAX_DETAIL: usize = 1_000;
@@ -69,6 +71,9 @@ impl Rejects {
         let mut headers = OwnedHeaders::new();
         for (key, value) in [(REASON, rejected.why.kind), (DETAIL, &detail), (SERVICE, "sink"), (SOURCE, &place)] {
             headers = headers.insert(Header { key, value: Some(value) });
+        }
+        if let Some(id) = &rejected.document {
+            headers = headers.insert(Header { key: DOCUMENT, value: Some(id) });
         }
         let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&self.topic).headers(headers);
         record.payload = rejected.body.as_deref();
