@@ -23,6 +23,8 @@ enum Benchmark {
     Transform(copy::transform::Options),
     /// From raw to enriched at a steady rate: outlier and Kafka Streams, side by side; and from window close to score.
     Latency(copy::latency::Options),
+    /// A detector with a million groups end to end: windows closed, scored and committed, and the restore of its state.
+    Groups(copy::groups::Options),
     /// The bare copy, as a process of its own.
     #[command(hide = true)]
     Copy(copy::bare::Options),
@@ -34,6 +36,7 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Series(arguments) => series::run(&arguments),
         Benchmark::Transform(options) => copy::transform::run(&options),
         Benchmark::Latency(options) => copy::latency::run(&options),
+        Benchmark::Groups(options) => copy::groups::run(&options),
         Benchmark::Copy(options) => copy::bare::run(&options),
     }
 }

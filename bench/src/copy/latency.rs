@@ -155,10 +155,14 @@ fn scores_of(enriched: &str) -> String {
 fn score_delay(score: &[u8], now: i64) -> Option<i64> {
     /// The shipped pipeline's lateness.
     const LATENESS: i64 = 10_000;
+    Some(now - window_end(score)? - LATENESS)
+}
+
+/// The end of a score's window, in epoch milliseconds.
+pub fn window_end(score: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(score).ok()?;
     let after = text.split_once("\"window_end\":")?.1;
-    let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
-    Some(now - digits.parse::<i64>().ok()? - LATENESS)
+    after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 impl Seen {

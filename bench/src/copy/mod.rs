@@ -9,6 +9,7 @@
 
 pub mod bare;
 mod broker;
+pub mod groups;
 pub mod latency;
 mod load;
 mod program;

@@ -3,6 +3,7 @@
 use super::broker::Kafka;
 use super::{PARTITIONS, streams};
 use anyhow::Context;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -65,12 +66,8 @@ impl Programs {
 
     /// Starts a program that reads `raw`; `name` is new in every run.
     pub fn start(&self, settings: &Settings, kafka: &Kafka, raw: &str, name: &str) -> anyhow::Result<Running> {
-        let topics = topics(settings.kind, name);
-        kafka.create(&topics)?;
         let enriched = format!("{name}.enriched");
-        let mut group = name.to_owned();
-        let log = File::create(self.dir.join(format!("{name}.log")))?;
-        let mut command = match settings.kind {
+        let command = match settings.kind {
             Kind::Copy => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(["copy", "--servers", &kafka.servers, "--group", name, "--from", raw, "--to", &enriched]);
@@ -80,14 +77,7 @@ impl Programs {
                 }
                 command
             }
-            Kind::Outlier => {
-                group = format!("{name}.transform");
-                let config = self.dir.join(format!("{name}.toml"));
-                std::fs::write(&config, configuration(settings, kafka, raw, name, &self.dir))?;
-                let mut command = Command::new(&self.outlier);
-                command.arg("--config").arg(config).arg("process");
-                command
-            }
+            Kind::Outlier => return self.start_outlier(settings, kafka, &pipeline(raw, name), name),
             Kind::Streams | Kind::StreamsTree => {
                 let how = if settings.kind == Kind::StreamsTree { "tree" } else { "bytes" };
                 let classes = self.streams.as_ref().context("there is no Java")?;
@@ -100,8 +90,34 @@ impl Programs {
                 command
             }
         };
+        kafka.create(&topics(settings.kind, name))?;
+        self.spawn(command, settings.kind, name.to_owned(), name)
+    }
+
+    /// Starts `outlier process` for a pipeline of this name, of whose configuration `pipeline` is the end; again if it ran
+    /// before.
+    pub fn start_outlier(
+        &self,
+        settings: &Settings,
+        kafka: &Kafka,
+        pipeline: &str,
+        name: &str,
+    ) -> anyhow::Result<Running> {
+        let config = self.dir.join(format!("{name}.toml"));
+        if !config.exists() {
+            kafka.create(&topics(settings.kind, name))?;
+        }
+        std::fs::write(&config, configuration(settings, kafka, &self.dir.join(format!("{name}-data"))) + pipeline)?;
+        let mut command = Command::new(&self.outlier);
+        command.arg("--config").arg(config).arg("process");
+        self.spawn(command, settings.kind, format!("{name}.transform"), name)
+    }
+
+    fn spawn(&self, mut command: Command, kind: Kind, group: String, name: &str) -> anyhow::Result<Running> {
+        let path = self.dir.join(format!("{name}.log"));
+        let log = File::create(&path)?;
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-        Ok(Running { child, group, enriched, topics })
+        Ok(Running { child, group, enriched: format!("{name}.enriched"), topics: topics(kind, name), log: path })
     }
 }
 
@@ -121,17 +137,21 @@ fn topics(kind: Kind, name: &str) -> Vec<(String, i32)> {
     stages.iter().map(|(stage, partitions)| (format!("{name}.{stage}"), *partitions)).collect()
 }
 
-/// The shipped pipeline under another name.
-fn configuration(settings: &Settings, kafka: &Kafka, raw: &str, name: &str, dir: &Path) -> String {
+/// What a configuration says before its pipeline.
+fn configuration(settings: &Settings, kafka: &Kafka, data: &Path) -> String {
     let guarantee = if settings.exactly_once { "exactly_once" } else { "at_least_once" };
     format!(
         "[kafka]\nbootstrap_servers = \"{}\"\n[process]\nguarantee = \"{guarantee}\"\ncommit_interval = \"{}ms\"\n\
-         data_dir = \"{}\"\n[telemetry]\nlisten = \"127.0.0.1:0\"\n[[pipeline]]\npreset = \"waf\"\nname = \"{name}\"\n\
-         [pipeline.topics]\nraw = \"{raw}\"\n",
+         data_dir = \"{}\"\n[telemetry]\nlisten = \"127.0.0.1:0\"\n",
         kafka.servers,
         settings.commit_ms,
-        dir.join(format!("{name}-data")).display()
+        data.display()
     )
+}
+
+/// The shipped pipeline under another name.
+fn pipeline(raw: &str, name: &str) -> String {
+    format!("[[pipeline]]\npreset = \"waf\"\nname = \"{name}\"\n[pipeline.topics]\nraw = \"{raw}\"\n")
 }
 
 /// A started program; killed when dropped.
@@ -143,6 +163,8 @@ pub struct Running {
     pub enriched: String,
     /// All topics made for it.
     pub topics: Vec<(String, i32)>,
+    /// Where its output goes.
+    pub log: PathBuf,
 }
 
 impl Running {
@@ -151,12 +173,20 @@ impl Running {
         if let Some(status) = self.child.try_wait()? {
             anyhow::bail!("the program ended with {status}: its log is in bench-data beside the bench");
         }
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // After the name, which ends with the last parenthesis: state is the first, utime the 12th, stime the 13th.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u64 = fields.iter().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        // A tick is 10 ms on every Linux that matters.
-        Ok(Duration::from_millis(ticks * 10))
+        spent(&format!("/proc/{}/stat", self.child.id()))
+    }
+
+    /// User and system time until now of the threads of each name, the busiest first.
+    pub fn threads(&self) -> anyhow::Result<Vec<(String, Duration)>> {
+        let mut by_name = BTreeMap::<String, Duration>::new();
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let path = task?.path();
+            let name = std::fs::read_to_string(path.join("comm"))?;
+            *by_name.entry(name.trim().to_owned()).or_default() += spent(&path.join("stat").display().to_string())?;
+        }
+        let mut threads: Vec<_> = by_name.into_iter().collect();
+        threads.sort_by_key(|(_, spent)| std::cmp::Reverse(*spent));
+        Ok(threads)
     }
 
     /// Peak resident memory in MB.
@@ -166,6 +196,16 @@ impl Running {
         let kilobytes = line.and_then(|line| line.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok());
         kilobytes.unwrap_or(0) / 1000
     }
+}
+
+/// User and system time in a `stat` file of Linux.
+fn spent(path: &str) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(path)?;
+    // After the name, which ends with the last parenthesis: state is the first, utime the 12th, stime the 13th.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: u64 = fields.iter().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    // A tick is 10 ms on every Linux that matters.
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 impl Drop for Running {

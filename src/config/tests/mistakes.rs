@@ -261,6 +261,13 @@ fn detectors() {
     ] {
         check(&format!("{start}{text}"), &[], want);
     }
+    let sums: Vec<String> = (0..33).map(|n| format!("\"sum(f{n})\"")).collect();
+    for (measures, want) in
+        [(33, &["11:9 a detector with more than 32 measures cannot have large models"][..]), (32, &[])]
+    {
+        let text = format!("{start}measures = [{}]\nmodel = \"both\"", sums[..measures].join(", "));
+        check(&text, &[], want);
+    }
 }
 
 /// Broken TOML is reported together with what can still be understood.
