@@ -1,5 +1,7 @@
 //! What was rejected goes back once, after a fix: to the raw topic, or into the index.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use rdkafka::message::{Header, OwnedHeaders};

@@ -18,10 +18,12 @@ pub struct Sink {
     pub index: IndexKind,
     /// Which topics; not empty, each once.
     pub what: Vec<Stage>,
-    /// A request is sent when it has this many bytes.
+    /// A request is sent when it has this many bytes, or fewer while the index is slow.
     pub bulk_bytes: usize,
     /// A request is sent when it has this many documents.
     pub bulk_records: usize,
+    /// Requests that may be on the way at once, or fewer while the index is slow.
+    pub bulk_requests: usize,
     /// A request is sent when its first document waited this long.
     pub flush_interval: Duration,
     /// A request without an answer is given up and sent again after this long.
@@ -59,6 +61,7 @@ impl Sink {
             what: read_what(&mut r),
             bulk_bytes: r.size("bulk_bytes", 5 * MIB, 64 * 1024..=100 * MIB),
             bulk_records: r.int("bulk_records", 10_000, 1..=100_000),
+            bulk_requests: r.int("bulk_requests", 4, 1..=64),
             flush_interval: r.duration("flush_interval", millis(1_000), millis(10)..=millis(60_000)),
             request_timeout: r.duration("request_timeout", millis(30_000), millis(1_000)..=millis(600_000)),
         };
@@ -73,6 +76,7 @@ impl Sink {
         w.list("what", what.map(|(name, _)| name));
         w.size("bulk_bytes", self.bulk_bytes);
         w.plain("bulk_records", self.bulk_records);
+        w.plain("bulk_requests", self.bulk_requests);
         w.duration("flush_interval", self.flush_interval);
         w.duration("request_timeout", self.request_timeout);
     }
@@ -113,6 +117,8 @@ pub struct OpenSearch {
     pub password: Option<Secret>,
     /// PEM certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// Bulk requests are compressed.
+    pub gzip: bool,
     /// Comes before the names of indices; lower case, may be empty.
     pub index_prefix: String,
     /// Shards of a created index.
@@ -128,6 +134,7 @@ impl OpenSearch {
             username: r.optional("username"),
             password: r.secret("password"),
             ca_file: r.optional("ca_file").map(PathBuf::from),
+            gzip: r.bool("gzip", false),
             index_prefix: r.checked("index_prefix", "", check_index_prefix),
             shards: r.int("shards", 1, 1..=1024),
             replicas: r.int("replicas", 1, 0..=10),
@@ -149,6 +156,7 @@ impl OpenSearch {
         w.optional("username", self.username.as_deref());
         w.secret("password", self.password.as_ref());
         w.optional("ca_file", self.ca_file.as_ref().map(|path| path.to_string_lossy()).as_deref());
+        w.plain("gzip", self.gzip);
         w.text("index_prefix", &self.index_prefix);
         w.plain("shards", self.shards);
         w.plain("replicas", self.replicas);

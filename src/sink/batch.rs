@@ -4,7 +4,7 @@
 //! only when, each of them is settled.
 
 use super::document::Unfit;
-use crate::config::{Sink, Stage};
+use crate::config::Stage;
 use crate::index::Document;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -93,9 +93,14 @@ impl Batch {
         self.len() == 0
     }
 
-    /// True when it should be sent at once.
-    pub fn full(&self, limits: &Sink) -> bool {
-        self.len() >= limits.bulk_records || self.bytes >= limits.bulk_bytes
+    /// True when it has so many bytes or records.
+    pub fn full(&self, bytes: usize, records: usize) -> bool {
+        self.len() >= records || self.bytes >= bytes
+    }
+
+    /// Bytes of the documents.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Forgets the records of partitions for which `keep` is false.

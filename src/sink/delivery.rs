@@ -12,12 +12,14 @@
 use super::backoff::Backoff;
 use super::batch::{Batch, Partition, Position, Rejected};
 use super::document::Unfit;
+use super::pace::{Answered, Pace, Step};
 use super::rejects::Rejects;
 use crate::index::{Document, Index, Outcome};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What deliveries of one pipeline share.
@@ -30,6 +32,8 @@ pub struct Delivery {
     pub telemetry: Telemetry,
     /// The pipeline's name.
     pub pipeline: String,
+    /// How much goes to the index at once.
+    pub pace: Mutex<Pace>,
     /// From here on a failed attempt is the last.
     pub stop: CancellationToken,
 }
@@ -44,17 +48,41 @@ impl Delivery {
         format!("sink.{}.index", self.pipeline)
     }
 
-    /// Settles a batch; answers which offsets that covers.
+    /// How much goes to the index at once now.
+    pub fn step(&self) -> Step {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).step()
+    }
+
+    fn note(&self, answered: Answered) {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).note(answered);
+        let Step { bytes, requests } = self.step();
+        for (name, level) in [("bulk_bytes", bytes), ("bulk_requests", requests)] {
+            self.telemetry.metrics.gauge("sink", &self.pipeline, name).set(level as i64);
+        }
+    }
+
+    /// Settles a batch, which is `full` if it was not sent before its time; answers which offsets that covers.
     ///
     /// # Errors
     /// It was given up.
-    pub async fn settle(&self, batch: Batch) -> Result<BTreeMap<Partition, Position>, Abandoned> {
+    pub async fn settle(&self, batch: Batch, full: bool) -> Result<BTreeMap<Partition, Position>, Abandoned> {
+        let bytes = batch.bytes();
+        let mut first = true;
         let Batch { mut documents, mut sources, mut rejected, positions, .. } = batch;
         let records = documents.len() + rejected.len();
         let (mut created, mut there) = (0_u64, 0_u64);
         let mut backoff = Backoff::default();
         while !documents.is_empty() {
-            let why = match self.index.write(&documents).await {
+            let begun = Instant::now();
+            let written = self.index.write(&documents).await;
+            let all = |outcomes: &Vec<Outcome>| !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_)));
+            self.note(match &written {
+                // What is written again is not a whole batch.
+                Ok(outcomes) if all(outcomes) => Answered::Took { bytes, after: begun.elapsed(), full: full && first },
+                _ => Answered::TooMuch,
+            });
+            first = false;
+            let why = match written {
                 Err(unavailable) => unavailable.0,
                 Ok(outcomes) => {
                     let mut why = None;

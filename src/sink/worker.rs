@@ -1,6 +1,7 @@
 //! One pipeline's consumer: reads, collects, sends, commits.
 //!
-//! A full batch waits until fewer than [`IN_FLIGHT`] are on the way; meanwhile nothing is read. After [`PATIENCE`] the
+//! How large a batch is, and how many may be on the way, the index's answers say ([`super::pace`]). A full batch waits
+//! until there is room; meanwhile nothing is read. After [`PATIENCE`] the
 //! partitions are paused, so that the consumer can go on polling and stays in its group however long the index takes.
 //!
 //! Invariant: batches are settled side by side and committed in the order in which they were read.
@@ -9,6 +10,7 @@ use super::assignment::Assignment;
 use super::batch::{Batch, Partition, Position, Source};
 use super::delivery::{Abandoned, Delivery};
 use super::document::{Origin, SOURCE_HEADER, identify};
+use super::pace::Pace;
 use super::rejects::Rejects;
 use crate::config::{Config, Sink, Stage};
 use crate::index::{Document, Index};
@@ -25,14 +27,11 @@ use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-
-/// Batches that may be on the way to the index at once.
-pub const IN_FLIGHT: usize = 2;
 
 /// How long a full batch waits before the partitions are paused. Pausing throws away what was fetched ahead.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -108,6 +107,7 @@ impl Worker {
             rejects: Rejects::new(&config.kafka, &pipeline.topics.rejected).context("check [kafka.properties]")?,
             telemetry: telemetry.clone(),
             pipeline: pipeline.name.clone(),
+            pace: Mutex::new(Pace::new(config.sink.bulk_bytes, config.sink.bulk_requests)),
             stop: stop.clone(),
         };
         Ok(Self {
@@ -142,8 +142,8 @@ impl Worker {
                 self.look_at_assignment(&mut reading);
                 let now = Instant::now();
                 let due = reading.since.map(|since| since + self.limits.flush_interval);
-                let full = reading.filling.full(&self.limits);
-                let room = on_the_way.len() < IN_FLIGHT;
+                let full = self.full(&reading.filling);
+                let room = on_the_way.len() < self.delivery.step().requests;
                 if room && (full || due.is_some_and(|due| due <= now)) {
                     on_the_way.push_back(self.send(&mut reading));
                     continue;
@@ -162,7 +162,7 @@ impl Worker {
                     message = stream.next(), if read => {
                         self.take(&mut reading, message);
                         for _ in 0..GREED {
-                            if reading.filling.full(&self.limits) || self.consumer.context().changes() != reading.changes {
+                            if self.full(&reading.filling) || self.consumer.context().changes() != reading.changes {
                                 break;
                             }
                             match stream.next().now_or_never() {
@@ -205,11 +205,16 @@ impl Worker {
         self.telemetry.metrics.gauge("sink", &self.pipeline, "partitions").set(reading.turns.len() as i64);
     }
 
+    fn full(&self, batch: &Batch) -> bool {
+        batch.full(self.delivery.step().bytes, self.limits.bulk_records)
+    }
+
     fn send(&self, reading: &mut Reading) -> JoinHandle<Settled> {
+        let full = self.full(&reading.filling);
         let batch = std::mem::take(&mut reading.filling);
         reading.since = None;
         let delivery = Arc::clone(&self.delivery);
-        tokio::spawn(async move { delivery.settle(batch).await })
+        tokio::spawn(async move { delivery.settle(batch, full).await })
     }
 
     /// Pauses and resumes the partitions.

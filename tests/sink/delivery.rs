@@ -4,15 +4,22 @@ use super::*;
 
 #[tokio::test]
 async fn a_delivery_waits_until_the_index_takes_it() {
+    for gzip in [false, true] {
+        waits_until_the_index_takes_it(gzip).await;
+    }
+}
+
+async fn waits_until_the_index_takes_it(gzip: bool) {
     let memory = Arc::new(Mutex::new(Memory::default()));
     let url = standin::serve(faulty(Arc::clone(&memory))).await;
-    let config = support::config(&format!("[opensearch]\nurls = [{url:?}]"), "p");
+    let config = support::config(&format!("[opensearch]\nurls = [{url:?}]\ngzip = {gzip}"), "p");
     let telemetry = Telemetry::default();
     let delivery = Delivery {
         index: Arc::new(OpenSearch::new(&config).unwrap()),
         rejects: Rejects::new(&config.kafka, "p.rejected").unwrap(),
         telemetry: telemetry.clone(),
         pipeline: "p".to_owned(),
+        pace: Mutex::new(Pace::new(1 << 20, 1)),
         stop: CancellationToken::new(),
     };
     let mut batch = Batch::default();
@@ -21,12 +28,14 @@ async fn a_delivery_waits_until_the_index_takes_it() {
             Source { stage: Stage::Raw, topic: "p.raw".into(), partition: 2, offset, timestamp_ms: 0, key: None };
         batch.push(1, source, Ok(document(Stage::Raw, &offset.to_string(), Some(br#"{"a":1}"#))));
     }
-    let positions = delivery.settle(batch).await.unwrap();
+    let positions = delivery.settle(batch, true).await.unwrap();
     assert_eq!(positions[&(Stage::Raw, 2)].next, 100);
     assert_eq!(memory.lock().unwrap().documents.len(), 100);
     // Halves of halves of a request that was too large, after seven faults.
     assert!(memory.lock().unwrap().requests > 10);
     assert_eq!(outcomes(&telemetry, "p"), (100, 0, 100, 0));
+    // Halved by each fault, and not grown by what is left of a batch.
+    assert_eq!(delivery.step(), Step { bytes: 64 << 10, requests: 1 });
     assert_eq!(telemetry.health.components()[&delivery.component()], State::Ready);
 }
 
@@ -40,6 +49,7 @@ async fn a_delivery_is_given_up_when_the_sink_stops() {
         rejects: Rejects::new(&config.kafka, "p.rejected").unwrap(),
         telemetry: telemetry.clone(),
         pipeline: "p".to_owned(),
+        pace: Mutex::new(Pace::new(1 << 20, 1)),
         stop: stop.clone(),
     };
     let mut batch = Batch::default();
@@ -47,7 +57,7 @@ async fn a_delivery_is_given_up_when_the_sink_stops() {
         Source { stage: Stage::Raw, topic: "p.raw".into(), partition: 0, offset: 0, timestamp_ms: 0, key: None };
     batch.push(1, source, Ok(document(Stage::Raw, "0", Some(b"{}"))));
     let component = delivery.component();
-    let settling = tokio::spawn(async move { delivery.settle(batch).await });
+    let settling = tokio::spawn(async move { delivery.settle(batch, true).await });
     let waits =
         |state: Option<&State>| matches!(state, Some(State::Waiting { reason }) if reason.contains("does not answer"));
     until("health says what it waits for", || waits(telemetry.health.components().get(&component))).await;

@@ -81,7 +81,8 @@ async fn opensearch_takes_everything_once() {
     setup::apply_index(&config).await.unwrap();
     let index = OpenSearch::new(&config).unwrap();
     check_outcomes(&index, |_, fit| fit.then_some(Outcome::Created)).await;
-    check_outcomes(&index, |_, fit| fit.then_some(Outcome::AlreadyThere)).await;
+    let compressed = OpenSearch::new(&support::config(&format!("{head}\ngzip = true"), "p")).unwrap();
+    check_outcomes(&compressed, |_, fit| fit.then_some(Outcome::AlreadyThere)).await;
     let bad = [
         document(Stage::Enriched, "duplicate", Some(br#"{"a":1,"a":2}"#)),
         document(Stage::Enriched, "deep", Some(format!("{}1{}", r#"{"a":"#.repeat(500), "}".repeat(500)).as_bytes())),

@@ -15,6 +15,7 @@ use outlier::index::{Document, Index, Outcome};
 use outlier::setup;
 use outlier::sink::batch::{Batch, Source};
 use outlier::sink::delivery::Delivery;
+use outlier::sink::pace::{Pace, Step};
 use outlier::sink::rejects::Rejects;
 use outlier::telemetry::Telemetry;
 use outlier::telemetry::health::State;
@@ -76,9 +77,20 @@ impl Memory {
     }
 }
 
+/// A request's body; gzip is told by its first bytes.
+fn plain(body: Vec<u8>) -> Vec<u8> {
+    if !body.starts_with(&[0x1f, 0x8b]) {
+        return body;
+    }
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
+    plain
+}
+
 /// Answers the first requests with faults, one each, then works; the fourth fault works and says that it did not.
 fn faulty(memory: Arc<Mutex<Memory>>) -> impl FnMut(Request) -> Reply {
     move |request| {
+        let body = plain(request.body);
         let mut memory = memory.lock().unwrap();
         memory.requests += 1;
         match memory.requests {
@@ -86,18 +98,18 @@ fn faulty(memory: Arc<Mutex<Memory>>) -> impl FnMut(Request) -> Reply {
             2 => Reply::Json(429, r#"{"error":{"type":"x","reason":"busy"},"status":429}"#.to_owned()),
             3 => Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n<html>welcome</html>"),
             4 => {
-                memory.bulk(&request.body);
+                memory.bulk(&body);
                 Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2000\r\n\r\n{\"errors\":false,\"items\":[{")
             }
             5 => Reply::Json(200, r#"{"error":{"type":"x","reason":"odd"},"status":200}"#.to_owned()),
             6 => {
-                let count = request.body.split(|byte| *byte == b'\n').count() / 2;
+                let count = body.split(|byte| *byte == b'\n').count() / 2;
                 let item = r#"{"create":{"status":429,"error":{"type":"rejected","reason":"queue full"}}}"#;
                 Reply::Json(200, format!(r#"{{"errors":true,"items":[{}]}}"#, vec![item; count].join(",")))
             }
             7 => Reply::Json(403, r#"{"error":{"type":"cluster_block_exception","reason":"read only"}}"#.to_owned()),
-            _ if request.body.len() > 3_000 => Reply::Json(413, String::new()),
-            _ => Reply::Json(200, memory.bulk(&request.body)),
+            _ if body.len() > 3_000 => Reply::Json(413, String::new()),
+            _ => Reply::Json(200, memory.bulk(&body)),
         }
     }
 }

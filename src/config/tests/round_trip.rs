@@ -30,6 +30,7 @@ index = "sqlite"
 what = ["scores", "raw"]
 bulk_bytes = "1MiB"
 bulk_records = 7
+bulk_requests = 9
 flush_interval = "3s"
 request_timeout = "4s"
 [opensearch]
@@ -37,6 +38,7 @@ urls = ["https://a", "http://b:1/path"]
 username = "u"
 password = "***"
 ca_file = "ca.pem"
+gzip = true
 index_prefix = "x-"
 shards = 3
 replicas = 0

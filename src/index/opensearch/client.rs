@@ -6,14 +6,17 @@ use crate::config::Config;
 use crate::index::Unavailable;
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use opensearch::auth::Credentials;
 use opensearch::cert::{Certificate, CertificateValidation};
-use opensearch::http::headers::HeaderMap;
+use opensearch::http::headers::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use opensearch::http::request::Body;
 use opensearch::http::transport::{Connection, ConnectionPool, Transport, TransportBuilder};
 use opensearch::http::{Method, Url};
 use serde_json::Value;
 use std::error::Error;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,6 +38,8 @@ impl ConnectionPool for Nodes {
 #[derive(Debug, Clone)]
 pub struct Client {
     transport: Transport,
+    /// Bulk requests are compressed.
+    gzip: bool,
     /// For errors.
     urls: Arc<str>,
 }
@@ -89,7 +94,7 @@ impl Client {
             builder = builder.cert_validation(CertificateValidation::Full(certificate));
         }
         let transport = builder.build().context("the connection to OpenSearch cannot be prepared")?;
-        Ok(Self { transport, urls: opensearch.urls.join(", ").into() })
+        Ok(Self { transport, gzip: opensearch.gzip, urls: opensearch.urls.join(", ").into() })
     }
 
     /// Sends a request with a JSON body, or without one.
@@ -97,9 +102,34 @@ impl Client {
     /// # Errors
     /// No answer came, or the credentials were refused.
     pub async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Unavailable> {
+        self.send_with(method, path, HeaderMap::new(), body).await
+    }
+
+    /// Sends the lines of a bulk request, compressed if that is configured.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn bulk(&self, path: &str, lines: Vec<u8>) -> Result<Answer, Unavailable> {
+        if !self.gzip {
+            return self.send(Method::Post, path, Some(lines.into())).await;
+        }
+        // Some tens of milliseconds for a large request, which others must not wait for.
+        let compressed = tokio::task::spawn_blocking(move || compress(&lines)).await;
+        let body = compressed.map_err(|error| Unavailable(format!("compression failed: {error}")))?;
+        let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
+        self.send_with(Method::Post, path, headers, Some(body.into())).await
+    }
+
+    async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<Answer, Unavailable> {
         let nothing: Option<&()> = None;
         let body = body.map(Raw);
-        let sent = self.transport.send(method, path, HeaderMap::new(), nothing, body, None).await;
+        let sent = self.transport.send(method, path, headers, nothing, body, None).await;
         let response = sent.map_err(|error| self.no_answer(&error))?;
         let status = response.status_code().as_u16();
         let body = response.bytes().await.map_err(|error| self.no_answer(&error))?;
@@ -130,6 +160,14 @@ impl Client {
             format!("OpenSearch at {urls} does not answer ({why}): check that it runs, and opensearch.urls")
         })
     }
+}
+
+/// Gzip at its fastest, which is enough for logs.
+fn compress(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    // Writing to a Vec cannot fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
 }
 
 impl Answer {

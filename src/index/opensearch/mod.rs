@@ -18,9 +18,7 @@ pub use client::{Answer, Client};
 use crate::config::Config;
 use crate::index::names::{self, STAGES};
 use crate::index::{Document, Index, Outcome, Stage, Unavailable};
-use bytes::Bytes;
 use futures::future::BoxFuture;
-use opensearch::http::Method;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -82,7 +80,7 @@ impl OpenSearch {
             if part.is_empty() {
                 continue;
             }
-            let answer = self.client.send(Method::Post, BULK, Some(Bytes::from(body))).await?;
+            let answer = self.client.bulk(BULK, body).await?;
             match answer.status {
                 200..=299 => {
                     let found = answer::outcomes(&answer.body, part.len()).ok_or_else(|| odd(&answer))?;

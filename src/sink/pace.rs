@@ -1,0 +1,242 @@
+//! How much goes to the index at once: more as long as that makes it faster, half when it is too much.
+//!
+//! Hill climbing on bytes a second, which is what is on the way over how long an answer takes (Little's law). In turn,
+//! twice the size, one request more and one less are tried: more is kept if it brings at least half of what it brings
+//! an index that has room, less if it costs no more than that. Pure: times come in.
+//!
+//! Invariant: the size stays from [`SMALLEST`] to `most_bytes`, the number from 1 to `most`.
+
+use std::time::Duration;
+
+/// Requests never get smaller than that; bytes of documents.
+const SMALLEST: usize = 64 * 1024;
+/// Where they begin.
+const FIRST: usize = 1 << 20;
+/// Twice the size must be faster by this share: it saves what does not depend on the size.
+const LARGER: f64 = 0.05;
+/// Answers after a round of tries, and after a refusal.
+const REST: u32 = 64;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Answered {
+    /// The index took it.
+    Took {
+        /// Of its documents.
+        bytes: usize,
+        /// How long the answer took.
+        after: Duration,
+        /// It was as large as it might be, so it says what the index can do.
+        full: bool,
+    },
+    /// The index refused some or all of it for now, or did not answer.
+    TooMuch,
+}
+
+/// How much goes to the index at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// A request is full with so many bytes of documents.
+    pub bytes: usize,
+    /// So many requests may be on the way.
+    pub requests: usize,
+}
+
+/// What is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Try {
+    Larger,
+    More,
+    Less,
+}
+
+/// Decides on them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pace {
+    now: Step,
+    most: Step,
+    /// The step before the one that is tried, and the bytes a second that make the try worth it.
+    before: Option<(Step, f64)>,
+    turn: Try,
+    /// Answers that still belong to an earlier step, or to a rest.
+    skip: u32,
+    /// Bytes a second by each answer of this step.
+    rates: Vec<f64>,
+}
+
+impl Pace {
+    /// Begins with one request of a moderate size.
+    pub fn new(most_bytes: usize, most: usize) -> Self {
+        let most = Step { bytes: most_bytes.max(SMALLEST), requests: most.max(1) };
+        let now = Step { bytes: FIRST.min(most.bytes), requests: 1 };
+        Self { now, most, before: None, turn: Try::Larger, skip: 0, rates: Vec::new() }
+    }
+
+    /// How much goes now.
+    pub fn step(&self) -> Step {
+        self.now
+    }
+
+    /// Learns from a request.
+    pub fn note(&mut self, answered: Answered) {
+        let Answered::Took { bytes, after, full } = answered else {
+            let Step { bytes, requests } = self.now;
+            self.before = None;
+            self.go(Step { bytes: (bytes / 2).max(SMALLEST), requests: (requests / 2).max(1) }, REST);
+            return;
+        };
+        if !full {
+            return;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return;
+        }
+        self.rates.push(self.now.requests as f64 * bytes as f64 / after.as_secs_f64().max(1e-6));
+        if self.rates.len() > 2 * self.now.requests + 1 {
+            let rate = median(std::mem::take(&mut self.rates));
+            self.decide(rate);
+        }
+    }
+
+    fn decide(&mut self, rate: f64) {
+        match self.before.take() {
+            Some((before, worth)) if rate < worth => {
+                let skip = self.next_turn().max(before.requests as u32);
+                self.go(before, skip);
+            }
+            _ => match self.tried() {
+                Some((step, gain)) => {
+                    self.before = Some((self.now, rate * (1.0 + gain)));
+                    self.go(step, self.now.requests as u32);
+                }
+                None => self.skip = self.next_turn(),
+            },
+        }
+    }
+
+    /// The step of this turn, and by which share it must be faster; nothing at a bound.
+    fn tried(&self) -> Option<(Step, f64)> {
+        let (Step { bytes, requests }, most) = (self.now, self.most);
+        let half = 0.5 / requests as f64;
+        match self.turn {
+            Try::Larger => {
+                (bytes < most.bytes).then(|| (Step { bytes: (bytes * 2).min(most.bytes), requests }, LARGER))
+            }
+            Try::More => (requests < most.requests).then(|| (Step { bytes, requests: requests + 1 }, half)),
+            Try::Less if requests > 1 => Some((Step { bytes, requests: requests - 1 }, -half)),
+            Try::Less => (bytes > SMALLEST).then(|| (Step { bytes: (bytes / 2).max(SMALLEST), requests }, -LARGER)),
+        }
+    }
+
+    /// The answers to rest for.
+    fn next_turn(&mut self) -> u32 {
+        let (turn, rest) = match self.turn {
+            Try::Larger => (Try::More, 0),
+            Try::More => (Try::Less, 0),
+            Try::Less => (Try::Larger, REST),
+        };
+        self.turn = turn;
+        rest
+    }
+
+    /// Goes on with a step; so many answers say nothing about it.
+    fn go(&mut self, step: Step, skip: u32) {
+        (self.now, self.skip) = (step, skip);
+        self.rates.clear();
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MOST: usize = 5 << 20;
+
+    /// An index with so many workers, each of which takes a request at this rate, and a fixed time for each request.
+    fn answers(pace: &mut Pace, workers: usize, bytes_a_second: f64, count: usize) {
+        for _ in 0..count {
+            let share = (pace.now.requests as f64 / workers as f64).max(1.0);
+            let after = Duration::from_secs_f64(0.005 + pace.now.bytes as f64 * share / bytes_a_second);
+            pace.note(Answered::Took { bytes: pace.now.bytes, after, full: true });
+        }
+    }
+
+    /// What goes through in a second, of an index with so many workers.
+    fn through(pace: &Pace, workers: usize) -> f64 {
+        let share = (pace.now.requests as f64 / workers as f64).max(1.0);
+        pace.now.requests as f64 * pace.now.bytes as f64 / (0.005 + pace.now.bytes as f64 * share / 10e6)
+    }
+
+    /// But for one step up or down that is being tried.
+    #[test]
+    fn it_grows_to_what_the_index_has_room_for() {
+        for (workers, low, high) in [(1, 1, 2), (2, 1, 3), (4, 3, 5), (100, 7, 8)] {
+            let mut pace = Pace::new(MOST, 8);
+            for count in [100, 1_000, 10_000, 10_001] {
+                answers(&mut pace, workers, 10e6, count);
+                assert!((low..=high).contains(&pace.now.requests), "{workers} workers, {count} answers: {pace:?}");
+                let tried = (workers.min(8) - 1).max(1) as f64;
+                assert!(through(&pace, workers) > 0.85 * 10e6 * tried, "{workers} workers, {count} answers: {pace:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_halve_it_and_it_comes_back() {
+        let mut pace = Pace::new(MOST, 8);
+        answers(&mut pace, 100, 10e6, 150);
+        let before = (pace.now.bytes, pace.now.requests);
+        pace.note(Answered::TooMuch);
+        assert_eq!((pace.now.bytes, pace.now.requests), (before.0 / 2, before.1 / 2));
+        for _ in 0..40 {
+            pace.note(Answered::TooMuch);
+        }
+        assert_eq!((pace.now.bytes, pace.now.requests), (SMALLEST, 1));
+        answers(&mut pace, 100, 10e6, 1_000);
+        assert!(through(&pace, 100) > 60e6, "{pace:?}");
+    }
+
+    /// An index that has become slower is sent less at once.
+    #[test]
+    fn it_gives_way() {
+        let mut pace = Pace::new(MOST, 8);
+        answers(&mut pace, 8, 10e6, 1_000);
+        assert!(pace.now.requests >= 7, "{pace:?}");
+        answers(&mut pace, 2, 10e6, 1_000);
+        assert!(pace.now.requests <= 3, "{pace:?}");
+    }
+
+    /// A request that was sent because its time had come says nothing about what the index can do.
+    #[test]
+    fn small_requests_change_nothing() {
+        let mut pace = Pace::new(MOST, 4);
+        let before = pace.clone();
+        pace.note(Answered::Took { bytes: 10, after: Duration::from_secs(9), full: false });
+        assert_eq!(pace, before);
+    }
+
+    proptest! {
+        #[test]
+        fn bounds_hold(
+            most_bytes in 1usize..1 << 27,
+            most in 0usize..100,
+            notes in prop::collection::vec((any::<u32>(), 0u64..100_000, any::<bool>(), any::<bool>()), 0..200),
+        ) {
+            let mut pace = Pace::new(most_bytes, most);
+            for (bytes, millis, full, took) in notes {
+                let after = Duration::from_millis(millis);
+                let answered = if took { Answered::Took { bytes: bytes as usize, after, full } } else { Answered::TooMuch };
+                pace.note(answered);
+                prop_assert!((SMALLEST..=most_bytes.max(SMALLEST)).contains(&pace.now.bytes));
+                prop_assert!((1..=most.max(1)).contains(&pace.now.requests));
+            }
+        }
+    }
+}
