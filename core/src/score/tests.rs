@@ -2,6 +2,7 @@
 
 use super::{Score, Scorer};
 use crate::measure::{Measure, UNIT};
+use crate::model::Tier;
 use crate::pipeline::{Detector, Emit, Millis, Pipeline};
 use crate::record::{Reject, Texts};
 use crate::testing;
@@ -131,6 +132,24 @@ fn what_is_left_out_is_told_in_the_window_that_was_current() {
     assert_eq!(row["left_out"], serde_json::json!({"late": 2, "skewed": 1}));
     assert!(serde_json::to_value(&bench.rows[0]).unwrap().get("left_out").is_none());
     assert_eq!(bench.scorers.iter_mut().map(|scorer| scorer.take_counts().after_close).sum::<u64>(), 1);
+}
+
+/// What is exactly as expected has a probability of 1, whose logarithm is a zero with a sign.
+#[test]
+fn no_row_has_a_negative_zero() {
+    for model in [Tier::Compact, Tier::Full, Tier::Both] {
+        let measures = vec![Measure::Count, Measure::Mean(testing::field("size"))];
+        let mut bench = Bench::new(Detector { model, ..Detector::new("d", measures, MINUTE, 0) });
+        for minute in 0..300 {
+            (0..3).for_each(|i| bench.add(minute * MINUTE + i, &[], Some(if minute % 2 == 0 { -0.0 } else { 0.0 })));
+            bench.flow();
+        }
+        assert!(bench.rows.len() > 500, "{}", bench.rows.len());
+        for row in &bench.rows {
+            let text = serde_json::to_string(row).unwrap();
+            assert!(!text.contains("-0.0"), "{model:?}: {text}");
+        }
+    }
 }
 
 /// How many windows are still needed is in the rows, and how many series are learning is known, also after a restart.
