@@ -10,7 +10,7 @@ mod scorer;
 
 use anyhow::Result;
 use corpus::Series;
-use outlier_core::model::full::{Gate, Surprise};
+use outlier_core::model::full::{Gate, Habit, Surprise};
 use scorer::Candidate;
 use std::path::PathBuf;
 
@@ -58,7 +58,7 @@ struct Scored<'a> {
 
 /// The detector's output for each point: the strength of an alarm, of 200.
 fn detect(series: &Series) -> Vec<f64> {
-    let (mut surprise, mut gate) = (Surprise::<f64>::new(), Gate::default());
+    let (mut surprise, mut gate) = (Surprise::<f64>::new(), Gate::new(Habit::Succession));
     let outputs = series.points.iter().zip(0..).map(|(&(time, value), i)| {
         let strength = gate.observe(i, time, surprise.observe(time, value));
         strength.map_or(0.0, |strength| (strength / 200.0).min(1.0))

@@ -140,7 +140,7 @@ impl Model {
 
     fn learn_spread(&mut self, window: &Window, clipped: f64, prediction: &Prediction, band: (f64, f64)) {
         let Prediction { tail, pure, .. } = prediction;
-        let (spread, length) = (&mut self.spread, window.length);
+        let (spread, length, seen) = (&mut self.spread, window.length, self.seen);
         let ignorance = prediction.ignorance();
         let residual = clipped - tail.mean;
         match self.kind {
@@ -153,7 +153,7 @@ impl Model {
                 // Twice the band: what lies just outside says how heavy the tail is.
                 let (low, high) = (2.0 * band.0 - tail.mean, 2.0 * band.1 - tail.mean);
                 let amount = window.value.clamp(low, high);
-                spread.learn_amount(amount, amount - tail.mean, ignorance, tail.standard_square(amount), length);
+                spread.learn_amount(amount, amount - tail.mean, ignorance, tail.standard_square(amount), length, seen);
             }
         }
     }

@@ -21,18 +21,19 @@
 //! | 100 | 2.2e-7 | 4,600,000 | once in 18 months |
 //!
 //! The chance that ordinary windows of the second and third day reach a score, over the table's `p`, computed
-//! exactly (`tests/exact.rs`) at windows of 10 s or 60 s, steady or with three times as much by day as by night:
+//! exactly (`tests/exact.rs`, asserted by `tests/calibration.rs`) at windows of 10 s or 60 s, steady or with three times
+//! as much by day as by night:
 //!
 //! | traffic | at 50 | at 75 | at 90 |
 //! |---|---|---|---|
 //! | Poisson, mean 0.05 to 1 | 0.3 to 0.8 | 0.2 to 0.6 | 0.2 to 0.6 |
-//! | Poisson, mean 2 to 5,000 | 0.7 to 1.1 | 0.6 to 1.2 | 0.6 to 1.3 |
-//! | Poisson, mean 100,000 | 1.1 to 1.4 | 1.3 to 1.9 | 1.4 to 2.4 |
-//! | negative binomial, size 1 to 20 or variance 2 to 4 times the mean | 0.8 to 1.1 | 0.8 to 1.4 | 0.8 to 1.8 |
+//! | Poisson, mean 2 to 5,000 | 0.7 to 1.1 | 0.6 to 1.2 | 0.5 to 1.3 |
+//! | Poisson, mean 100,000 | 0.9 to 1.2 | 0.9 to 1.5 | 0.9 to 1.8 |
+//! | negative binomial, size 1 to 20 or variance 2 to 4 times the mean | 0.8 to 1.1 | 0.7 to 1.3 | 0.7 to 1.8 |
 //! | shares of 50 or 5,000 records, 20 % | 0.8 to 1.0 | 0.7 to 1.0 | 0.7 to 1.1 |
 //! | shares of 50 records, 0.5 % or 99.5 % | 0.3 | 0.4 | 0.2 |
-//! | shares whose log-odds are normal, too | 1.0 | 1.2 to 1.3 | 1.5 to 1.7 |
-//! | amounts, normal or log-normal to a standard deviation of 1 | 0.4 to 1.0 | 0.5 to 1.7 | 0.5 to 2.5 |
+//! | shares whose log-odds are normal, too | 0.9 to 1.0 | 1.2 to 1.3 | 1.5 to 1.7 |
+//! | amounts, normal or log-normal to a standard deviation of 1 | 0.6 to 1.2 | 0.7 to 1.5 | 0.6 to 1.9 |
 //!
 //! Where few events are expected, the rate is at most the documented one, because a whole number cannot hit every
 //! probability. A single event where almost nothing happens stays below 60. Nothing scores in the first

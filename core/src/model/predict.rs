@@ -12,6 +12,10 @@ use libm::exp;
 /// Bound of a logarithm or log-odds before it is used.
 const MOST_LOG: f64 = 60.0;
 
+/// What the baseline says of its own ignorance is known about as well as a variance by this many degrees of freedom: how
+/// fast it drifts is learned over the day, and how wrong it is goes with the hour.
+const IGNORANCE_FREEDOM: f64 = 30.0;
+
 /// A prediction in the terms that learning needs; variances of shares are those of the successes.
 pub(super) struct Prediction {
     /// The distribution of the value.
@@ -40,21 +44,22 @@ impl Model {
             Kind::Count => {
                 let mean = exp(bounded).max(FEWEST);
                 let factor = self.spread.factor(mean);
-                let tail = Tail::count(mean, factor, unsure);
+                let tail = Tail::count(mean, factor, cautious(unsure, unsure * mean / factor));
                 Prediction { tail, pure: mean, scatter: mean * factor, unsure, slope: mean }
             }
             Kind::Share => {
                 let p = 1.0 / (1.0 + exp(-bounded));
                 let factor = self.spread.factor(n * p * (1.0 - p));
-                let tail = Tail::share(p, n, factor, unsure);
+                let tail = Tail::share(p, n, factor, cautious(unsure, unsure * n * p * (1.0 - p) / factor));
                 let pure = n * tail.mean * (1.0 - tail.mean);
                 Prediction { tail, pure, scatter: pure * factor, unsure, slope: pure }
             }
             Kind::Amount => {
                 let slope = f64::from(self.spread.scale);
                 let own = self.spread.amount_variance(link);
-                let variance = own.map(|v| v + unsure * slope * slope);
                 let scatter = 0.5 * (own[0] + own[1]);
+                let ignorance = unsure * slope * slope;
+                let variance = own.map(|v| v + cautious(ignorance, ignorance / scatter));
                 Prediction {
                     tail: Tail::amount(link, variance, self.spread.freedom()),
                     pure: scatter,
@@ -65,4 +70,10 @@ impl Model {
             }
         }
     }
+}
+
+/// Ignorance enlarged so that the tail at the score of 75 (`z² = 20`) is as likely as under Student's t whose variance is
+/// the part known to [`IGNORANCE_FREEDOM`]: by `1 + z²/2ν` times its share. `odds` is ignorance over scatter.
+fn cautious(ignorance: f64, odds: f64) -> f64 {
+    ignorance * (1.0 + 10.0 / IGNORANCE_FREEDOM * odds / (1.0 + odds))
 }

@@ -6,8 +6,8 @@
 //!
 //! Invariant: the score is finite and never falls with the value.
 
-use super::special::{student_t, student_z};
-use libm::{exp, fabs, log, sqrt};
+use super::special::{ln_normal_tail, student_t, student_z};
+use libm::{exp, fabs, log, log1p, sqrt};
 
 /// Bound of `h`: the mean square above is then sixty times the one below.
 const MOST: f64 = 1.5;
@@ -62,6 +62,23 @@ impl Skewed {
     /// Normal score.
     pub(super) fn z(&self, distance: f64) -> f64 {
         student_z(self.t(distance), self.freedom).clamp(-FURTHEST, FURTHEST)
+    }
+
+    /// Natural logarithm of the probability of a value at least as surprising as one with this normal score (0 or more), on
+    /// either side. On the short side that is less than on the long one, by what the plain distance takes from it.
+    pub(super) fn ln_beyond(&self, z: f64) -> f64 {
+        let long = ln_normal_tail(z);
+        if self.h == 0.0 {
+            return (long + std::f64::consts::LN_2).min(0.0);
+        }
+        let t = student_t(z, self.freedom);
+        let bent = exp(0.5 * self.h * self.h) - self.h * t * self.short / self.scale;
+        let short = if bent > 0.0 {
+            ln_normal_tail(student_z((-log(bent) / self.h).max(t), self.freedom))
+        } else {
+            f64::NEG_INFINITY
+        };
+        (long + log1p(exp(short - long))).min(0.0)
     }
 
     /// Distances of a normal score (above zero) below and above the mean, both 0 or more.

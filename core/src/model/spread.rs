@@ -42,8 +42,15 @@ const BOUNDS: (f64, f64) = (1e-12, 1e33);
 const CAUTION: f64 = 8.0;
 /// Bound of the excess kurtosis that is reckoned with.
 const MOST_EXCESS: f64 = 20.0;
-/// How fast the exponent is learned.
+/// Excess kurtosis that is reckoned with at least, beyond the half that is forgiven as chance: as good as none.
+const LEAST_EXCESS: f64 = 0.005;
+/// How fast the exponent is learned, in the end.
 const LEAN: f64 = 0.01;
+/// An amount's exponent is learned faster at first, by recursive least squares: over the evidence so far, which is the
+/// prior's (a standard deviation of a half) and the mean square of the logarithm of the size with each window. At windows
+/// of a minute the end is reached only after days.
+const LEAN_PRIOR: f64 = 8.0;
+const LEAN_EACH: f64 = 0.02;
 /// Bound of the scale.
 const MOST_SCALE: f64 = 1e33;
 /// Amounts that never change are assumed to scatter by this part of their level.
@@ -96,14 +103,28 @@ impl Spread {
         let level = self.level(mean);
         let floor = AMOUNT_FLOOR * level;
         let size = if self.bend == 0.0 { level } else { level * exp(f64::from(self.bend) * self.ln_size(level)) };
-        // Each side has half of the windows.
-        let caution = self.caution((f64::from(self.kurtosis) - 1.0).clamp(0.0, MOST_EXCESS));
-        [self.dispersion, self.above].map(|d| (f64::from(d) * caution * size).max(floor * floor))
+        let kurtosis = self.side_kurtosis();
+        let caution = self.caution(kurtosis);
+        let [below, above] = [self.dispersion, self.above].map(f64::from);
+        // The ratio of the sides as far as it is more than chance (shrunk by its sampling variance): a skewness that is
+        // not there would take the tail from one of them.
+        let ratio = log(above / below);
+        let chance = 4.0 * kurtosis / (f64::from(self.weight) + PRIOR);
+        let ratio = exp(ratio * ratio * ratio / (ratio * ratio + chance));
+        let below = (below + above) / (1.0 + ratio);
+        [below, below * ratio].map(|d| (d * caution * size).max(floor * floor))
     }
 
-    /// Degrees of freedom of an amount's Student's t, from the kurtosis.
+    /// Degrees of freedom of an amount's Student's t: from the kurtosis, and from how much is known of the scatter, for
+    /// skewness and tail weight are learned from the same windows (as [`Spread::caution`] has it: `z²/2ν`, `z² = 20`).
     pub(super) fn freedom(&self) -> f64 {
-        4.0 + 6.0 / (f64::from(self.kurtosis) - 3.5).max(0.03)
+        let own = 4.0 + 6.0 / (f64::from(self.kurtosis) - 3.5).max(LEAST_EXCESS);
+        1.0 / (1.0 / own + 0.1 * (self.caution(self.side_kurtosis()) - 1.0))
+    }
+
+    /// Excess kurtosis that the squares of one side count with: each side has half of the windows.
+    fn side_kurtosis(&self) -> f64 {
+        (f64::from(self.kurtosis) - 1.0).clamp(0.0, MOST_EXCESS)
     }
 
     fn level(&self, mean: f64) -> f64 {
@@ -137,7 +158,7 @@ impl Spread {
         if self.scale > 0.0 {
             let scatter = pure * self.factor(pure);
             let part = information * (1.0 - pure / scatter).max(0.0) / (1.0 + 0.5 * self.excess_kurtosis(pure));
-            self.lean(square / (scatter + unsure), self.ln_size(pure) * part, 0.5);
+            self.lean(square / (scatter + unsure), self.ln_size(pure) * part, 0.5, LEAN);
         }
         let gain = self.gain(information, window);
         self.dispersion = blend(self.dispersion, (square - unsure) / pure, gain);
@@ -146,18 +167,27 @@ impl Spread {
     }
 
     /// Learns the exponent from a standardised square and the logarithm of the size it was found at.
-    fn lean(&mut self, square: f64, ln_size: f64, most: f64) {
+    fn lean(&mut self, square: f64, ln_size: f64, most: f64, gain: f64) {
         let miss = (square - 1.0).min(4.0);
-        self.bend = (f64::from(self.bend) + LEAN * miss * ln_size).clamp(-most, 2.0 * most) as f32;
+        self.bend = (f64::from(self.bend) + gain * miss * ln_size).clamp(-most, 2.0 * most) as f32;
     }
 
     /// Learns from an amount and its residual; `unsure` is the variance of the mean itself, `standard` the square
     /// on the scale of the tail.
-    pub(super) fn learn_amount(&mut self, amount: f64, residual: f64, unsure: f64, standard: f64, window: Millis) {
+    pub(super) fn learn_amount(
+        &mut self,
+        amount: f64,
+        residual: f64,
+        unsure: f64,
+        standard: f64,
+        window: Millis,
+        seen: u32,
+    ) {
         let mean = amount - residual;
         let side = usize::from(residual > 0.0);
         let square = residual * residual / (self.amount_variance(mean)[side] + unsure);
-        self.lean(square, self.ln_size(self.level(mean)), 1.0);
+        let haste = LEAN.max(1.0 / (LEAN_PRIOR + LEAN_EACH * f64::from(seen)));
+        self.lean(square, self.ln_size(self.level(mean)), 1.0, haste);
         let gain = self.gain(1.0, window);
         let (kurtosis, scale) = (f64::from(self.kurtosis), f64::from(self.scale));
         self.kurtosis = (kurtosis + gain * (standard * standard - kurtosis)).clamp(1.0, 1e6) as f32;

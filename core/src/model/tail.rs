@@ -7,7 +7,6 @@
 
 use super::discrete::{Discrete, SIDE_Z};
 use super::skewed::Skewed;
-use super::special::ln_normal_tail;
 use libm::fabs;
 
 /// Fewer expected events than this in a window are judged as this many, so that a single event in a
@@ -71,10 +70,7 @@ impl Tail {
                 let y = libm::round(value * n);
                 successes.ln_p(if *flipped { n - y } else { y })
             }
-            Shape::Amount(skewed) => {
-                let z = fabs(skewed.z(value - self.mean));
-                (ln_normal_tail(z) + std::f64::consts::LN_2).min(0.0)
-            }
+            Shape::Amount(skewed) => skewed.ln_beyond(fabs(skewed.z(value - self.mean))),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::pipeline::Millis;
 pub enum Tier {
     /// [`Model`]: 300 bytes, count-aware; for many series.
     Compact,
-    /// [`Full`]: 12 to 17 KB, eight views of the series; for few.
+    /// [`Full`]: 12 to 17 KB, nine views of the series; for few.
     Full,
     /// [`Both`] and one score: what either finds; for few.
     Both,

@@ -107,14 +107,14 @@ fn row(
     let score = Score {
         window_start: point.start,
         window_end: end,
-        value: point.value,
+        value: unsigned(point.value),
         count: cell.count,
-        expected: verdict.expected,
-        lower: verdict.lower,
-        upper: verdict.upper,
-        score: verdict.score,
+        expected: unsigned(verdict.expected),
+        lower: unsigned(verdict.lower),
+        upper: unsigned(verdict.upper),
+        score: unsigned(verdict.score),
         anomaly,
-        confidence: verdict.confidence,
+        confidence: unsigned(verdict.confidence),
         learning: verdict.learning,
         learned: if verdict.learning { series.model.learned() } else { 0 },
         needed: if verdict.learning { detector.model.learning() } else { 0 },
@@ -122,6 +122,11 @@ fn row(
         ..Score::default()
     };
     Row { score, emit, change }
+}
+
+/// The number, and 0 for a zero with a sign, which JSON would show.
+fn unsigned(number: f64) -> f64 {
+    number + 0.0
 }
 
 fn lesson(detector: &Detector, end: Millis, anomalous: bool) -> Lesson {

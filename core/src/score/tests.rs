@@ -2,6 +2,7 @@
 
 use super::{Score, Scorer};
 use crate::measure::{Measure, UNIT};
+use crate::model::Tier;
 use crate::pipeline::{Detector, Emit, Millis, Pipeline};
 use crate::record::{Reject, Texts};
 use crate::testing;
@@ -159,6 +160,24 @@ fn a_day_ahead_closes_nothing_early() {
         let rows: Vec<_> = bench.rows("count").iter().map(|row| (row.window_start / MINUTE, row.value)).collect();
         assert_eq!(rows, [(1, 1.0), (2, 1.0), (3, 0.0), (4, 0.0), (5, 1.0)]);
         assert_eq!(bench.scorers.iter_mut().map(|scorer| scorer.take_counts().after_close).sum::<u64>(), 0);
+    }
+}
+
+/// What is exactly as expected has a probability of 1, whose logarithm is a zero with a sign.
+#[test]
+fn no_row_has_a_negative_zero() {
+    for model in [Tier::Compact, Tier::Full, Tier::Both] {
+        let measures = vec![Measure::Count, Measure::Mean(testing::field("size"))];
+        let mut bench = Bench::new(Detector { model, ..Detector::new("d", measures, MINUTE, 0) });
+        for minute in 0..300 {
+            (0..3).for_each(|i| bench.add(minute * MINUTE + i, &[], Some(if minute % 2 == 0 { -0.0 } else { 0.0 })));
+            bench.flow();
+        }
+        assert!(bench.rows.len() > 500, "{}", bench.rows.len());
+        for row in &bench.rows {
+            let text = serde_json::to_string(row).unwrap();
+            assert!(!text.contains("-0.0"), "{model:?}: {text}");
+        }
     }
 }
 

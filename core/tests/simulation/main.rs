@@ -31,13 +31,14 @@ fn for_seeds(name: &str, check: fn(u64)) {
     if let Some(seed) = std::env::var("OUTLIER_SIM_SEED").ok().and_then(|s| s.parse().ok()) {
         return check(seed);
     }
-    let count = std::env::var("OUTLIER_SIM_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(400);
-    for seed in REGRESSIONS.iter().copied().chain(0..count) {
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|s| s.parse().ok()).unwrap_or(default);
+    let (from, count) = (number("OUTLIER_SIM_FROM", 0), number("OUTLIER_SIM_SEEDS", 400));
+    for seed in REGRESSIONS.iter().copied().chain(from..from + count) {
         if std::panic::catch_unwind(|| check(seed)).is_err() {
             panic!("{name} fails with seed {seed}: OUTLIER_SIM_SEED={seed} shows it alone");
         }
     }
-    println!("{name}: {count} seeds");
+    println!("{name}: {count} seeds from {from}");
 }
 
 fn same(scores: &[Score], expected: &[Score]) {

@@ -244,17 +244,19 @@ impl World {
         if self.instances.is_empty() {
             self.start_instance();
         }
+        let longest = self.pipeline.detectors.iter().map(|d| d.window + d.lateness).max().unwrap_or_default();
+        let closes = longest + 60_000;
         if self.idle == Idle::Never {
             // A last record in each partition, some minutes later, closes everything before it.
             for partition in &mut self.topics.raw {
-                partition.push(Event { time: self.now + 450_000, bad: false, key: 1, number: 1 });
+                partition.push(Event { time: self.now + closes, bad: false, key: 1, number: 1 });
             }
-            self.now += 450_000;
+            self.now += closes;
         }
-        // Idle timeout, longest window and lateness pass in this many seconds.
+        // Idle timeouts, also of new owners, longest window and lateness pass in this many seconds.
         for second in 0.. {
             let unread = (0..self.topics.raw.len()).any(|p| self.committed(p) < self.topics.raw[p].len());
-            if !unread && (self.idle == Idle::Never || second > 450) {
+            if !unread && (self.idle == Idle::Never || second > 2 * closes / 1_000) {
                 break;
             }
             self.look();

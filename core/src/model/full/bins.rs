@@ -1,7 +1,7 @@
 //! What the series was at this time of the day: 144 bins, each with a mean and its last 21 days.
 //!
-//! First step of a point. Invariant: a value never enters its own reference, because a bin is stored only
-//! when the next one begins.
+//! First step of a point. Invariants: a value never enters its own reference, because a bin is stored only
+//! when the next one begins; the middle is that of the bin that is being filled.
 
 use super::cell::Cell;
 
@@ -13,7 +13,7 @@ pub(super) const DAYS: usize = 21;
 const GAIN: f64 = 0.3;
 /// Seconds.
 const DAY: i64 = 86_400;
-/// Days that the nearest value needs.
+/// Values that the nearest one and the middle one need.
 const FEWEST: usize = 3;
 
 /// The day of a series.
@@ -29,6 +29,8 @@ pub(super) struct Bins<C> {
     pub(super) seen: Vec<u32>,
     /// The last days of each bin, `DAYS` cells a bin, oldest overwritten.
     pub(super) days: Vec<C>,
+    /// Median of what is remembered about the bin that is being filled; follows from the rest.
+    middle: Option<C>,
 }
 
 impl<C: Cell> Bins<C> {
@@ -40,6 +42,7 @@ impl<C: Cell> Bins<C> {
             mean: vec![C::default(); BINS],
             seen: vec![0; BINS],
             days: vec![C::default(); BINS * DAYS],
+            middle: None,
         }
     }
 
@@ -55,6 +58,7 @@ impl<C: Cell> Bins<C> {
                 self.store();
             }
             (self.current, self.sum, self.points) = (bin, value, 1);
+            self.find_middle();
         } else {
             self.sum += value;
             self.points = self.points.saturating_add(1);
@@ -86,10 +90,29 @@ impl<C: Cell> Bins<C> {
         &self.days[bin * DAYS..bin * DAYS + seen]
     }
 
+    /// Median of what is remembered of the bin that is being filled and of its neighbours; none of fewer than three. One
+    /// odd day does not move it.
+    pub(super) fn middle(&self) -> Option<f64> {
+        self.middle.map(C::get)
+    }
+
+    /// Finds the middle: when a bin begins, and when the days come from elsewhere.
+    pub(super) fn find_middle(&mut self) {
+        let (mut all, mut known) = ([C::default(); 3 * DAYS], 0);
+        for near in around(self.current) {
+            let days = self.remembered(near);
+            all[known..known + days.len()].copy_from_slice(days);
+            known += days.len();
+        }
+        let all = &mut all[..known];
+        self.middle =
+            (known >= FEWEST).then(|| *all.select_nth_unstable_by(known / 2, |a, b| a.get().total_cmp(&b.get())).1);
+    }
+
     /// The value less the nearest one of this bin and its neighbours; 0 while fewer than three are known.
     pub(super) fn off_nearest(&self, bin: usize, value: f64) -> f64 {
         let (mut known, mut best, mut least) = (0, 0.0, f64::INFINITY);
-        for near in [(bin + BINS - 1) % BINS, bin, (bin + 1) % BINS] {
+        for near in around(bin) {
             let days = self.remembered(near);
             known += days.len();
             for day in days {
@@ -101,4 +124,9 @@ impl<C: Cell> Bins<C> {
         }
         if known < FEWEST { 0.0 } else { best }
     }
+}
+
+/// A bin and its neighbours.
+fn around(bin: usize) -> [usize; 3] {
+    [(bin + BINS - 1) % BINS, bin, (bin + 1) % BINS]
 }

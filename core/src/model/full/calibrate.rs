@@ -1,26 +1,28 @@
 //! From surprise to a tail probability: peaks over a threshold, of the surprise itself.
 //!
-//! Last step of a point. Surprise adds eight rarities that are not independent, and records; it is not a
+//! Last step of a point. Surprise adds nine rarities that are not independent, and records; it is not a
 //! probability. [`PRIOR`] is its upper tail as measured on simulated stationary traffic (Poisson and
 //! negative binomial counts, flat and with a daily rhythm). How often a series
 //! exceeds two and three decades of that prior is counted, and the mean excess over three taken, each with
-//! the weight of some prior exceedances (a streaming fit with a prior): a series that surprises more often, or more strongly, than simulated traffic gets a larger
-//! probability for the same surprise. Invariants: decades are 0 or more, finite, and rise with the surprise.
+//! the weight of some prior exceedances (a streaming fit with a prior): a series that surprises more often, or more
+//! strongly, than simulated traffic gets a larger probability for the same surprise. An incident is counted as long as
+//! ordinary traffic's are at most, so that an hour of one does not make the next one look usual. Invariants: decades are
+//! 0 or more, finite, and rise with the surprise.
 
 use libm::log10;
 
 /// Surprise, and the decades (`-log10`) of its tail probability in simulated traffic. It rises.
 const PRIOR: [(f64, f64); 10] = [
     (0.0, 0.0),
-    (3.6, 1.5),
-    (6.1, 2.0),
-    (8.5, 2.5),
-    (11.2, 3.0),
-    (14.5, 3.5),
-    (17.7, 4.0),
-    (21.2, 4.5),
-    (25.0, 5.0),
-    (34.0, 6.0),
+    (4.0, 1.5),
+    (7.3, 2.0),
+    (10.4, 2.5),
+    (13.8, 3.0),
+    (17.3, 3.5),
+    (21.3, 4.0),
+    (25.0, 4.5),
+    (29.0, 5.0),
+    (38.0, 6.0),
 ];
 /// Decades above which a series is counted by itself: often enough to be known soon, and near to what alarms.
 const OFTEN: f64 = 2.0;
@@ -32,8 +34,14 @@ const EVIDENCE: f64 = 30.0;
 const EVIDENCE_SELDOM: f64 = 5.0;
 /// What is left of the evidence with each point: a memory of 50,000 points.
 const KEPT: f64 = 1.0 - 1.0 / 50_000.0;
-/// An incident's excess counts at most this much, in decades.
+/// A window's excess counts at most this much, in decades.
 const MOST: f64 = 2.0;
+/// Windows of one incident that count, above the first and above the second level: in simulated traffic hardly any goes
+/// on for longer.
+const COUNTED: u8 = 12;
+const COUNTED_SELDOM: u8 = 3;
+/// Windows below the level that end an incident: as many as the short components remember.
+const APART: u8 = 12;
 
 /// What a series' exceedances were.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -45,6 +53,34 @@ pub(super) struct Calibration {
     pub(super) seldom: f64,
     /// Sum of what exceeded the second level, in decades.
     pub(super) excess: f64,
+    /// The last incident above each level.
+    pub(super) incidents: [Incident; 2],
+}
+
+/// Windows above a level, none of them alone for long (a run, in the terms of extreme values).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Incident {
+    /// Windows that counted.
+    pub(super) counted: u8,
+    /// Windows since the last one.
+    pub(super) quiet: u8,
+}
+
+impl Incident {
+    /// Whether this window counts, of which at most `most` do.
+    fn counts(&mut self, above: bool, most: u8) -> bool {
+        if !above {
+            self.quiet = self.quiet.saturating_add(1);
+            return false;
+        }
+        if self.quiet >= APART {
+            self.counted = 0;
+        }
+        self.quiet = 0;
+        let counts = self.counted < most;
+        self.counted += u8::from(counts);
+        counts
+    }
 }
 
 impl Calibration {
@@ -68,11 +104,14 @@ impl Calibration {
     /// Counts this surprise.
     pub(super) fn learn(&mut self, surprise: f64) {
         let prior = prior(surprise);
-        let above = |level: f64| f64::from(u8::from(prior > level));
+        let [often, seldom] = &mut self.incidents;
+        let often = often.counts(prior > OFTEN, COUNTED);
+        let seldom = seldom.counts(prior > SELDOM, COUNTED_SELDOM);
+        let one = |counts: bool| f64::from(u8::from(counts));
         self.points = self.points * KEPT + 1.0;
-        self.often = self.often * KEPT + above(OFTEN);
-        self.seldom = self.seldom * KEPT + above(SELDOM);
-        self.excess = self.excess * KEPT + (prior - SELDOM).clamp(0.0, MOST);
+        self.often = self.often * KEPT + one(often);
+        self.seldom = self.seldom * KEPT + one(seldom);
+        self.excess = self.excess * KEPT + one(seldom) * (prior - SELDOM).clamp(0.0, MOST);
     }
 }
 
@@ -81,4 +120,39 @@ fn prior(surprise: f64) -> f64 {
     let k = PRIOR.iter().skip(1).position(|row| surprise < row.0).unwrap_or(PRIOR.len() - 2);
     let ((s0, d0), (s1, d1)) = (PRIOR[k], PRIOR[k + 1]);
     d0 + (surprise - s0) / (s1 - s0) * (d1 - d0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decades of this surprise after a day of windows of 10 s with as much surprise as simulated traffic has, and then an
+    /// incident of so many windows.
+    fn after(incident: usize, surprise: f64) -> f64 {
+        let mut calibration = Calibration::default();
+        for i in 0..8640 {
+            let ordinary = match i {
+                _ if i % 1000 == 999 => 15.0,
+                _ if i % 100 == 50 => 8.0,
+                _ => 0.0,
+            };
+            calibration.learn(ordinary);
+        }
+        (0..incident).for_each(|_| calibration.learn(60.0));
+        (0..100).for_each(|_| calibration.learn(0.0));
+        calibration.decades(surprise)
+    }
+
+    /// A minute, an hour and a day of it say the same of the next one, which is still an alarm.
+    #[test]
+    fn an_incident_dulls_no_more_the_longer_it_is() {
+        for surprise in [16.0, 30.0, 50.0] {
+            let [none, minute, hour, day] = [0, 12, 360, 8640].map(|windows| after(windows, surprise));
+            let what = format!("{surprise}: {none}, {minute}, {hour}, {day}");
+            assert!(minute < none && minute > 0.6 * none, "{what}");
+            // A little more, for the windows themselves are counted.
+            assert!([hour, day].iter().all(|longer| (minute..1.15 * minute).contains(longer)), "{what}");
+        }
+        assert!(after(360, 50.0) >= 5.0, "{}", after(360, 50.0));
+    }
 }

@@ -1,25 +1,25 @@
 //! The full model as bytes: one self-contained record, about 15 KB when every day is remembered.
 //!
-//! Version 130, little endian: version, kind, the scalars (u64, u32, f64), then the remembered values (f32),
-//! of each bin only the days it has. Version 129 is read, too: it had no fall, which then is learned from nothing.
-//! Invariant: `decode(encode(m))` is `m` to the bit, and no bytes make
-//! `decode` panic.
+//! Version 131, little endian: version, kind, the scalars (u64, u32, f64), then the remembered values (f32),
+//! of each bin only the days it has. Versions 130 and 129 are read, too: 130 had no shift and no incidents, and 129 no
+//! fall either, which then are learned from nothing.
+//! Invariant: `decode(encode(m))` is `m` to the bit, and no bytes make `decode` panic.
 
 use super::Full;
 use super::bins::{BINS, DAYS};
-use super::calibrate::Calibration;
+use super::calibrate::{Calibration, Incident};
 use super::recent::Recent;
 use super::record::Record;
-use super::surprise::{COMPONENTS, Surprise};
+use super::surprise::{COMPONENTS, SUMS, Surprise};
 use super::tail::{Fit, Tail, WARM};
 use crate::measure::Kind;
 use crate::model::DecodeError;
 
 /// Set apart from the compact model's versions.
-const VERSION: u8 = 130;
-/// The version before, and its components.
-const BEFORE: u8 = 129;
-const COMPONENTS_BEFORE: usize = 7;
+const VERSION: u8 = 131;
+/// The version that had no fall, and the one that had no shift.
+const NO_FALL: u8 = 129;
+const NO_SHIFT: u8 = 130;
 /// No number of a model is larger: sums of many of the largest amounts.
 const LARGEST: f64 = 1e40;
 
@@ -34,13 +34,15 @@ impl Full {
             Kind::Share => 2,
         });
         out.extend(s.seen.to_le_bytes());
-        let Calibration { points, often, seldom, excess } = self.calibration;
+        let Calibration { points, often, seldom, excess, incidents } = self.calibration;
         numbers(out, [points, often, seldom, excess, s.level, s.previous, s.level_error, s.bin_error]);
+        out.extend(incidents.iter().flat_map(|incident| [incident.counted, incident.quiet]));
         numbers(out, [s.size]);
         numbers(out, s.sums);
         recent(out, &s.residuals);
         recent(out, &s.nearest);
         recent(out, &s.steps);
+        recent(out, &s.shifts);
         for (tail, record) in s.tails.iter().zip(&s.records) {
             numbers(out, [record.largest, record.mean]);
             match &tail.fit {
@@ -65,13 +67,13 @@ impl Full {
         }
     }
 
-    /// Reads what [`Full::encode`] wrote, also in the version before.
+    /// Reads what [`Full::encode`] wrote, also in versions 129 and 130.
     ///
     /// # Errors
     /// [`DecodeError::Version`] for another version's bytes, [`DecodeError::Damaged`] for anything else.
     pub fn decode(bytes: &[u8]) -> Result<Full, DecodeError> {
         match bytes.split_first() {
-            Some((&version @ (BEFORE | VERSION), rest)) => read(&mut Reader(rest), version).ok_or(DecodeError::Damaged),
+            Some((&version @ NO_FALL..=VERSION, rest)) => read(&mut Reader(rest), version).ok_or(DecodeError::Damaged),
             Some((&version, _)) => Err(DecodeError::Version(version)),
             None => Err(DecodeError::Damaged),
         }
@@ -122,6 +124,10 @@ impl Reader<'_> {
         Some(f32::from_le_bytes(self.take()?)).filter(|value| value.is_finite())
     }
 
+    fn incident(&mut self) -> Option<Incident> {
+        Some(Incident { counted: self.byte()?, quiet: self.byte()? })
+    }
+
     fn recent<const N: usize>(&mut self) -> Option<Recent<f32, N>> {
         let mut recent = Recent::new();
         recent.next = usize::from(self.byte()?);
@@ -165,15 +171,25 @@ fn read(from: &mut Reader, version: u8) -> Option<Full> {
     let mut s = Surprise::new();
     s.seen = u64::from_le_bytes(from.take()?);
     let [points, often, seldom, excess] = [from.positive()?, from.positive()?, from.positive()?, from.positive()?];
-    let calibration = Calibration { points, often, seldom, excess };
+    let mut calibration = Calibration { points, often, seldom, excess, ..Calibration::default() };
     (s.level, s.previous) = (from.signed()?, from.signed()?);
     (s.level_error, s.bin_error) = (from.positive()?, from.positive()?);
-    let components = if version == BEFORE { COMPONENTS_BEFORE } else { COMPONENTS };
-    s.size = if version == BEFORE { s.level.abs() } else { from.positive()? };
-    for sum in &mut s.sums {
+    if version > NO_SHIFT {
+        calibration.incidents = [from.incident()?, from.incident()?];
+    }
+    let (components, sums) = match version {
+        NO_FALL => (COMPONENTS - 2, SUMS - 1),
+        NO_SHIFT => (COMPONENTS - 1, SUMS - 1),
+        _ => (COMPONENTS, SUMS),
+    };
+    s.size = if version == NO_FALL { s.level.abs() } else { from.positive()? };
+    for sum in s.sums.iter_mut().take(sums) {
         *sum = from.signed()?;
     }
     (s.residuals, s.nearest, s.steps) = (from.recent()?, from.recent()?, from.recent()?);
+    if version > NO_SHIFT {
+        s.shifts = from.recent()?;
+    }
     for (tail, record) in s.tails.iter_mut().zip(&mut s.records).take(components) {
         *record = Record { largest: from.positive()?, mean: from.positive()? };
         *tail = from.tail()?;
@@ -188,5 +204,9 @@ fn read(from: &mut Reader, version: u8) -> Option<Full> {
             s.bins.days[bin * DAYS + day] = from.cell()?;
         }
     }
-    (from.0.is_empty() && s.bins.current < BINS).then_some(Full { kind, surprise: s, calibration })
+    if !from.0.is_empty() || s.bins.current >= BINS {
+        return None;
+    }
+    s.bins.find_middle();
+    Some(Full { kind, surprise: s, calibration })
 }

@@ -1,7 +1,7 @@
-//! The full model: what is normal for a series at this time of the day, by eight views of it.
+//! The full model: what is normal for a series at this time of the day, by nine views of it.
 //!
 //! It stands beside the compact model: the same point in, the same verdict out, about 12 KB a series.
-//! Path of a point: `bins` (the day so far) → `surprise` (eight components) → `tail` and `record` (how rare
+//! Path of a point: `bins` (the day so far) → `surprise` (nine components) → `tail` and `record` (how rare
 //! each is) → `calibrate` (a tail probability). `gate` turns surprise into alarms for the Numenta Anomaly
 //! Benchmark only. [`Surprise`] over `f64` is the measured prototype to 1e-6; [`Full`] uses it over `f32`.
 //!
@@ -21,7 +21,7 @@ mod tail;
 mod tests;
 
 pub use cell::Cell;
-pub use gate::Gate;
+pub use gate::{Gate, Habit};
 pub use surprise::Surprise;
 
 use super::{LARGEST, MOST, Point, Verdict, score};

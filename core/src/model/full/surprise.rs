@@ -1,10 +1,12 @@
-//! The surprise of a point: eight components, each with its tail and its record, added up.
+//! The surprise of a point: nine components, each with its tail and its record, added up.
 //!
 //! Steps one to three. Components: the step from the point before; the residual from the level or the bin's
 //! mean, whichever errs less; its mean over 12 and over 48 points; the difference from the nearest value at
-//! this time of the day, and its mean over 12; the mean step over 24; the fall. The first seven are the measured
-//! prototype. The fall is how far the value lies below what it should be, on a logarithmic scale: where values are
-//! skewed upwards, a fall is never among the largest residuals, and needs a tail of its own. Invariant: surprise is
+//! this time of the day, and its mean over 12; the mean step over 24; the fall; the shift. The first seven are the
+//! measured prototype. The fall is how far the value lies below the middle (the median of what was at this time of the
+//! day, else the level), on a logarithmic scale: where values are skewed upwards, a fall is never among the largest
+//! residuals, and needs a tail of its own. The shift is the mean distance from the middle over 12 points. A mean would
+//! not do for either: one odd day moves it, and the next ordinary one then lies below it. Invariant: surprise is
 //! 0 or more, and depends on the past and the point alone.
 
 use super::bins::Bins;
@@ -15,7 +17,9 @@ use super::tail::Tail;
 use libm::asinh;
 
 /// Components.
-pub const COMPONENTS: usize = 8;
+pub const COMPONENTS: usize = 9;
+/// Sums of recent values.
+pub(super) const SUMS: usize = 5;
 /// Weight of the record term.
 const RECORD: f64 = 0.75;
 /// Gain of the level, once there were enough points.
@@ -47,8 +51,9 @@ pub struct Surprise<C> {
     pub(super) residuals: Recent<C, LONG>,
     pub(super) nearest: Recent<C, SHORT>,
     pub(super) steps: Recent<C, STEPS>,
-    /// Of the residuals, short and long; of the differences from the nearest; of the steps.
-    pub(super) sums: [f64; 4],
+    pub(super) shifts: Recent<C, SHORT>,
+    /// Of the residuals, short and long; of the differences from the nearest; of the steps; of those from the middle.
+    pub(super) sums: [f64; SUMS],
     pub(super) tails: [Tail<C>; COMPONENTS],
     pub(super) records: [Record; COMPONENTS],
 }
@@ -67,7 +72,8 @@ impl<C: Cell> Surprise<C> {
             residuals: Recent::new(),
             nearest: Recent::new(),
             steps: Recent::new(),
-            sums: [0.0; 4],
+            shifts: Recent::new(),
+            sums: [0.0; SUMS],
             tails: std::array::from_fn(|_| Tail::new()),
             records: [Record::default(); COMPONENTS],
         }
@@ -116,14 +122,19 @@ impl<C: Cell> Surprise<C> {
         let step = C::of((value - self.previous).abs());
         let residual = C::of(self.residual(bin, value));
         let nearest = C::of(self.bins.off_nearest(bin, value));
-        let [short, long, near, steps] = &mut self.sums;
+        let middle = self.bins.middle().unwrap_or(self.level);
+        let shift = C::of(value - middle);
+        let [short, long, near, steps, shifts] = &mut self.sums;
         *short += residual.get() - self.residuals.ago(SHORT);
         *long += residual.get() - self.residuals.ago(LONG);
         *near += nearest.get() - self.nearest.ago(SHORT);
         *steps += step.get() - self.steps.ago(STEPS);
+        *shifts += shift.get() - self.shifts.ago(SHORT);
         self.residuals.push(residual);
         self.nearest.push(nearest);
         self.steps.push(step);
+        self.shifts.push(shift);
+        let [short, long, near, steps, shifts] = self.sums;
         let i = self.seen as f64;
         let mean = |sum: f64, points: usize| sum / i.min(points as f64);
         let components = [
@@ -134,7 +145,8 @@ impl<C: Cell> Surprise<C> {
             nearest.get().abs(),
             mean(near.abs(), SHORT),
             mean(steps.max(0.0), STEPS),
-            self.fall(value - residual.get(), value),
+            self.fall(middle, value),
+            mean(shifts.abs(), SHORT),
         ];
         self.level += LEVEL.max(1.0 / (i + 2.0)) * (value - self.level);
         self.previous = value;
@@ -142,10 +154,10 @@ impl<C: Cell> Surprise<C> {
         components
     }
 
-    /// How far the value lies below what it should be, on a scale that is logarithmic beyond the usual size.
-    fn fall(&self, expected: f64, value: f64) -> f64 {
+    /// How far the value lies below the middle, on a scale that is logarithmic beyond the usual size.
+    fn fall(&self, middle: f64, value: f64) -> f64 {
         let size = self.size.max(LEAST_SIZE);
-        (asinh(expected / size) - asinh(value / size)).max(0.0)
+        (asinh(middle / size) - asinh(value / size)).max(0.0)
     }
 
     /// From the bin's mean where that has erred less, else from the level.

@@ -95,43 +95,62 @@ fn two_days_from_nothing_have_hardly_an_alarm() {
     }
 }
 
-/// What is asked of the exact rates: how many times below and above what is documented they may be.
-type Within = (f64, f64);
-const DOCUMENTED: Within = (0.5, 2.0);
+/// A row of the module's table: the chance at 50, 75 and 90 over what is documented, from and to.
+type Row = [(f64, f64); 3];
 /// Whole numbers of few events step over most probabilities.
-const AT_MOST: Within = (0.0, 2.0);
+const FEW: Row = [(0.3, 0.8), (0.2, 0.6), (0.2, 0.6)];
+const POISSON: Row = [(0.7, 1.1), (0.6, 1.2), (0.5, 1.3)];
+const MANY: Row = [(0.9, 1.2), (0.9, 1.5), (0.9, 1.8)];
+const OVERDISPERSED: Row = [(0.8, 1.1), (0.7, 1.3), (0.7, 1.8)];
+const SHARES: Row = [(0.8, 1.0), (0.7, 1.0), (0.7, 1.1)];
+const FEW_SHARES: Row = [(0.2, 0.3), (0.3, 0.4), (0.2, 0.3)];
+const MIXED_SHARES: Row = [(0.9, 1.0), (1.2, 1.3), (1.5, 1.7)];
+const AMOUNTS: Row = [(0.6, 1.2), (0.7, 1.5), (0.6, 1.9)];
+/// What the generator of another platform may change.
+const SLACK: f64 = 0.1;
+
+/// Nothing is more than twice as often as documented, and what is no few events no less than half as often.
+#[test]
+fn the_table_is_within_twice() {
+    for row in [FEW, POISSON, MANY, OVERDISPERSED, SHARES, FEW_SHARES, MIXED_SHARES, AMOUNTS] {
+        assert!(row.iter().all(|(low, high)| low <= high && *high <= 2.0 - SLACK), "{row:?}");
+        assert!([FEW, FEW_SHARES].contains(&row) || row.iter().all(|(low, _)| *low >= 0.5), "{row:?}");
+    }
+}
 
 /// The exact chances of the last two of three days, averaged over so many series.
-fn check_exactly(law: Law, mean: f64, rhythm: f64, window: i64, series: u64, (least, most): Within) {
+fn check_exactly(law: Law, mean: f64, rhythm: f64, window: i64, series: u64, row: Row) {
     let traffic = Traffic { law, mean, rhythm, window };
     let rates = exact::rates(&traffic, series, 3, 1 + 2_400_000 / window);
     let ratios: Vec<f64> = exact::THRESHOLDS.iter().zip(rates).map(|(&t, rate)| rate / exact::documented(t)).collect();
     println!("{traffic:?}: {ratios:.2?}");
-    assert!(ratios.iter().all(|ratio| (least..=most).contains(ratio)), "{traffic:?}: {ratios:.2?}");
+    let fits = |(ratio, (low, high)): (&f64, (f64, f64))| (low - SLACK..=high + SLACK).contains(ratio);
+    assert!(ratios.iter().zip(row).all(fits), "{traffic:?}: {ratios:.2?}");
 }
 
 #[test]
 fn chances_of_poisson_counts_are_those_documented() {
     use Law::Poisson;
-    for (mean, rhythm, window, series, within) in [
-        (0.05, 3.0, 10_000, 4, AT_MOST),
-        (0.2, 1.0, 10_000, 4, AT_MOST),
-        (0.2, 3.0, 10_000, 4, AT_MOST),
-        (1.0, 3.0, 10_000, 4, AT_MOST),
-        (2.0, 3.0, 10_000, 4, DOCUMENTED),
-        (5.0, 3.0, 10_000, 4, DOCUMENTED),
-        (5.0, 3.0, 60_000, 16, DOCUMENTED),
-        (50.0, 1.0, 10_000, 4, DOCUMENTED),
-        (50.0, 3.0, 10_000, 4, DOCUMENTED),
-        (50.0, 3.0, 60_000, 16, DOCUMENTED),
-        (50.0, 3.0, 1_000, 1, DOCUMENTED),
-        (300.0, 3.0, 60_000, 16, DOCUMENTED),
-        (1000.0, 3.0, 10_000, 4, DOCUMENTED),
-        (5000.0, 3.0, 60_000, 16, DOCUMENTED),
-        // Twenty-four slots draw the rhythm to half a percent, which is more than such counts scatter by.
-        (100_000.0, 3.0, 60_000, 16, (0.5, 4.0)),
+    for (mean, rhythm, window, series, row) in [
+        (0.05, 3.0, 10_000, 4, FEW),
+        (0.2, 1.0, 10_000, 4, FEW),
+        (0.2, 3.0, 10_000, 4, FEW),
+        (1.0, 3.0, 10_000, 4, FEW),
+        (2.0, 3.0, 10_000, 4, POISSON),
+        (5.0, 3.0, 10_000, 4, POISSON),
+        (5.0, 3.0, 60_000, 16, POISSON),
+        (50.0, 1.0, 10_000, 4, POISSON),
+        (50.0, 3.0, 10_000, 4, POISSON),
+        (50.0, 3.0, 60_000, 16, POISSON),
+        (50.0, 3.0, 1_000, 1, POISSON),
+        (300.0, 3.0, 60_000, 16, POISSON),
+        (1000.0, 3.0, 10_000, 4, POISSON),
+        (5000.0, 3.0, 60_000, 16, POISSON),
+        (100_000.0, 3.0, 10_000, 4, MANY),
+        (100_000.0, 3.0, 60_000, 16, MANY),
+        (100_000.0, 1.0, 60_000, 16, MANY),
     ] {
-        check_exactly(Poisson, mean, rhythm, window, series, within);
+        check_exactly(Poisson, mean, rhythm, window, series, row);
     }
 }
 
@@ -149,28 +168,32 @@ fn chances_of_overdispersed_counts_are_those_documented() {
         (Negative(20.0), 1000.0, 3.0, 10_000, 4),
         (Negative(20.0), 1000.0, 3.0, 60_000, 24),
     ] {
-        check_exactly(law, mean, rhythm, window, series, DOCUMENTED);
+        check_exactly(law, mean, rhythm, window, series, OVERDISPERSED);
     }
 }
 
 #[test]
 fn chances_of_shares_and_amounts_are_those_documented() {
     use Law::{LogNormal, MixedShare, Normal, Share};
-    for (law, mean, rhythm, window, series, within) in [
-        (Share(50), 0.005, 1.0, 10_000, 4, AT_MOST),
-        (Share(50), 0.995, 1.0, 10_000, 4, AT_MOST),
-        (Share(50), 0.2, 3.0, 10_000, 4, DOCUMENTED),
-        (Share(5000), 0.2, 3.0, 10_000, 4, DOCUMENTED),
-        (Share(5000), 0.2, 3.0, 60_000, 16, DOCUMENTED),
-        (MixedShare(5000, 0.04), 0.2, 3.0, 10_000, 2, DOCUMENTED),
-        (MixedShare(5000, 0.04), 0.2, 3.0, 60_000, 8, DOCUMENTED),
-        // The law of an amount is a guess from its values.
-        (Normal(0.1), 1000.0, 3.0, 10_000, 8, (0.33, 3.0)),
-        (Normal(0.1), 1000.0, 3.0, 60_000, 24, (0.33, 3.0)),
-        (LogNormal(0.25), 1000.0, 3.0, 10_000, 8, (0.33, 3.0)),
-        (LogNormal(1.0), 1000.0, 3.0, 10_000, 8, (0.33, 3.0)),
-        (LogNormal(1.0), 1000.0, 3.0, 60_000, 24, (0.33, 3.0)),
+    for (law, mean, rhythm, window, series, row) in [
+        (Share(50), 0.005, 1.0, 10_000, 4, FEW_SHARES),
+        (Share(50), 0.995, 1.0, 10_000, 4, FEW_SHARES),
+        (Share(50), 0.2, 3.0, 10_000, 4, SHARES),
+        (Share(5000), 0.2, 3.0, 10_000, 4, SHARES),
+        (Share(5000), 0.2, 3.0, 60_000, 16, SHARES),
+        (MixedShare(5000, 0.04), 0.2, 3.0, 10_000, 2, MIXED_SHARES),
+        (MixedShare(5000, 0.04), 0.2, 3.0, 60_000, 8, MIXED_SHARES),
+        (Normal(0.1), 1000.0, 1.0, 10_000, 8, AMOUNTS),
+        (Normal(0.1), 1000.0, 3.0, 10_000, 8, AMOUNTS),
+        (Normal(0.1), 1000.0, 3.0, 60_000, 24, AMOUNTS),
+        (LogNormal(0.25), 1000.0, 3.0, 10_000, 8, AMOUNTS),
+        (LogNormal(0.25), 1000.0, 3.0, 60_000, 24, AMOUNTS),
+        (LogNormal(0.5), 1000.0, 3.0, 10_000, 8, AMOUNTS),
+        (LogNormal(0.5), 1000.0, 3.0, 60_000, 24, AMOUNTS),
+        (LogNormal(1.0), 1000.0, 1.0, 10_000, 8, AMOUNTS),
+        (LogNormal(1.0), 1000.0, 3.0, 10_000, 8, AMOUNTS),
+        (LogNormal(1.0), 1000.0, 3.0, 60_000, 24, AMOUNTS),
     ] {
-        check_exactly(law, mean, rhythm, window, series, within);
+        check_exactly(law, mean, rhythm, window, series, row);
     }
 }

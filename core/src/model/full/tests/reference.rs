@@ -1,6 +1,6 @@
 //! The prototype's own outputs, to 1e-6.
 
-use crate::model::full::{Gate, Surprise};
+use crate::model::full::{Gate, Habit, Surprise};
 use crate::pipeline::TimeFormat;
 use crate::record::event_time;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn surprise_and_alarms_are_those_of_the_prototype() {
 }
 
 fn check(name: &str, data: &str, reference: &str) {
-    let (mut surprise, mut gate) = (Surprise::<f64>::new(), Gate::default());
+    let (mut surprise, mut gate) = (Surprise::<f64>::new(), Gate::new(Habit::Half));
     assert_eq!(data.lines().count(), reference.lines().count());
     for (i, (row, due)) in data.lines().zip(reference.lines()).skip(1).enumerate() {
         let (time, value) = row.split_once(',').unwrap();
