@@ -115,6 +115,8 @@ pub struct OpenSearch {
     pub username: Option<String>,
     /// With a user name, or neither.
     pub password: Option<Secret>,
+    /// A bearer token, instead of a user.
+    pub token: Option<Secret>,
     /// PEM certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
     /// Bulk requests are compressed.
@@ -133,6 +135,7 @@ impl OpenSearch {
             urls: read_urls(&mut r),
             username: r.optional("username"),
             password: r.secret("password"),
+            token: r.secret("token"),
             ca_file: r.optional("ca_file").map(PathBuf::from),
             gzip: r.bool("gzip", false),
             index_prefix: r.checked("index_prefix", "", check_index_prefix),
@@ -146,6 +149,9 @@ impl OpenSearch {
             (false, true) => r.missing("`password` needs a `username`: add it".to_owned()),
             _ => {}
         }
+        if r.has("token") && (r.has("username") || r.has("password")) {
+            r.mistake(r.at("token"), "a `token` stands for a user: keep it, or `username` and `password`".to_owned());
+        }
         r.finish();
         opensearch
     }
@@ -155,6 +161,7 @@ impl OpenSearch {
         w.list("urls", &self.urls);
         w.optional("username", self.username.as_deref());
         w.secret("password", self.password.as_ref());
+        w.secret("token", self.token.as_ref());
         w.optional("ca_file", self.ca_file.as_ref().map(|path| path.to_string_lossy()).as_deref());
         w.plain("gzip", self.gzip);
         w.text("index_prefix", &self.index_prefix);

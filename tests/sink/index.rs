@@ -73,6 +73,29 @@ async fn sqlite_takes_everything_once_and_bounds_itself() {
 }
 
 #[tokio::test]
+async fn credentials_are_sent() {
+    for (credentials, want) in [
+        ("", None),
+        ("username = \"u\"\npassword = \"p\"", Some("Basic dTpw")),
+        ("token = \"t0k3n\"", Some("Bearer t0k3n")),
+    ] {
+        let answer = move |request: Request| match request.authorization.as_deref() == want {
+            true => Reply::Json(200, r#"{"items":[{"create":{"status":201}}]}"#.to_owned()),
+            false => Reply::Json(401, "Unauthorized".to_owned()),
+        };
+        let url = standin::serve(answer).await;
+        let config = support::config(&format!("[opensearch]\nurls = [{url:?}]\n{credentials}"), "p");
+        let index = OpenSearch::new(&config).unwrap();
+        let one = [document(Stage::Raw, "1", Some(b"{}"))];
+        assert_eq!(index.write(&one).await, Ok(vec![Outcome::Created]), "{credentials}");
+    }
+    let url = standin::serve(|_| Reply::Json(401, "Unauthorized".to_owned())).await;
+    let config = support::config(&format!("[opensearch]\nurls = [{url:?}]\ntoken = \"wrong\""), "p");
+    let refused = OpenSearch::new(&config).unwrap().write(&[document(Stage::Raw, "1", None)]).await.unwrap_err();
+    assert!(refused.0.contains("check opensearch.username") && !refused.0.contains("wrong"), "{refused}");
+}
+
+#[tokio::test]
 async fn opensearch_takes_everything_once() {
     let Some(url) = support::opensearch() else { return };
     let prefix = support::unique("kinds");

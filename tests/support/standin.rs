@@ -5,10 +5,11 @@ use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A request: method, path with query, body.
+/// A request: method, path with query, credentials, body.
 pub struct Request {
     pub method: String,
     pub path: String,
+    pub authorization: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -45,10 +46,12 @@ async fn one(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request) -> Reply>
         }
     };
     let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
-    let length = text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-    });
+    let header = |wanted: &str| {
+        let named =
+            text.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        named.map(|(_, value)| value.trim().to_owned())
+    };
+    let length = header("content-length").and_then(|value| value.parse::<usize>().ok());
     let mut body = bytes.split_off(head + 4);
     while body.len() < length.unwrap_or(0) {
         let mut part = [0; 65_536];
@@ -58,7 +61,7 @@ async fn one(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request) -> Reply>
     let mut words = text.split(' ');
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
     let head_only = method == "HEAD";
-    let reply = answer.lock().unwrap()(Request { method, path, body });
+    let reply = answer.lock().unwrap()(Request { method, path, authorization: header("authorization"), body });
     match reply {
         Reply::Bytes(bytes) => stream.write_all(bytes).await.ok()?,
         Reply::Json(status, body) => {

@@ -69,6 +69,10 @@ fn sections() {
                 "6:16 `index_prefix` must be lower case",
             ],
         ),
+        (
+            "[opensearch]\ntoken = \"t\"\nusername = \"u\"\npassword = \"p\"",
+            &["4:9 a `token` stands for a user: keep it, or `username` and `password`"],
+        ),
         ("[alerting]\nchannel = \"slack\"", &["4:11 `channel` must be \"none\" or a table"]),
         ("[alerting.channel]\nname = \"x\"", &["3:1 [alerting.channel] lacks `webhook_url`"]),
         (

@@ -34,6 +34,16 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
+fn a_token_is_not_shown_either() {
+    let config = valid(&format!("{MINIMAL}[opensearch]\ntoken = \"hunter2\"\n"), &[]);
+    assert_eq!(config.opensearch.token.as_ref().map(|token| token.expose()), Some("hunter2"));
+    let shown = effective(&config);
+    assert!(
+        shown.contains("token = \"***\"") && !shown.contains("hunter2") && !format!("{config:?}").contains("hunter2")
+    );
+}
+
+#[test]
 fn mistakes_show_no_secret() {
     let text = format!(
         "{MINIMAL}[opensearch]\nurls = [\"http://u:hunter2@\"]\npasword = \"hunter2\"\npassword = \"hunter2\" x\n[alerting.channel]\nwebhook_url = \"hunter2 \"\n[serve]\ntoken = [\"hunter2\"]\nlisten = \"0.0.0.0:1\""

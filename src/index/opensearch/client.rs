@@ -85,6 +85,8 @@ impl Client {
         let mut builder = TransportBuilder::new(nodes).timeout(config.sink.request_timeout);
         if let (Some(user), Some(password)) = (&opensearch.username, &opensearch.password) {
             builder = builder.auth(Credentials::Basic(user.clone(), password.expose().to_owned()));
+        } else if let Some(token) = &opensearch.token {
+            builder = builder.auth(Credentials::Bearer(token.expose().to_owned()));
         }
         if let Some(path) = &opensearch.ca_file {
             let shown = path.display();
@@ -135,7 +137,7 @@ impl Client {
         let body = response.bytes().await.map_err(|error| self.no_answer(&error))?;
         if status == 401 {
             return Err(Unavailable(
-                "OpenSearch refused the credentials (401): check opensearch.username and opensearch.password"
+                "OpenSearch refused the credentials (401): check opensearch.username and opensearch.password, or opensearch.token"
                     .to_owned(),
             ));
         }
