@@ -1,12 +1,11 @@
 //! `rejected list`: the newest rejected records and a count by reason.
 
 use super::Which;
-use super::record::{Filter, Record, read};
+use super::record::{Record, read};
 use crate::backtest::words::second;
-use crate::config::Config;
+use crate::config::Kafka;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use outlier_core::pipeline::Pipeline;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
@@ -31,18 +30,11 @@ const SHOWN: usize = 100;
 ///
 /// # Errors
 /// The broker does not answer, or the output is closed.
-pub fn run(
-    config: &Config,
-    pipeline: &Pipeline,
-    filter: &Filter,
-    options: &Options,
-    out: &mut dyn Write,
-) -> anyhow::Result<()> {
+pub fn run(kafka: &Kafka, topic: &str, options: &Options, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut newest: VecDeque<(Record, bool)> = VecDeque::new();
     let mut counts: BTreeMap<(String, String), [u64; 2]> = BTreeMap::new();
-    let topic = &pipeline.topics.rejected;
-    read(&config.kafka, topic, |record, back| {
-        if filter.takes(&record) {
+    read(kafka, topic, |record, back| {
+        if options.which.takes(&record) {
             let count = counts.entry((record.service.clone(), record.reason.clone())).or_default();
             count[0] += 1;
             count[1] += u64::from(back);

@@ -15,7 +15,7 @@ mod replay;
 
 use crate::config::Config;
 use crate::produce::choose;
-use record::Filter;
+use record::Record;
 use std::io::Write;
 
 /// What `rejected` can do.
@@ -38,6 +38,13 @@ pub struct Which {
     reason: Option<String>,
 }
 
+impl Which {
+    /// True for a record that is wanted.
+    fn takes(&self, record: &Record) -> bool {
+        self.reason.as_ref().is_none_or(|reason| record.reason == *reason)
+    }
+}
+
 /// Does what was asked. Blocks.
 ///
 /// # Errors
@@ -45,9 +52,8 @@ pub struct Which {
 pub fn run(config: &Config, what: &Rejected, out: &mut dyn Write) -> anyhow::Result<()> {
     let (Rejected::List(list::Options { which, .. }) | Rejected::Replay(replay::Options { which, .. })) = what;
     let pipeline = choose(config, which.pipeline.as_deref())?;
-    let filter = Filter { reason: which.reason.clone() };
     match what {
-        Rejected::List(options) => list::run(config, pipeline, &filter, options, out),
-        Rejected::Replay(options) => replay::run(config, pipeline, &filter, options, out),
+        Rejected::List(options) => list::run(&config.kafka, &pipeline.topics.rejected, options, out),
+        Rejected::Replay(options) => replay::run(config, pipeline, options, out),
     }
 }

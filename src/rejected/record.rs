@@ -39,28 +39,10 @@ pub struct Record {
     /// The body is not all of it.
     pub cut: bool,
     /// The original's own headers; `None` where the client cannot give them.
-    pub headers: Option<Vec<(String, Option<Vec<u8>>)>>,
+    pub headers: Option<OwnHeaders>,
 }
 
-/// Which records are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Those with this reason only.
-    pub reason: Option<String>,
-}
-
-impl Filter {
-    /// True for a record that is wanted.
-    pub fn takes(&self, record: &Record) -> bool {
-        self.reason.as_ref().is_none_or(|reason| record.reason == *reason)
-    }
-}
-
-enum Entry {
-    Rejected(Box<Record>),
-    /// The place of a record that went back.
-    Mark(Option<(i32, i64)>),
-}
+type OwnHeaders = Vec<(String, Option<Vec<u8>>)>;
 
 /// Gives every rejected record, a partition's in their order, with whether it went back already.
 ///
@@ -79,32 +61,37 @@ pub fn read(
     // Marks come behind what they mark, so everything is read twice.
     let mut replayed = BTreeSet::new();
     to_end(&consumer, topic, &starts, "looking for what went back", |message| {
-        if let Entry::Mark(Some(place)) = entry(message) {
-            replayed.insert(place);
-        }
+        replayed.extend(mark(headers(message).as_ref()).flatten());
         Ok(())
     })?;
-    to_end(&consumer, topic, &starts, "reading rejected records", |message| match entry(message) {
-        Entry::Rejected(record) => {
-            let back = replayed.contains(&record.place);
-            each(*record, back)
+    to_end(&consumer, topic, &starts, "reading rejected records", |message| {
+        let headers = headers(message);
+        if mark(headers.as_ref()).is_some() {
+            return Ok(());
         }
-        Entry::Mark(_) => Ok(()),
+        let record = record(message, headers);
+        let back = replayed.contains(&record.place);
+        each(record, back)
     })?;
     Ok(())
 }
 
-fn entry(message: &BorrowedMessage<'_>) -> Entry {
-    let all = headers(message);
-    let text = |name: &str| {
-        let found = all.iter().flatten().rev().find(|(key, _)| key == name)?;
-        Some(String::from_utf8_lossy(found.1.as_deref()?).into_owned())
-    };
-    if let Some(mark) = text(REPLAYED) {
-        let place = mark.split_once('/').and_then(|(p, offset)| Some((p.parse().ok()?, offset.parse().ok()?)));
-        return Entry::Mark(place);
-    }
-    Entry::Rejected(Box::new(Record {
+/// The text of the last header of this name: the record's own come before those that say why it was rejected.
+fn text(headers: Option<&OwnHeaders>, name: &str) -> Option<String> {
+    let found = headers?.iter().rev().find(|(key, _)| key == name)?;
+    Some(String::from_utf8_lossy(found.1.as_deref()?).into_owned())
+}
+
+/// Of a mark, the place of the record that went back, if it can be read. A rejected record keeps its own headers, which
+/// may be anything; a mark has no reason.
+fn mark(headers: Option<&OwnHeaders>) -> Option<Option<(i32, i64)>> {
+    let place = text(headers, REPLAYED).filter(|_| text(headers, REASON).is_none())?;
+    Some(place.split_once('/').and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?))))
+}
+
+fn record(message: &BorrowedMessage<'_>, headers: Option<OwnHeaders>) -> Record {
+    let text = |name| text(headers.as_ref(), name);
+    Record {
         place: (message.partition(), message.offset()),
         time: message.timestamp().to_millis(),
         key: message.key().map(<[u8]>::to_vec),
@@ -115,12 +102,12 @@ fn entry(message: &BorrowedMessage<'_>) -> Entry {
         source: text(SOURCE).unwrap_or_default(),
         document: text(DOCUMENT),
         cut: text(CUT).is_some(),
-        headers: all.map(|all| all.into_iter().filter(|(key, _)| !key.starts_with("outlier-")).collect()),
-    }))
+        headers: headers.map(|all| all.into_iter().filter(|(key, _)| !key.starts_with("outlier-")).collect()),
+    }
 }
 
 /// All headers; `None` if a name is not UTF-8, on which the client panics.
-fn headers(message: &BorrowedMessage<'_>) -> Option<Vec<(String, Option<Vec<u8>>)>> {
+fn headers(message: &BorrowedMessage<'_>) -> Option<OwnHeaders> {
     let copy = || {
         let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()

@@ -1,7 +1,7 @@
 //! `rejected replay`: records go back to where they were refused.
 
 use super::Which;
-use super::record::{Filter, REPLAYED, Record, read};
+use super::record::{REPLAYED, Record, read};
 use crate::config::Config;
 use crate::index::{self, Document, Index, Outcome, Stage};
 use crate::kafka::client;
@@ -58,13 +58,7 @@ struct Tally {
 ///
 /// # Errors
 /// The broker or the index does not answer, or some could not go back.
-pub fn run(
-    config: &Config,
-    pipeline: &Pipeline,
-    filter: &Filter,
-    options: &Options,
-    out: &mut dyn Write,
-) -> anyhow::Result<()> {
+pub fn run(config: &Config, pipeline: &Pipeline, options: &Options, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut tally = Tally::default();
     let mut back = if options.dry_run { None } else { Some(Back::connect(config, pipeline, options.to)?) };
     let mut batch: Vec<Record> = Vec::new();
@@ -78,7 +72,7 @@ pub fn run(
         }
     };
     read(&config.kafka, &pipeline.topics.rejected, |record, before| {
-        if record.service != service || !filter.takes(&record) {
+        if record.service != service || !options.which.takes(&record) {
             return Ok(());
         }
         if before {

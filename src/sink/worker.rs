@@ -10,7 +10,7 @@ use super::assignment::Assignment;
 use super::batch::{Batch, Partition, Position, Source};
 use super::delivery::{Abandoned, Delivery};
 use super::document::{Origin, SOURCE_HEADER, identify};
-use super::pace::Pace;
+use super::pace::{Pace, Step};
 use super::rejects::Rejects;
 use crate::config::{Config, Sink, Stage};
 use crate::index::{Document, Index};
@@ -142,10 +142,11 @@ impl Worker {
                 self.look_at_assignment(&mut reading);
                 let now = Instant::now();
                 let due = reading.since.map(|since| since + self.limits.flush_interval);
-                let full = self.full(&reading.filling);
-                let room = on_the_way.len() < self.delivery.step().requests;
+                let Step { bytes, requests } = self.delivery.step();
+                let full = reading.filling.full(bytes, self.limits.bulk_records);
+                let room = on_the_way.len() < requests;
                 if room && (full || due.is_some_and(|due| due <= now)) {
-                    on_the_way.push_back(self.send(&mut reading));
+                    on_the_way.push_back(self.send(&mut reading, full));
                     continue;
                 }
                 self.pace(&mut reading, full, now);
@@ -162,7 +163,7 @@ impl Worker {
                     message = stream.next(), if read => {
                         self.take(&mut reading, message);
                         for _ in 0..GREED {
-                            if self.full(&reading.filling) || self.consumer.context().changes() != reading.changes {
+                            if reading.filling.full(bytes, self.limits.bulk_records) || self.consumer.context().changes() != reading.changes {
                                 break;
                             }
                             match stream.next().now_or_never() {
@@ -205,12 +206,7 @@ impl Worker {
         self.telemetry.metrics.gauge("sink", &self.pipeline, "partitions").set(reading.turns.len() as i64);
     }
 
-    fn full(&self, batch: &Batch) -> bool {
-        batch.full(self.delivery.step().bytes, self.limits.bulk_records)
-    }
-
-    fn send(&self, reading: &mut Reading) -> JoinHandle<Settled> {
-        let full = self.full(&reading.filling);
+    fn send(&self, reading: &mut Reading, full: bool) -> JoinHandle<Settled> {
         let batch = std::mem::take(&mut reading.filling);
         reading.since = None;
         let delivery = Arc::clone(&self.delivery);
@@ -357,7 +353,7 @@ impl Worker {
         self.telemetry.health.set(&self.component(), State::Starting { reason: "stopping".to_owned() });
         self.stop.cancel();
         if !reading.filling.is_empty() {
-            on_the_way.push_back(self.send(&mut reading));
+            on_the_way.push_back(self.send(&mut reading, false));
         }
         let mut done: BTreeMap<Partition, Position> = BTreeMap::new();
         let drained = timeout(self.drain, async {

@@ -3,13 +3,12 @@
 
 use super::PARTITIONS;
 use super::broker::Kafka;
-use super::latency::window_end;
+use super::latency::{scores_of, window_end};
 use super::load;
 use super::program::{Kind, Programs, Running, Settings};
 use anyhow::Context;
 use clap::Parser;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -140,18 +139,12 @@ impl Writer<'_> {
         let text = format!(
             r#"{{"timestamp":{time},"action":"ALLOW","httpSourceName":"ALB","httpStatus":200,"httpRequest":{{"clientIp":"{client}","country":"US","httpMethod":"GET","uri":"/"}}}}"#
         );
-        let mut record = BaseRecord::<[u8], str>::to(self.raw).partition(partition).payload(&text).timestamp(time);
-        while let Err((error, back)) = self.producer.send(record) {
-            let full = matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));
-            anyhow::ensure!(full, "cannot produce: {error}");
-            record = back;
-            self.producer.poll(Duration::from_millis(1));
-        }
-        Ok(())
+        let record = BaseRecord::to(self.raw).partition(partition).payload(text.as_bytes()).timestamp(time);
+        load::send(&self.producer, record)
     }
 }
 
-/// Prints a line for each window when the rows of the next one come, and for the last one when all of its rows are there.
+/// Prints a line for each window when all of its rows are there.
 fn watch_windows(options: &Options, kafka: &Kafka, running: &mut Running, first: i64) -> anyhow::Result<()> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &kafka.servers)
@@ -160,7 +153,7 @@ fn watch_windows(options: &Options, kafka: &Kafka, running: &mut Running, first:
         .set("isolation.level", "read_committed")
         .create()?;
     let mut list = TopicPartitionList::new();
-    let scores = running.enriched.replace(".enriched", ".scores");
+    let scores = scores_of(&running.enriched);
     for partition in 0..PARTITIONS {
         list.add_partition_offset(&scores, partition, Offset::Beginning)?;
     }

@@ -147,7 +147,8 @@ fn observe(options: &Options, kafka: &Kafka, running: &mut Running, kind: Kind) 
     Ok(Seen { enriched_us, scores_ms, cores, peak_mb: running.peak_mb() })
 }
 
-fn scores_of(enriched: &str) -> String {
+/// The scores topic beside an enriched one.
+pub fn scores_of(enriched: &str) -> String {
     enriched.replace(".enriched", ".scores")
 }
 

@@ -50,17 +50,22 @@ impl Load {
             // Runs of a partition, as a producer's batches are.
             let partition = (n / 512) as i32 % PARTITIONS;
             let record = self.record(n, time);
-            let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).payload(record).timestamp(time);
-            while let Err((error, back)) = producer.send(record) {
-                let full = matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));
-                anyhow::ensure!(full, "cannot produce: {error}");
-                record = back;
-                std::thread::sleep(Duration::from_millis(1));
-                producer.poll(Duration::ZERO);
-            }
+            send(&producer, BaseRecord::to(topic).partition(partition).payload(record).timestamp(time))?;
         }
         producer.flush(Duration::from_secs(60)).context("the broker does not take the records")
     }
+}
+
+/// Sends a record, and waits while the queue is full.
+pub fn send(producer: &BaseProducer, mut record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
+    while let Err((error, back)) = producer.send(record) {
+        let full = matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));
+        anyhow::ensure!(full, "cannot produce: {error}");
+        record = back;
+        std::thread::sleep(Duration::from_millis(1));
+        producer.poll(Duration::ZERO);
+    }
+    Ok(())
 }
 
 /// A producer that batches for `linger_ms`.
