@@ -28,6 +28,10 @@ soak seed="1":
     OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test chaos -- --nocapture
     OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test kill -- --nocapture
 
+# The property tests with other cases each time: as many rounds, each with a seed of its own that is printed.
+properties rounds="20":
+    for i in $(seq {{rounds}}); do export PROPTEST_RNG_SEED=$RANDOM$i; echo "PROPTEST_RNG_SEED=$PROPTEST_RNG_SEED"; cargo test -q --workspace --lib || exit 1; done
+
 # Build the image and test the compose file.
 compose:
     docker build -f docker/Dockerfile -t outlier:local .

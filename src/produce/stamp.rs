@@ -215,7 +215,9 @@ mod tests {
             let mut moved = Vec::new();
             prop_assert!(shifted(&mut moved, text, at, seconds));
             prop_assert_eq!(event_time(&moved, TimeFormat::Auto), Some(at + seconds * 1000));
-            prop_assert_eq!(moved.len(), text.len());
+            // Only a number can gain or lose a digit: the tenth of seconds came in September 2001.
+            let digits = |at: Millis| if written == Written::Iso { 0 } else { (at / 1000).to_string().len() };
+            prop_assert_eq!(moved.len() - digits(at + seconds * 1000), text.len() - digits(at));
         }
     }
 }
