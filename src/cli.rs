@@ -9,6 +9,7 @@ use std::io::stdout;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Real-time anomaly detection for logs, on Kafka and OpenSearch.
@@ -32,13 +33,13 @@ enum Command {
     Process,
     /// Index raw records, enriched records and scores in OpenSearch or SQLite.
     Sink {
-        /// Do not apply index templates and the monitor at the start
+        /// Do not apply index templates, channels, detectors and monitors at the start
         #[arg(long)]
         no_setup: bool,
     },
     /// Serve the dashboard, its JSON API and metrics.
     Serve,
-    /// Create topics, index templates and the monitor; running it again changes nothing.
+    /// Create topics, index templates, notification channels, detectors and monitors; running it again changes nothing.
     Setup {
         /// Change nothing; print what would be changed, and the rights needed
         #[arg(long)]
@@ -46,9 +47,24 @@ enum Command {
         /// The topics alone
         #[arg(long, conflicts_with = "only_index")]
         only_topics: bool,
-        /// Index templates and the monitor alone
+        /// Index templates, channels, detectors and monitors alone
         #[arg(long)]
         only_index: bool,
+        /// Overwrite what was changed by hand, and make again what was deleted by hand
+        #[arg(long)]
+        force: bool,
+        /// Take away from OpenSearch what a setup made; topics and indices stay, they hold your data
+        #[arg(long, conflicts_with = "only_topics")]
+        remove: bool,
+        /// Send one message by this notification channel, and do nothing else
+        #[arg(long, value_name = "CHANNEL", conflicts_with_all = ["dry_run", "only_topics", "only_index", "force", "remove"])]
+        test: Option<String>,
+        /// Let OpenSearch's detector of this flag group go over the data that is indexed already, and sum up what it finds
+        #[arg(long, value_name = "GROUP", conflicts_with_all = ["dry_run", "only_topics", "only_index", "force", "remove", "test"])]
+        historical: Option<String>,
+        /// How far back the historical analysis looks
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = produce::duration, requires = "historical")]
+        last: Duration,
     },
     /// Let the models learn from history, before `process` runs for the first time.
     Bootstrap(Box<bootstrap::Options>),
@@ -125,8 +141,17 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
     match command {
         Command::Demo(options) => return demo::run(Config::clone(&config), options, stop).await,
         Command::Backtest(options) => return backtest::run(config, *options, stop).await,
-        Command::Setup { dry_run, only_topics, only_index } => {
-            let options = setup::Options { dry_run, topics: !only_index, index: !only_topics };
+        Command::Setup { test: Some(channel), .. } => {
+            println!("{}", setup::test_channel(&config, &channel).await?);
+            return Ok(());
+        }
+        Command::Setup { historical: Some(flag), last, .. } => {
+            let analysis = setup::detectors::historical::Analysis { flag, last };
+            print!("{}", setup::analyse(&config, &analysis).await?);
+            return Ok(());
+        }
+        Command::Setup { dry_run, only_topics, only_index, force, remove, .. } => {
+            let options = setup::Options { dry_run, topics: !only_index, index: !only_topics, force, remove };
             return setup::run(&config, options, &mut stdout()).await;
         }
         Command::State(what) => {

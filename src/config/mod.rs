@@ -26,7 +26,7 @@ pub(crate) mod text;
 mod tree;
 mod writer;
 
-pub use alerting::{Alerting, Channel};
+pub use alerting::{Alerting, Channel, Email, Owner, Recipient, Security, Severity};
 pub use check::{CheckFailed, check};
 pub use environment::{Environment, OVERRIDE};
 pub use kafka::{Kafka, Property};
@@ -65,7 +65,7 @@ pub struct Config {
     pub opensearch: OpenSearch,
     /// Where to, on a laptop.
     pub sqlite: Sqlite,
-    /// Whom OpenSearch's monitor tells.
+    /// Who tells people about anomalies, and where.
     pub alerting: Alerting,
     /// The dashboard.
     pub serve: Serve,

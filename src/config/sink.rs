@@ -127,6 +127,8 @@ pub struct OpenSearch {
     pub shards: u32,
     /// Copies of each shard beside the first.
     pub replicas: u32,
+    /// Anomaly detectors of OpenSearch's own are made for each flag group, where that plugin is.
+    pub detectors: bool,
 }
 
 impl OpenSearch {
@@ -141,6 +143,7 @@ impl OpenSearch {
             index_prefix: r.checked("index_prefix", "", check_index_prefix),
             shards: r.int("shards", 1, 1..=1024),
             replicas: r.int("replicas", 1, 0..=10),
+            detectors: r.bool("detectors", true),
         };
         match (r.has("username"), r.has("password")) {
             (true, false) => r.missing(
@@ -167,6 +170,7 @@ impl OpenSearch {
         w.text("index_prefix", &self.index_prefix);
         w.plain("shards", self.shards);
         w.plain("replicas", self.replicas);
+        w.plain("detectors", self.detectors);
     }
 }
 

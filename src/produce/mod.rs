@@ -23,6 +23,7 @@ mod tests;
 
 pub use control::{Control, Progress};
 pub use generator::{Field, Rhythm, UnknownField};
+pub(crate) use options::duration;
 pub use options::{Anomaly, Options, Times};
 pub use stamp::Written;
 

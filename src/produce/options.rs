@@ -173,7 +173,8 @@ pub enum Times {
     Now,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time span on the command line.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match text {
         "0" => Ok(Duration::ZERO),
         text => text::duration(text)

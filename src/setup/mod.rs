@@ -1,14 +1,18 @@
-//! Prepares what the services need: topics, index templates, indices, and one monitor where alerting is installed.
+//! Prepares what the services need: topics, index templates, indices and, where the plugins are, notification channels,
+//! anomaly detectors and monitors.
 //!
 //! Beside the path, before it: `outlier setup` does all, `sink` the index part at its start, `process` and `demo` the
-//! topics. Invariants: running it again changes nothing; what exists is compared field by field and reported, and
-//! nothing is ever deleted; `dry_run` changes nothing and says what it would do.
+//! topics. Invariants: running it again changes nothing; what exists is compared field by field and reported; only
+//! `remove` deletes, and only what a setup made; `dry_run` changes nothing and says what it would do.
 
 pub mod acl;
 pub mod admin;
+pub mod channels;
+pub mod detectors;
 pub mod diff;
 pub mod index;
-pub mod monitor;
+pub mod monitors;
+pub mod script;
 pub mod templates;
 pub mod topics;
 
@@ -17,6 +21,8 @@ use crate::index::opensearch::Client;
 use crate::index::sqlite::Sqlite;
 use admin::Admin;
 use anyhow::{Context, bail};
+use detectors::historical::Analysis;
+use index::{How, Report};
 use std::io::Write;
 use std::sync::Arc;
 use topics::Found;
@@ -28,13 +34,17 @@ pub struct Options {
     pub dry_run: bool,
     /// The topics.
     pub topics: bool,
-    /// Templates, indices and the monitor, or the tables.
+    /// Templates, indices, channels, detectors and monitors, or the tables.
     pub index: bool,
+    /// Overwrite what was changed by hand.
+    pub force: bool,
+    /// Take away what a setup made in OpenSearch, instead of making it.
+    pub remove: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dry_run: false, topics: true, index: true }
+        Self { dry_run: false, topics: true, index: true, force: false, remove: false }
     }
 }
 
@@ -43,7 +53,8 @@ impl Default for Options {
 /// # Errors
 /// No broker or index, missing rights, or something there that does not fit the configuration: says what to do.
 pub async fn run(config: &Config, options: Options, out: &mut dyn Write) -> anyhow::Result<()> {
-    if options.topics {
+    // Topics hold data: they are never taken away.
+    if options.topics && !options.remove {
         let lines = topic_part(config, options.dry_run).await;
         // What was found out is shown also when it ends in an error.
         for line in &lines.report {
@@ -51,13 +62,19 @@ pub async fn run(config: &Config, options: Options, out: &mut dyn Write) -> anyh
         }
         lines.result?;
     }
+    let mut failed = Vec::new();
     if options.index {
-        for line in index_part(config, options.dry_run).await? {
+        let report = index_part(config, options).await?;
+        for line in report.lines {
             writeln!(out, "{line}")?;
         }
+        failed = report.failed;
     }
     if options.dry_run {
         writeln!(out, "nothing was changed (dry run)")?;
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join("\n"));
     }
     Ok(())
 }
@@ -74,12 +91,32 @@ pub async fn ensure_topics(config: &Config) -> anyhow::Result<()> {
     lines.result
 }
 
-/// Applies templates, indices and the monitor, or creates the tables; answers what was done.
+/// Applies the index part; answers what was done. What a plugin refuses is logged and takes away that part only.
 ///
 /// # Errors
-/// The index does not answer, or refused. The monitor alone never fails it: that is a line of the answer.
+/// The index does not answer, or refused what the sink cannot work without.
 pub async fn apply_index(config: &Config) -> anyhow::Result<Vec<String>> {
-    index_part(config, false).await
+    let report = index_part(config, Options::default()).await?;
+    for line in report.failed {
+        tracing::warn!("{line}");
+    }
+    Ok(report.lines)
+}
+
+/// Sends a message by a channel of OpenSearch's.
+///
+/// # Errors
+/// There is no such channel, or the message could not be sent: says what the other side answered.
+pub async fn test_channel(config: &Config, channel: &str) -> anyhow::Result<String> {
+    channels::test(config, &Client::new(config)?, channel).await
+}
+
+/// Analyses what is indexed already; answers the summary.
+///
+/// # Errors
+/// As [`detectors::historical::run`].
+pub async fn analyse(config: &Config, analysis: &Analysis) -> anyhow::Result<String> {
+    detectors::historical::run(config, &Client::new(config)?, analysis).await
 }
 
 struct Lines {
@@ -133,18 +170,30 @@ async fn topics(config: &Config, dry_run: bool, report: &mut Vec<String>) -> any
     Ok(())
 }
 
-async fn index_part(config: &Config, dry_run: bool) -> anyhow::Result<Vec<String>> {
+async fn index_part(config: &Config, options: Options) -> anyhow::Result<Report> {
     match config.sink.index {
-        IndexKind::OpenSearch => index::apply(config, &Client::new(config)?, dry_run).await,
+        IndexKind::OpenSearch => {
+            let client = Client::new(config)?;
+            let how = How { dry_run: options.dry_run, force: options.force };
+            if options.remove {
+                index::remove(config, &client, how).await
+            } else {
+                index::apply(config, &client, how).await
+            }
+        }
         IndexKind::Sqlite => {
             let path = config.sqlite.path.display();
-            if config.sqlite.path.exists() {
-                return Ok(vec![format!("ok     database {path}")]);
-            }
-            if !dry_run {
-                Sqlite::open(config).with_context(|| format!("cannot create the database {path}"))?;
-            }
-            Ok(vec![format!("create database {path}")])
+            let line = if options.remove {
+                format!("keep   database {path}: it holds your data; delete it yourself")
+            } else if config.sqlite.path.exists() {
+                format!("ok     database {path}")
+            } else {
+                if !options.dry_run {
+                    Sqlite::open(config).with_context(|| format!("cannot create the database {path}"))?;
+                }
+                format!("create database {path}")
+            };
+            Ok(Report { lines: vec![line], ..Report::default() })
         }
     }
 }

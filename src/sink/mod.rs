@@ -24,6 +24,7 @@ pub mod worker;
 
 use crate::config::{Config, IndexKind};
 use crate::index;
+use crate::index::opensearch::Client;
 use crate::setup;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
@@ -36,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 /// What the sink does beside indexing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Apply index templates and the monitor before the first document.
+    /// Apply the index part of the setup before the first document, and watch OpenSearch's detectors.
     pub setup: bool,
 }
 
@@ -71,6 +72,14 @@ pub async fn run_with(
     }
     telemetry.health.set("sink.index", State::Ready);
     let mut workers = JoinSet::new();
+    if options.setup && config.sink.index == IndexKind::OpenSearch {
+        let (config, telemetry, stop) = (Arc::clone(&config), telemetry.clone(), stop.clone());
+        let client = Client::new(&config)?;
+        workers.spawn(async move {
+            setup::detectors::reconcile::run(&config, &client, &telemetry, &stop).await;
+            Ok(())
+        });
+    }
     for pipeline in &config.pipelines {
         let worker = worker::Worker::new(&config, pipeline, Arc::clone(&index), telemetry.clone())
             .with_context(|| format!("the sink of the pipeline {} cannot start", pipeline.name))?;
@@ -88,7 +97,7 @@ pub async fn run_with(
     result
 }
 
-/// Applies templates and the monitor, and waits for OpenSearch as long as it takes. False: stopped meanwhile.
+/// Applies the index part of the setup, and waits for OpenSearch as long as it takes. False: stopped meanwhile.
 async fn prepare(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> anyhow::Result<bool> {
     let mut backoff = Backoff::default();
     telemetry.health.set("sink.index", State::Starting { reason: "applying the index templates".to_owned() });

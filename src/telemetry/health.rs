@@ -20,6 +20,11 @@ pub enum State {
     },
     /// Working.
     Ready,
+    /// Working as far as it can by now, and better later: as good as ready.
+    Learning {
+        /// What it waits for.
+        reason: String,
+    },
     /// Working again as soon as something outside does; it keeps trying.
     Waiting {
         /// What is wrong and what to do.
@@ -71,6 +76,7 @@ impl Health {
         }
         match &state {
             State::Ready => tracing::info!(component, "ready"),
+            State::Learning { reason } => tracing::info!(component, reason, "learning"),
             State::Starting { reason } => tracing::info!(component, reason, "starting"),
             State::Waiting { reason } => tracing::warn!(component, reason, "waiting"),
             State::Failed { reason } => tracing::error!(component, reason, "failed"),
@@ -106,10 +112,11 @@ impl Health {
         self.lock().iter().filter_map(|(name, own)| Some((name.clone(), report(own)?))).collect()
     }
 
-    /// True when there is a component and all are ready.
+    /// True when there is a component and all are ready, or learning.
     pub fn ready(&self) -> bool {
         let components = self.components();
-        !components.is_empty() && components.values().all(|state| *state == State::Ready)
+        let good = |state: &State| matches!(state, State::Ready | State::Learning { .. });
+        !components.is_empty() && components.values().all(good)
     }
 
     /// True unless a component failed for good.
@@ -135,5 +142,9 @@ mod tests {
         let text = serde_json::to_string(&health.report()).unwrap();
         assert_eq!(text, r#"{"process waf":{"state":"ready","counts":{"late":3},"levels":{"series_learning":2}}}"#);
         assert!(health.ready() && health.alive());
+        health.set("detector", State::Learning { reason: "3 of 40".to_owned() });
+        assert!(health.ready() && health.alive());
+        health.set("index", State::Waiting { reason: "gone".to_owned() });
+        assert!(!health.ready() && health.alive());
     }
 }

@@ -4,11 +4,13 @@
 //! its own, so that tests can share a broker.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod cluster;
 pub mod control;
 pub mod kafka;
 pub mod opensearch;
 pub mod outlier;
 pub mod pipeline;
+pub mod recorded;
 pub mod standin;
 
 use ::outlier::config::{Config, Environment};

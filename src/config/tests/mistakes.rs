@@ -73,11 +73,27 @@ fn sections() {
             "[opensearch]\ntoken = \"t\"\nusername = \"u\"\npassword = \"p\"",
             &["4:9 a `token` stands for a user: keep it, or `username` and `password`"],
         ),
-        ("[alerting]\nchannel = \"slack\"", &["4:11 `channel` must be \"none\" or a table"]),
-        ("[alerting.channel]\nname = \"x\"", &["3:1 [alerting.channel] lacks `webhook_url`"]),
+        ("[[alerting.channels]]\nname = \"x\"", &["3:1 [[alerting.channels]] lacks `type`"]),
+        ("[[alerting.channels]]\nname = \"x\"\ntype = \"hook\"", &["5:8 `type` cannot be \"hook\""]),
         (
-            "[alerting.channel]\nwebhook_url = \"ftp://secret\"",
-            &["4:15 `webhook_url` must begin with http:// or https://"],
+            "[[alerting.channels]]\nname = \"x\"\ntype = \"webhook\"\nurl = \"ftp://secret\"",
+            &["6:7 `url` must begin with http:// or https://"],
+        ),
+        (
+            "[[alerting.channels]]\nname = \"x\"\ntype = \"slack\"\nurl = \"https://example.com/x\"",
+            &["6:7 `url` must begin with https://hooks.slack.com/services/ or"],
+        ),
+        (
+            "[[alerting.channels]]\nname = \"x\"\ntype = \"email\"\nhost = \"h\"\nsecurity = \"none\"\nusername = \"u\"\npassword = \"p\"\nfrom = \"me\"\nto = []",
+            &[
+                "7:12 `security` = \"none\" would send the password",
+                "10:8 `from` must be an address",
+                "11:6 `to` must name 1 to 100",
+            ],
+        ),
+        (
+            "[alerting]\nowner = \"outlier\"\n[[alerting.channels]]\nname = \"x\"\ntype = \"sns\"\ntopic_arn = \"a\"\nrole_arn = \"arn:aws:iam::012345678912:role/sns\"",
+            &["7:8 `type`: with `owner = \"outlier\"` there is no SES or SNS", "8:13 `topic_arn` must be an ARN"],
         ),
         (
             "[serve]\nlisten = \"0.0.0.0:8080\"\n[telemetry]\nlisten = \"[::]:80\"\nlevel = \"verbose\"",

@@ -1,7 +1,7 @@
 //! Environment variables: overrides, defaults under other tools' names, `${VAR}`.
 
 use super::{MINIMAL, check, valid};
-use crate::config::{Channel, IndexKind, Property, Stage, effective};
+use crate::config::{IndexKind, Property, Stage, effective};
 
 #[test]
 fn variables_override_keys() {
@@ -17,7 +17,7 @@ fn variables_override_keys() {
             ("OUTLIER__SINK__INDEX", "sqlite"),
             ("OUTLIER__SINK__BULK_BYTES", "1MiB"),
             ("OUTLIER__OPENSEARCH__URLS", "[\"http://a:1\", \"http://b:1\"]"),
-            ("OUTLIER__ALERTING__CHANNEL", "{ webhook_url = \"https://h/x\" }"),
+            ("OUTLIER__ALERTING__REPEAT_INTERVAL", "2h"),
             ("OUTLIER__SERVE__ALLOW_UNAUTHENTICATED", "true"),
             ("OUTLIER__SERVE__LISTEN", "0.0.0.0:80"),
             ("OUTLIER__PIPELINE__AWS_WAF__WINDOW", "5m"),
@@ -36,7 +36,7 @@ fn variables_override_keys() {
     assert_eq!(config.sink.index, IndexKind::Sqlite);
     assert_eq!(config.sink.bulk_bytes, 1 << 20);
     assert_eq!(config.opensearch.urls, ["http://a:1", "http://b:1"]);
-    assert!(matches!(config.alerting.channel, Channel::Webhook { .. }));
+    assert_eq!(config.alerting.repeat_interval.as_secs(), 7_200);
     assert_eq!(config.serve.listen.address.port(), 80);
     let pipeline = &config.pipelines[0];
     assert!(pipeline.detectors.iter().all(|detector| detector.window == 300_000));

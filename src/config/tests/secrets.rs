@@ -1,7 +1,7 @@
 //! Secrets: from files and variables, and never in what is printed.
 
 use super::{MINIMAL, check, mistakes, valid};
-use crate::config::{Channel, effective};
+use crate::config::{Recipient, effective};
 
 const TEXT: &str = r#"
 [kafka.properties]
@@ -12,8 +12,10 @@ sasl.username = "seen"
 [opensearch]
 username = "seen"
 password = "hunter2-d"
-[alerting]
-channel = { webhook_url = "https://h/hunter2-e" }
+[[alerting.channels]]
+name = "n"
+type = "webhook"
+url = "https://h/hunter2-e"
 [serve]
 token = "hunter2-f"
 [telemetry]
@@ -46,7 +48,7 @@ fn a_token_is_not_shown_either() {
 #[test]
 fn mistakes_show_no_secret() {
     let text = format!(
-        "{MINIMAL}[opensearch]\nurls = [\"http://u:hunter2@\"]\npasword = \"hunter2\"\npassword = \"hunter2\" x\n[alerting.channel]\nwebhook_url = \"hunter2 \"\n[serve]\ntoken = [\"hunter2\"]\nlisten = \"0.0.0.0:1\""
+        "{MINIMAL}[opensearch]\nurls = [\"http://u:hunter2@\"]\npasword = \"hunter2\"\npassword = \"hunter2\" x\n[[alerting.channels]]\nname = \"n\"\ntype = \"webhook\"\nurl = \"hunter2 \"\n[serve]\ntoken = [\"hunter2\"]\nlisten = \"0.0.0.0:1\""
     );
     let env = [("OUTLIER__TELEMETRY__TOKN", "hunter2"), ("OUTLIER__KAFKA__PROPERTIES__GROUP_ID", "hunter2")];
     let got = mistakes(&text, &env).join("\n");
@@ -61,12 +63,14 @@ fn secrets_come_from_files() {
     std::fs::write(&file, "abc\r\n").unwrap();
     let env = [("DIR", dir.to_str().unwrap())];
     let text = format!(
-        "{MINIMAL}[serve]\ntoken = \"file:${{DIR}}/token\"\n[alerting.channel]\nwebhook_url = \"file:${{DIR}}/hook\""
+        "{MINIMAL}[serve]\ntoken = \"file:${{DIR}}/token\"\n[[alerting.channels]]\nname = \"n\"\ntype = \"webhook\"\nurl = \"file:${{DIR}}/hook\""
     );
     std::fs::write(dir.join("hook"), "https://h/x").unwrap();
     let config = valid(&text, &env);
     assert_eq!(config.serve.listen.token.map(|s| s.expose().to_owned()).as_deref(), Some("abc"));
-    assert!(matches!(config.alerting.channel, Channel::Webhook { url, .. } if url.expose() == "https://h/x"));
+    assert!(
+        matches!(&config.alerting.channels[0].recipient, Recipient::Webhook { url } if url.expose() == "https://h/x")
+    );
     std::fs::write(&file, "\n").unwrap();
     check(&text, &env, &["4:9 `token` is empty"]);
     std::fs::remove_file(&file).unwrap();

@@ -1,0 +1,102 @@
+//! The channels of the configuration as OpenSearch's notifications store them, and a message by one of them.
+//!
+//! Invariant: bodies are written as the server writes them back, so that comparing finds no difference in what it
+//! stored. What a channel needs (a mail account) comes before it.
+
+use crate::config::{Config, Recipient, Security};
+use crate::index::opensearch::Client;
+use crate::setup::index::thing::CHANNELS;
+use anyhow::bail;
+use opensearch::http::Method;
+use serde_json::{Value, json};
+
+/// What is stored under an id that we choose.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Channel {
+    /// Its id, which monitors name as their destination.
+    pub id: String,
+    /// The body `config` of the request. A URL in it is a secret.
+    pub body: Value,
+}
+
+/// The accounts and channels of the configuration, in the order in which they must be created.
+pub fn wanted(config: &Config) -> Vec<Channel> {
+    let mut all = Vec::new();
+    for channel in &config.alerting.channels {
+        let name = &channel.name;
+        let account = format!("{name}-account");
+        let (kind, own) = match &channel.recipient {
+            Recipient::Webhook { url } => (
+                "webhook",
+                json!({"url": url.expose(), "header_params": {"Content-Type": "text/plain"}, "method": "POST"}),
+            ),
+            Recipient::Slack { url } => ("slack", json!({"url": url.expose()})),
+            Recipient::Teams { url } => ("microsoft_teams", json!({"url": url.expose()})),
+            Recipient::Sns { topic_arn, role_arn } => ("sns", json!({"topic_arn": topic_arn, "role_arn": role_arn})),
+            Recipient::Email(email) => {
+                let method = match email.security {
+                    Security::StartTls => "start_tls",
+                    Security::Tls => "ssl",
+                    Security::None => "none",
+                };
+                let smtp =
+                    json!({"host": email.host, "port": email.port, "method": method, "from_address": email.from});
+                all.push(one(&account, "smtp_account", smtp));
+                ("email", mail(&account, &email.to))
+            }
+            Recipient::Ses { region, role_arn, from, to } => {
+                let ses = json!({"region": region, "role_arn": role_arn, "from_address": from});
+                all.push(one(&account, "ses_account", ses));
+                ("email", mail(&account, to))
+            }
+        };
+        all.push(one(name, kind, own));
+    }
+    all
+}
+
+fn one(id: &str, kind: &str, own: Value) -> Channel {
+    let body = json!({
+        "name": id,
+        "description": "Told by outlier's monitors",
+        "config_type": kind,
+        "is_enabled": true,
+        kind: own,
+    });
+    Channel { id: id.to_owned(), body }
+}
+
+fn mail(account: &str, to: &[String]) -> Value {
+    let to: Vec<Value> = to.iter().map(|address| json!({"recipient": address})).collect();
+    json!({"email_account_id": account, "recipient_list": to, "email_group_id_list": []})
+}
+
+/// Where a test message is asked for.
+const TEST: &str = "/_plugins/_notifications/feature/test";
+
+/// Sends a message by a channel of the configuration; answers what came of it.
+///
+/// # Errors
+/// The channel is not configured or not made yet, or the other side refused the message.
+pub async fn test(config: &Config, client: &Client, channel: &str) -> anyhow::Result<String> {
+    if !config.alerting.channels.iter().any(|known| known.name == channel) {
+        let names: Vec<&str> = config.alerting.channels.iter().map(|known| known.name.as_str()).collect();
+        bail!("there is no channel {channel:?} in [[alerting.channels]]; there are: {}", names.join(", "));
+    }
+    let there = client.send(Method::Get, &format!("{CHANNELS}/{channel}"), None).await?;
+    if there.status == 404 {
+        bail!("OpenSearch has no channel {channel} yet: run `outlier setup` first");
+    }
+    let answer = client.send(Method::Post, &format!("{TEST}/{channel}"), None).await?;
+    if !answer.good() {
+        bail!("the message by {channel} was not delivered: {}", answer.reason());
+    }
+    let body = answer.json()?;
+    let mut lines = Vec::new();
+    for status in body["status_list"].as_array().into_iter().flatten() {
+        let delivery = &status["delivery_status"];
+        let text = |name: &str| delivery[name].as_str().unwrap_or_default();
+        lines.push(format!("{channel}: {} ({})", text("status_text"), text("status_code")));
+    }
+    Ok(lines.join("\n"))
+}

@@ -1,0 +1,283 @@
+//! Keeps OpenSearch's detectors running: in the sink, one instance at a time.
+//!
+//! A detector that is started before the index holds enough intervals fails its cold start and, seen on OpenSearch 3.4,
+//! does not try again for an hour. So each is started when the data is there, watched, and stopped and started again
+//! when it is stuck.
+//!
+//! ```text
+//!             data is there            samples are learned
+//!  Waiting ───────────────► started ───────────────────────► Running
+//!                              │  ▲
+//!                       stuck  ▼  │ next look
+//!                             stopped
+//! ```
+//!
+//! Invariants: a detector that somebody stopped by hand stays stopped; nothing here holds up the sink.
+
+use super::{Detector, NEEDED_INTERVALS, wanted};
+use crate::config::Config;
+use crate::index::opensearch::{Answer, Client};
+use crate::setup::index::ledger::{Lease, Ledger};
+use crate::setup::index::plugins::{Plugins, Presence};
+use crate::setup::index::thing::{self, DETECTORS, Kind, bytes};
+use crate::telemetry::Telemetry;
+use crate::telemetry::health::State;
+use opensearch::http::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often detectors are looked at.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// The right to start and stop detectors.
+const LEASE: &str = "detectors";
+const LEASE_TIME: Duration = Duration::from_secs(120);
+
+/// A detector whose data is there is stuck when it has not learned it within so many intervals.
+const STUCK_INTERVALS: u64 = 5;
+
+/// What is known of a detector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// As its profile calls it.
+    pub state: String,
+    /// What its profile complains about; may be empty.
+    pub error: String,
+    /// Intervals with documents among the latest ones.
+    pub intervals: u64,
+    /// It was started by a reconciler, and not stopped by one since.
+    pub started: bool,
+    /// In this state without learning for so many intervals.
+    pub unmoved: u64,
+}
+
+/// What to do, and what to say of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Start it.
+    Start,
+    /// Stop it; a later look starts it again.
+    Stop,
+    /// Nothing: it works.
+    Works,
+    /// Nothing yet, for this reason.
+    Wait(String),
+}
+
+/// Decides on a detector.
+pub fn decide(seen: &Seen) -> Act {
+    let enough = seen.intervals >= NEEDED_INTERVALS;
+    let data = || format!("{} of {NEEDED_INTERVALS} intervals with data are indexed", seen.intervals);
+    match seen.state.as_str() {
+        "RUNNING" if seen.error.is_empty() => Act::Works,
+        // The server stops a detector whose intervals failed; with an error it was not a person.
+        "DISABLED" if seen.started && seen.error.is_empty() => {
+            Act::Wait("it was stopped by hand: start it in OpenSearch, or run `outlier setup --force`".to_owned())
+        }
+        "DISABLED" if enough => Act::Start,
+        "DISABLED" => Act::Wait(format!("it is started when {}", data())),
+        _ if !enough => Act::Wait(format!("it learns: {}", data())),
+        _ if seen.unmoved >= STUCK_INTERVALS => Act::Stop,
+        "INIT" => Act::Wait("it learns".to_owned()),
+        state => Act::Wait(format!("it is {state}: {}", seen.error)),
+    }
+}
+
+/// Watches the detectors of all pipelines until `stop`, if the cluster has such detectors.
+pub async fn run(config: &Config, client: &Client, telemetry: &Telemetry, stop: &CancellationToken) {
+    let mut reconciler = Reconciler::new(config, client, telemetry);
+    if reconciler.detectors.is_empty() {
+        return;
+    }
+    loop {
+        match reconciler.look(Instant::now()).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::warn!("OpenSearch's detectors could not be looked at: {error:#}"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+    reconciler.leave().await;
+}
+
+/// One instance's view of the detectors.
+pub struct Reconciler<'a> {
+    client: &'a Client,
+    ledger: Ledger,
+    telemetry: &'a Telemetry,
+    detectors: Vec<Detector>,
+    /// By name: the progress that was seen last, and since when.
+    unmoved: BTreeMap<String, (String, Instant)>,
+    lease: Option<Lease>,
+    /// The plugin was seen.
+    present: bool,
+}
+
+impl<'a> Reconciler<'a> {
+    /// Nothing is asked yet.
+    pub fn new(config: &Config, client: &'a Client, telemetry: &'a Telemetry) -> Self {
+        let all = config.pipelines.iter().flat_map(|pipeline| wanted(config, pipeline));
+        Self {
+            client,
+            ledger: Ledger::new(client, &config.opensearch.index_prefix, config.opensearch.replicas),
+            telemetry,
+            detectors: all.filter(|_| config.opensearch.detectors).collect(),
+            unmoved: BTreeMap::new(),
+            lease: None,
+            present: false,
+        }
+    }
+
+    /// Looks at each detector once, does what is needed, and says how each is. False: the cluster has no detectors for
+    /// this user.
+    ///
+    /// # Errors
+    /// OpenSearch does not answer, or the lease cannot be written.
+    pub async fn look(&mut self, now: Instant) -> anyhow::Result<bool> {
+        self.present = self.present || Plugins::find(self.client).await?.detection == Presence::There;
+        if !self.present {
+            return Ok(false);
+        }
+        if !self.hold().await? {
+            return Ok(true);
+        }
+        let all_started = self.ledger.started().await?;
+        for detector in self.detectors.clone() {
+            let state = match self.one(&detector, all_started.contains(&detector.name), now).await {
+                Ok(Act::Works) => State::Ready,
+                Ok(Act::Wait(reason)) => State::Learning { reason },
+                Ok(Act::Start) => State::Learning { reason: "it was started".to_owned() },
+                Ok(Act::Stop) => State::Learning { reason: "it was stuck, and is started again".to_owned() },
+                Err(error) => State::Learning { reason: format!("{error:#}") },
+            };
+            self.telemetry.health.set(&format!("opensearch.detector.{}", detector.name), state);
+        }
+        Ok(true)
+    }
+
+    /// Lets another instance look.
+    pub async fn leave(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.ledger.release(lease).await;
+        }
+    }
+
+    /// Whether this instance is the one that looks.
+    async fn hold(&mut self) -> anyhow::Result<bool> {
+        if let Some(lease) = &mut self.lease {
+            if self.ledger.renew(lease, LEASE_TIME).await? {
+                return Ok(true);
+            }
+            self.lease = None;
+        }
+        self.lease = self.ledger.try_hold(LEASE, LEASE_TIME).await?;
+        Ok(self.lease.is_some())
+    }
+
+    async fn one(&mut self, detector: &Detector, started: bool, now: Instant) -> anyhow::Result<Act> {
+        let Some(found) = thing::find(self.client, Kind::Detector, &detector.name).await? else {
+            return Ok(Act::Wait("it was deleted: `outlier setup --force` makes it again".to_owned()));
+        };
+        let path = format!("{DETECTORS}/{}/_profile?_all=true", found.id);
+        let profile = checked(self.client.send(Method::Get, &path, None).await?)?;
+        let text = |name: &str| profile[name].as_str().unwrap_or_default().to_owned();
+        let progress = format!("{} {}", text("state"), profile["init_progress"]);
+        let seen = Seen {
+            state: text("state"),
+            error: text("error"),
+            intervals: self.intervals(detector).await?,
+            started,
+            unmoved: self.unmoved(detector, progress, now),
+        };
+        let act = decide(&seen);
+        match act {
+            Act::Start => {
+                self.post(&found.id, "_start").await?;
+                self.ledger.note_started(&detector.name).await?;
+            }
+            Act::Stop => {
+                self.post(&found.id, "_stop").await?;
+                self.ledger.forget_started(&detector.name).await?;
+            }
+            Act::Works | Act::Wait(_) => {}
+        }
+        Ok(act)
+    }
+
+    /// For how many intervals the progress has been the same.
+    fn unmoved(&mut self, detector: &Detector, progress: String, now: Instant) -> u64 {
+        let last = self.unmoved.entry(detector.name.clone()).or_insert_with(|| (progress.clone(), now));
+        if last.0 != progress {
+            *last = (progress, now);
+        }
+        (now - last.1).as_secs() / (60 * detector.interval)
+    }
+
+    /// Intervals with documents, of twice as many as are needed.
+    async fn intervals(&self, detector: &Detector) -> anyhow::Result<u64> {
+        let minutes = 2 * NEEDED_INTERVALS * detector.interval;
+        let query = json!({
+            "size": 0,
+            "query": {"range": {"@timestamp": {"gte": format!("now-{minutes}m"), "lt": "now"}}},
+            "aggregations": {"intervals": {"date_histogram": {
+                "field": "@timestamp", "fixed_interval": format!("{}m", detector.interval), "min_doc_count": 1,
+            }}},
+        });
+        let path = format!("/{}/_search", detector.index);
+        let found = checked(self.client.send(Method::Post, &path, Some(bytes(&query)?)).await?)?;
+        Ok(found["aggregations"]["intervals"]["buckets"].as_array().map_or(0, Vec::len) as u64)
+    }
+
+    async fn post(&self, id: &str, verb: &str) -> anyhow::Result<()> {
+        let answer = self.client.send(Method::Post, &format!("{DETECTORS}/{id}/{verb}"), None).await?;
+        // That it runs already is an error with a good status.
+        if answer.reason().contains("already running") {
+            return Ok(());
+        }
+        checked(answer).map(|_| ())
+    }
+}
+
+/// The body of an answer that is no error.
+pub(super) fn checked(answer: Answer) -> anyhow::Result<Value> {
+    anyhow::ensure!(!thing::refused(&answer)?, "{}", answer.reason());
+    Ok(answer.json()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detectors_start_with_their_data_and_are_freed_when_stuck() {
+        let wait = |text: &str| Act::Wait(text.to_owned());
+        for (state, error, intervals, started, unmoved, want) in [
+            ("DISABLED", "", 3, false, 0, wait("it is started when 3 of 40 intervals with data are indexed")),
+            ("DISABLED", "", 40, false, 0, Act::Start),
+            (
+                "DISABLED",
+                "",
+                40,
+                true,
+                0,
+                wait("it was stopped by hand: start it in OpenSearch, or run `outlier setup --force`"),
+            ),
+            ("DISABLED", "stopped: three intervals failed", 40, true, 0, Act::Start),
+            ("INIT", "", 12, true, 9, wait("it learns: 12 of 40 intervals with data are indexed")),
+            ("INIT", "", 40, true, 4, wait("it learns")),
+            ("INIT", "", 40, true, 5, Act::Stop),
+            ("RUNNING", "", 0, true, 99, Act::Works),
+            ("RUNNING", "no data", 40, true, 1, wait("it is RUNNING: no data")),
+            ("RUNNING", "no data", 40, true, 5, Act::Stop),
+        ] {
+            let seen = Seen { state: state.to_owned(), error: error.to_owned(), intervals, started, unmoved };
+            assert_eq!(decide(&seen), want, "{seen:?}");
+        }
+    }
+}

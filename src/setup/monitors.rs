@@ -1,0 +1,320 @@
+//! The monitors of a pipeline, as OpenSearch's alerting wants them. No I/O.
+//!
+//! | monitor | looks at | alerts | tells channels |
+//! |---|---|---|---|
+//! | `outlier waf: <detector>` | scores, by query | one a detector and severity | yes |
+//! | `outlier waf (series)` | scores, by buckets | one a series, over when the series is normal | no |
+//! | `outlier waf (flags)` | enriched | most records are bad; with `alerting.quiet`, none came | if none came |
+//! | `outlier waf (detectors)` | results of OpenSearch's detectors | one for all | only where scores are not indexed |
+//!
+//! Invariants:
+//! - One thing rings once: an anomaly is told by one monitor, by one trigger of it at a time, and again only after
+//!   `alerting.repeat_interval`, or when it becomes critical.
+//! - Bodies are written as the server writes them back (ranges with `from` and `to`, and so on), so that comparing
+//!   field by field finds no difference in what the server stored.
+//! - The server stores any script and any template, and tells of a mistake when it is too late: [`super::script`] checks
+//!   them here, and the tests run the scripts on a real OpenSearch.
+
+use crate::config::{Channel, Config, Owner, Severity, Stage};
+use crate::index::names;
+use crate::setup::detectors;
+use outlier_core::pipeline::{Detector, Pipeline};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// What a monitor looks back beyond window and lateness: until scores are in the index and the monitor runs; minutes.
+const SLACK: i64 = 3;
+
+/// The most triggers that the server takes.
+const MAX_TRIGGERS: usize = 10;
+
+/// A flag group is an alert when more than half of at least this many records are bad.
+const SHARE_OF: u32 = 100;
+
+/// How sure OpenSearch's detectors must be; their own page's values.
+const GRADE: f64 = 0.7;
+const CONFIDENCE: f64 = 0.3;
+
+/// The most anomalies in a message.
+const MOST: u32 = 10;
+
+/// The most series that a bucket monitor looks at.
+const BUCKETS: u32 = 1_000;
+
+/// The name of a detector stands in for its id until that is known.
+const DETECTOR_ID: &str = "id of ";
+
+/// What the cluster has beside alerting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// The configured channels.
+    pub channels: bool,
+    /// OpenSearch's own detectors.
+    pub detectors: bool,
+}
+
+/// The monitors' names and bodies. The server does not keep names unique, so they are searched before they are made.
+pub fn wanted(config: &Config, pipeline: &Pipeline, parts: Parts) -> Vec<(String, Value)> {
+    let mut all = Vec::new();
+    let own = Own { config, pipeline, parts };
+    let scores = config.sink.what.contains(&Stage::Scores);
+    if scores {
+        all.extend(pipeline.detectors.iter().map(|detector| own.anomalies(detector)));
+        all.push(own.series());
+    }
+    if config.sink.what.contains(&Stage::Enriched) {
+        if !pipeline.flags.is_empty() || !config.alerting.quiet.is_zero() {
+            all.push(own.flags());
+        }
+        if parts.detectors && !pipeline.flags.is_empty() {
+            all.push(own.detectors(!scores));
+        }
+    }
+    all
+}
+
+struct Own<'a> {
+    config: &'a Config,
+    pipeline: &'a Pipeline,
+    parts: Parts,
+}
+
+impl Own<'_> {
+    fn name(&self, of: &str) -> String {
+        format!("outlier {}{}{of}", self.config.opensearch.index_prefix, self.pipeline.name)
+    }
+
+    fn index(&self, stage: Stage) -> String {
+        names::index(&self.config.opensearch.index_prefix, &self.pipeline.name, stage)
+    }
+
+    /// Anomalies of one detector, by severity.
+    fn anomalies(&self, detector: &Detector) -> (String, Value) {
+        let name = self.name(&format!(": {}", detector.name));
+        let critical = self.config.alerting.critical;
+        let query = json!({
+            "size": MOST,
+            "query": {"bool": {"filter": [
+                {"term": {"anomaly": {"value": true}}},
+                {"term": {"detector": {"value": detector.name}}},
+                lately(look_back(detector)),
+            ]}},
+            "sort": [{"score": {"order": "desc"}}],
+        });
+        let subject = format!("outlier: {{{{ctx.trigger.name}}}} of {} in {}", detector.name, self.pipeline.name);
+        // The first hit has the highest score. One of the two is true, never both.
+        let found = "ctx.results[0].hits.total.value > 0 && ctx.results[0].hits.hits[0]._source.score";
+        let triggers = [
+            ("critical anomaly", "1", Severity::Critical, format!("{found} >= {critical:?}")),
+            ("anomaly", "2", Severity::All, format!("{found} < {critical:?}")),
+        ];
+        let triggers = triggers.map(|(name, severity, of, script)| {
+            trigger(name, severity, &script, self.actions(of, &subject, ANOMALIES))
+        });
+        let inputs = search(&[&self.index(Stage::Scores)], query);
+        let body = monitor(&name, "query_level_monitor", inputs, triggers.to_vec());
+        (name, body)
+    }
+
+    /// One alert a series, to be seen in OpenSearch; it begins and ends with the series' anomaly.
+    fn series(&self) -> (String, Value) {
+        let name = self.name(" (series)");
+        let longest = self.pipeline.detectors.iter().map(look_back).max().unwrap_or(SLACK);
+        let by = |field: &str| json!({field: {"terms": {"field": field, "missing_bucket": false, "order": "asc"}}});
+        let query = json!({
+            "size": 0,
+            "query": {"bool": {"filter": [{"term": {"anomaly": {"value": true}}}, lately(longest)]}},
+            "aggregations": {"by_series": {
+                "composite": {"size": BUCKETS, "sources": [by("detector"), by("series")]},
+                "aggregations": {"highest": {"max": {"field": "score"}}},
+            }},
+        });
+        let trigger = json!({"bucket_level_trigger": {
+            "name": "anomalous series",
+            "severity": "2",
+            "condition": {
+                "buckets_path": {"highest": "highest"},
+                "parent_bucket_path": "by_series",
+                "script": {"source": "params.highest > 0", "lang": "painless"},
+                "gap_policy": "skip",
+            },
+            "actions": [],
+        }});
+        let inputs = search(&[&self.index(Stage::Scores)], query);
+        let body = monitor(&name, "bucket_level_monitor", inputs, vec![trigger]);
+        (name, body)
+    }
+
+    /// What needs no model: that not most records are bad and, where `alerting.quiet` is set, that any come at all.
+    fn flags(&self) -> (String, Value) {
+        let name = self.name(" (flags)");
+        let quiet = self.config.alerting.quiet.as_secs().div_ceil(60) as i64;
+        let minutes = self.pipeline.detectors.iter().map(look_back).max().unwrap_or(SLACK).max(quiet);
+        let mut aggregations = json!({"records": {"value_count": {"field": "@timestamp"}}});
+        let total = "ctx.results[0].aggregations.records.value";
+        let mut triggers = Vec::new();
+        if quiet > 0 {
+            let subject = format!("outlier: {{{{ctx.trigger.name}}}} in {}", self.pipeline.name);
+            let message = format!(
+                "{{{{ctx.monitor.name}}}}: no record was indexed in the last {minutes} minutes. Check the producers, and /health of `process` and `sink`."
+            );
+            let actions = self.actions(Severity::Critical, &subject, &message);
+            triggers.push(trigger("silence", "1", &format!("{total} == 0"), actions));
+        }
+        for group in self.pipeline.flags.iter().take(MAX_TRIGGERS - triggers.len()) {
+            let flag = &group.bad.name;
+            aggregations[flag] = json!({"sum": {"field": flag}});
+            let bad = format!("ctx.results[0].aggregations['{flag}'].value");
+            let script = format!("{total} >= {SHARE_OF} && {bad} * 2 > {total}");
+            triggers.push(trigger(&format!("most are {flag}"), "3", &script, Vec::new()));
+        }
+        let query = json!({
+            "size": 0,
+            "query": {"bool": {"filter": [lately(minutes)]}},
+            "aggregations": aggregations,
+        });
+        let body = monitor(&name, "query_level_monitor", search(&[&self.index(Stage::Enriched)], query), triggers);
+        (name, body)
+    }
+
+    /// Results of OpenSearch's own detectors.
+    fn detectors(&self, tell: bool) -> (String, Value) {
+        let name = self.name(" (detectors)");
+        let all = detectors::wanted(self.config, self.pipeline);
+        let minutes = all.iter().map(|detector| detector.interval).max().unwrap_or(1) + 1;
+        let ids: Vec<String> = all.iter().map(|detector| format!("{DETECTOR_ID}{}", detector.name)).collect();
+        let query = json!({
+            "size": MOST,
+            "query": {"bool": {"filter": [
+                {"range": {"execution_end_time": {
+                    "from": format!("{{{{period_end}}}}||-{minutes}m"), "to": "{{period_end}}",
+                    "include_lower": true, "include_upper": true, "format": "epoch_millis",
+                }}},
+                {"terms": {"detector_id": ids}},
+                {"range": {"anomaly_grade": {"from": GRADE, "to": null, "include_lower": false, "include_upper": true}}},
+                {"range": {"confidence": {"from": CONFIDENCE, "to": null, "include_lower": false, "include_upper": true}}},
+            ]}},
+            "sort": [{"anomaly_grade": {"order": "desc"}}],
+        });
+        let subject = format!("outlier: OpenSearch's detectors found an anomaly in {}", self.pipeline.name);
+        let actions = if tell { self.actions(Severity::All, &subject, GRADES) } else { Vec::new() };
+        let triggers = vec![trigger("anomaly", "2", "ctx.results[0].hits.total.value > 0", actions)];
+        let inputs = search(&[".opendistro-anomaly-results*"], query);
+        let mut body = monitor(&name, "query_level_monitor", inputs, triggers);
+        // With this, OpenSearch Dashboards shows it as a monitor of detectors.
+        body["ui_metadata"] = json!({"search": {"searchType": "ad"}});
+        (name, body)
+    }
+
+    /// What tells the channels: those for every alert, and for a critical one the others too.
+    fn actions(&self, of: Severity, subject: &str, message: &str) -> Vec<Value> {
+        let throttle = self.config.alerting.repeat_interval.as_secs() / 60;
+        let action = |channel: &Channel| {
+            json!({
+                "name": format!("tell {}", channel.name),
+                "destination_id": channel.name,
+                "subject_template": {"source": subject, "lang": "mustache"},
+                "message_template": {"source": message, "lang": "mustache"},
+                "throttle_enabled": true,
+                "throttle": {"value": throttle, "unit": "MINUTES"},
+            })
+        };
+        let alerting = &self.config.alerting;
+        let tells = self.parts.channels && alerting.owner == Owner::OpenSearch;
+        let concerned = |channel: &&Channel| of == Severity::Critical || channel.severity == Severity::All;
+        alerting.channels.iter().filter(|_| tells).filter(concerned).map(action).collect()
+    }
+}
+
+/// How long an anomaly is looked for; minutes.
+fn look_back(detector: &Detector) -> i64 {
+    (detector.window + detector.lateness) / 60_000 + 1 + SLACK
+}
+
+fn lately(minutes: i64) -> Value {
+    json!({"range": {"@timestamp": {
+        "from": format!("{{{{period_end}}}}||-{minutes}m"), "to": "{{period_end}}",
+        "include_lower": true, "include_upper": true, "format": "epoch_millis",
+    }}})
+}
+
+fn search(indices: &[&str], query: Value) -> Value {
+    json!([{"search": {"indices": indices, "query": query}}])
+}
+
+fn trigger(name: &str, severity: &str, script: &str, actions: Vec<Value>) -> Value {
+    json!({"query_level_trigger": {
+        "name": name,
+        "severity": severity,
+        "condition": {"script": {"source": script, "lang": "painless"}},
+        "actions": actions,
+    }})
+}
+
+fn monitor(name: &str, kind: &str, inputs: Value, triggers: Vec<Value>) -> Value {
+    json!({
+        "type": "monitor",
+        "monitor_type": kind,
+        "name": name,
+        "enabled": true,
+        "schedule": {"period": {"interval": 1, "unit": "MINUTES"}},
+        "inputs": inputs,
+        "triggers": triggers,
+    })
+}
+
+/// One line an anomaly: the series, its value, what was to be expected, the score, and why.
+pub const ANOMALIES: &str = "{{ctx.monitor.name}}, {{ctx.trigger.name}}:\n{{#ctx.results.0.hits.hits}}\
+- {{_source.series}} was {{_source.value}}, expected {{_source.expected}} ({{_source.lower}} to {{_source.upper}}), score {{_source.score}}, window end {{_source.window_end}}\
+{{#_source.why}}; {{field}} = {{value}}: {{contribution}} % of it{{/_source.why}}\n\
+{{/ctx.results.0.hits.hits}}";
+
+/// One line a result of a detector: its features are named in it, with what was expected.
+pub const GRADES: &str = "{{ctx.monitor.name}}:\n{{#ctx.results.0.hits.hits}}\
+- grade {{_source.anomaly_grade}}, confidence {{_source.confidence}}\
+{{#_source.feature_data}}; {{feature_name}} was {{data}}{{/_source.feature_data}}\n\
+{{/ctx.results.0.hits.hits}}";
+
+/// Puts the ids of detectors in place of their names.
+pub fn fill_in(body: &mut Value, ids: &BTreeMap<String, String>) {
+    match body {
+        Value::String(text) => {
+            if let Some(id) = text.strip_prefix(DETECTOR_ID).and_then(|name| ids.get(name)) {
+                *text = id.clone();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| fill_in(item, ids)),
+        Value::Object(members) => members.values_mut().for_each(|item| fill_in(item, ids)),
+        _ => {}
+    }
+}
+
+/// Keeps the ids of triggers and actions that are there, so that an update does not forget their alerts.
+pub fn keep_ids(wanted: &mut Value, found: &Value) {
+    for trigger in members(&mut wanted["triggers"]) {
+        let triggers = found["triggers"].as_array().into_iter().flatten().filter_map(inner);
+        let Some(there) = by_name(triggers, &trigger["name"]) else {
+            continue;
+        };
+        trigger["id"] = there["id"].clone();
+        for action in trigger["actions"].as_array_mut().into_iter().flatten() {
+            if let Some(there) = by_name(there["actions"].as_array().into_iter().flatten(), &action["name"]) {
+                action["id"] = there["id"].clone();
+            }
+        }
+    }
+}
+
+/// The triggers in their wrapping, which says their kind.
+fn members(triggers: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let wrapped = triggers.as_array_mut().into_iter().flatten();
+    wrapped.filter_map(|trigger| trigger.as_object_mut()?.values_mut().next())
+}
+
+fn inner(trigger: &Value) -> Option<&Value> {
+    trigger.as_object()?.values().next()
+}
+
+fn by_name<'v>(mut all: impl Iterator<Item = &'v Value>, name: &Value) -> Option<&'v Value> {
+    all.find(|there| there["name"] == *name && there["id"].is_string())
+}

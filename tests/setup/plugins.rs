@@ -1,0 +1,438 @@
+//! Channels, detectors and monitors: made once, changed with the configuration, never against a person's hand.
+
+use super::support::cluster::Cluster;
+use super::support::standin::{self, Reply};
+use super::support::{self, recorded};
+use super::{INDEX, run};
+use outlier::config::Config;
+use outlier::index::opensearch::{Answer, Client};
+use outlier::setup::detectors::historical::Analysis;
+use outlier::setup::{self, Options};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const DRY: Options = Options { dry_run: true, ..INDEX };
+const FORCE: Options = Options { force: true, ..INDEX };
+const REMOVE: Options = Options { remove: true, ..INDEX };
+
+/// A cluster and its address.
+pub async fn serve(cluster: Cluster) -> (Arc<Mutex<Cluster>>, String) {
+    let cluster = Arc::new(Mutex::new(cluster));
+    let served = Arc::clone(&cluster);
+    let url = standin::serve(move |request| served.lock().unwrap().answer(&request)).await;
+    (cluster, url)
+}
+
+/// The pipeline `p` with these tables before it.
+pub fn config(url: &str, more: &str) -> Config {
+    support::config(&format!("[opensearch]\nurls = [{url:?}]\n{more}"), "p")
+}
+
+fn channel(url: &str) -> String {
+    format!("[[alerting.channels]]\nname = \"team\"\ntype = \"webhook\"\nurl = {url:?}\n")
+}
+
+fn lines(all: &[String], start: &str) -> usize {
+    all.iter().filter(|line| line.starts_with(start)).count()
+}
+
+/// Everything of the plugins that the pipeline `p` wants: a detector, and monitors on its scores, series, flags, detectors.
+const DETECTORS: usize = 1;
+const MONITORS: usize = 4;
+
+#[tokio::test]
+async fn everything_is_made_once_and_follows_the_configuration() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let none = config(&url, "");
+    let told = config(&url, &channel("https://hooks.example.com/secret"));
+    let moved = config(&url, &channel("https://hooks.example.com/other"));
+    let mail = config(
+        &url,
+        "[[alerting.channels]]\nname = \"team\"\ntype = \"email\"\nhost = \"h\"\nfrom = \"a@b\"\nto = [\"c@d\"]\n",
+    );
+    let all = 6 + DETECTORS + MONITORS;
+    for (config, options, created, changed, written) in [
+        (&none, DRY, all, 0, 0),
+        (&none, INDEX, all, 0, all),
+        (&none, INDEX, 0, 0, 0),
+        (&told, DRY, 1, 1, 0),
+        (&told, INDEX, 1, 1, 2),
+        (&told, INDEX, 0, 0, 0),
+        (&moved, INDEX, 0, 1, 1),
+        (&moved, INDEX, 0, 0, 0),
+        (&mail, INDEX, 1, 1, 2),
+        (&mail, INDEX, 0, 0, 0),
+    ] {
+        let (found, result) = run(config, options).await;
+        result.unwrap();
+        assert_eq!((lines(&found, "create"), lines(&found, "change")), (created, changed), "{found:#?}");
+        assert!(!found.iter().any(|line| line.contains("hooks.example.com")), "a secret: {found:#?}");
+        let mut cluster = cluster.lock().unwrap();
+        assert_eq!(cluster.written().len(), written, "{found:#?}");
+        let ledger = format!("{:?}", cluster.ledger);
+        assert!(!ledger.contains("hooks.example.com") && !ledger.contains("lease"), "{ledger}");
+    }
+}
+
+/// Bodies are what the servers were seen to take; what they hold is looked at here once.
+#[tokio::test]
+async fn monitors_say_what_why_and_to_whom() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let both = "[[alerting.channels]]\nname = \"all\"\ntype = \"webhook\"\nurl = \"https://a\"\n[[alerting.channels]]\nname = \"pager\"\ntype = \"webhook\"\nurl = \"https://b\"\nseverity = \"critical\"\n";
+    let (_, result) = run(&config(&url, &format!("[alerting]\nquiet = \"15m\"\n{both}")), INDEX).await;
+    result.unwrap();
+    let cluster = cluster.lock().unwrap();
+    let detector = cluster.stored.iter().find(|(id, _)| id.starts_with("detector")).unwrap();
+    let of = |name: &str| cluster.stored.values().find(|body| body["name"] == name).unwrap();
+    let told = |trigger: &Value| -> Vec<String> {
+        let actions = trigger["actions"].as_array().unwrap();
+        actions.iter().map(|action| action["destination_id"].as_str().unwrap().to_owned()).collect()
+    };
+
+    let anomalies = of("outlier p: action");
+    let triggers: Vec<&Value> =
+        anomalies["triggers"].as_array().unwrap().iter().map(|t| &t["query_level_trigger"]).collect();
+    let of_trigger: Vec<_> =
+        triggers.iter().map(|t| (t["name"].as_str().unwrap(), t["severity"].as_str().unwrap(), told(t))).collect();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(of_trigger, [("critical anomaly", "1", names(&["all", "pager"])), ("anomaly", "2", names(&["all"]))]);
+    assert_eq!(anomalies["inputs"][0]["search"]["indices"], json!(["p-scores"]));
+    let action = &triggers[0]["actions"][0];
+    assert_eq!((&action["throttle"]["value"], &action["throttle_enabled"]), (&json!(60), &json!(true)));
+    let message = action["message_template"]["source"].as_str().unwrap();
+    for part in ["_source.series", "_source.value", "_source.expected", "_source.score", "#_source.why", "contribution"]
+    {
+        assert!(message.contains(&format!("{{{{{part}}}}}")), "{message}");
+    }
+
+    let series = &of("outlier p (series)")["triggers"][0]["bucket_level_trigger"];
+    assert_eq!((&series["condition"]["parent_bucket_path"], told(series)), (&json!("by_series"), vec![]));
+    let flags = of("outlier p (flags)")["triggers"].as_array().unwrap();
+    let flags: Vec<_> =
+        flags.iter().map(|t| (&t["query_level_trigger"]["name"], told(&t["query_level_trigger"]))).collect();
+    assert_eq!(flags, [(&json!("silence"), names(&["all", "pager"])), (&json!("most are bad"), vec![])]);
+    let results = of("outlier p (detectors)");
+    assert_eq!(
+        results["inputs"][0]["search"]["query"]["query"]["bool"]["filter"][1]["terms"]["detector_id"],
+        json!([detector.0])
+    );
+    assert_eq!(told(&results["triggers"][0]["query_level_trigger"]), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn only_the_owner_tells() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let (_, result) =
+        run(&config(&url, &format!("[alerting]\nowner = \"outlier\"\n{}", channel("https://a"))), INDEX).await;
+    result.unwrap();
+    let cluster = cluster.lock().unwrap();
+    assert!(!cluster.stored.keys().any(|id| id.starts_with("channel")));
+    assert!(!format!("{:?}", cluster.stored).contains("destination_id"));
+}
+
+#[tokio::test]
+async fn hands_are_respected_unless_forced() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let before = config(&url, &channel("https://a"));
+    let after = config(
+        &url,
+        &format!("shards = 2\n{}", channel("https://b")).replace("[[", "[alerting]\nrepeat_interval = \"2h\"\n[["),
+    );
+    run(&before, INDEX).await.1.unwrap();
+    let anomalies = {
+        let mut cluster = cluster.lock().unwrap();
+        let find = |cluster: &Cluster, name: &str| {
+            cluster.stored.iter().find(|(_, body)| body["name"] == name).map(|(id, _)| id.clone()).unwrap()
+        };
+        // One monitor is switched off, another one deleted, a template's setting changed.
+        let anomalies = find(&cluster, "outlier p: action");
+        cluster.stored.get_mut(&anomalies).unwrap()["enabled"] = json!(false);
+        let series = find(&cluster, "outlier p (series)");
+        cluster.stored.remove(&series);
+        cluster.stored.get_mut("/_index_template/p-raw").unwrap()["priority"] = json!(7);
+        cluster.written();
+        anomalies
+    };
+    for options in [DRY, INDEX, INDEX] {
+        let (found, result) = run(&after, options).await;
+        result.unwrap();
+        assert_eq!((lines(&found, "keep"), lines(&found, "gone")), (2, 1), "{found:#?}");
+        assert!(found.iter().any(|line| line == "         enabled: false → true"), "{found:#?}");
+    }
+    {
+        let mut cluster = cluster.lock().unwrap();
+        // Two templates, and the channel's address: the configuration changed, nobody else did.
+        assert_eq!(
+            cluster.written(),
+            [
+                "PUT /_index_template/p-enriched",
+                "PUT /_index_template/p-scores",
+                "PUT /_plugins/_notifications/configs/team",
+            ]
+        );
+        assert_eq!(cluster.stored[&anomalies]["enabled"], json!(false));
+    }
+    let (found, result) = run(&after, FORCE).await;
+    result.unwrap();
+    assert_eq!((lines(&found, "keep"), lines(&found, "gone")), (0, 0), "{found:#?}");
+    let cluster = cluster.lock().unwrap();
+    assert_eq!(cluster.stored[&anomalies]["enabled"], json!(true));
+    assert_eq!(cluster.stored["/_index_template/p-raw"]["priority"], json!(500));
+    assert!(cluster.stored.values().any(|body| body["name"] == "outlier p (series)"));
+}
+
+#[tokio::test]
+async fn what_was_made_is_taken_away_and_nothing_else() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let config = config(&url, &channel("https://a"));
+    let theirs = json!({"name": "theirs", "triggers": []});
+    {
+        let mut cluster = cluster.lock().unwrap();
+        cluster.stored.insert("monitor-theirs".to_owned(), theirs.clone());
+        cluster.stored.insert("/_index_template/theirs".to_owned(), json!({}));
+    }
+    run(&config, INDEX).await.1.unwrap();
+    let switched_off = {
+        let mut cluster = cluster.lock().unwrap();
+        let id = cluster.stored.iter().find(|(_, body)| body["name"] == "outlier p (flags)").unwrap().0.clone();
+        cluster.stored.get_mut(&id).unwrap()["enabled"] = json!(false);
+        // A detector that runs must be stopped before it can go.
+        let detector = cluster.stored.keys().find(|id| id.starts_with("detector")).unwrap().clone();
+        cluster.profiles.insert(detector, json!({"state": "RUNNING", "error": ""}));
+        cluster.written();
+        id
+    };
+    let (found, result) = run(&config, Options { dry_run: true, ..REMOVE }).await;
+    result.unwrap();
+    let made = 3 + 1 + DETECTORS + MONITORS - 1;
+    assert_eq!((lines(&found, "delete"), lines(&found, "keep")), (made, 3 + 1), "{found:#?}");
+    assert_eq!(cluster.lock().unwrap().written(), Vec::<String>::new());
+    run(&config, REMOVE).await.1.unwrap();
+    let left = |cluster: &Cluster| cluster.stored.keys().cloned().collect::<Vec<_>>();
+    let indices = ["/p-enriched", "/p-raw", "/p-scores"];
+    {
+        let cluster = cluster.lock().unwrap();
+        let mut want = vec!["/_index_template/theirs".to_owned(), "monitor-theirs".to_owned(), switched_off];
+        want.extend(indices.map(str::to_owned));
+        want.push("/outlier-setup".to_owned());
+        want.sort();
+        assert_eq!(left(&cluster), want);
+        assert_eq!(cluster.stored["monitor-theirs"], theirs);
+    }
+    run(&config, Options { force: true, ..REMOVE }).await.1.unwrap();
+    let mut want = vec!["/_index_template/theirs".to_owned(), "monitor-theirs".to_owned()];
+    want.extend(indices.map(str::to_owned));
+    want.sort();
+    assert_eq!(left(&cluster.lock().unwrap()), want);
+    let (found, result) = run(&config, REMOVE).await;
+    result.unwrap();
+    assert_eq!(lines(&found, "nothing was made by a setup"), 1, "{found:#?}");
+}
+
+#[tokio::test]
+async fn what_a_cluster_lacks_or_refuses_takes_away_that_part_only() {
+    let (detection, alerting, notifications) = ("_anomaly_detection", "_alerting", "_notifications");
+    for (absent, forbidden, made, said, failed) in [
+        (
+            vec![detection, alerting, notifications],
+            vec![],
+            6,
+            vec!["no notifications", "no anomaly detection", "no alerting: run `outlier alert`"],
+            vec![],
+        ),
+        (vec![detection], vec![], 6 + 1 + MONITORS - 1, vec!["no anomaly detection"], vec![]),
+        (vec![notifications], vec![], 6 + DETECTORS + MONITORS, vec!["no notifications"], vec![]),
+        (vec![alerting], vec![], 6 + 1 + DETECTORS, vec!["no alerting"], vec![]),
+        (
+            vec![],
+            vec![detection],
+            6 + 1 + MONITORS - 1,
+            vec![],
+            vec!["anomaly detection cannot be set up: security_exception: no permissions", "role anomaly_full_access"],
+        ),
+        (
+            vec![],
+            vec![detection, alerting, notifications],
+            6,
+            vec![],
+            vec!["notifications cannot", "anomaly detection cannot", "alerting cannot"],
+        ),
+    ] {
+        let cluster = Cluster {
+            absent: absent.iter().copied().collect(),
+            forbidden: forbidden.into_iter().collect(),
+            ..Cluster::default()
+        };
+        let (_, url) = serve(cluster).await;
+        let (found, result) = run(&config(&url, &channel("https://a")), INDEX).await;
+        assert_eq!(lines(&found, "create"), made, "{found:#?}");
+        for part in said {
+            assert!(
+                found.iter().any(|line| line.starts_with("note   OpenSearch has") && line.contains(part)),
+                "{part}: {found:#?}"
+            );
+        }
+        assert_eq!(result.is_err(), !failed.is_empty(), "{result:?}");
+        for part in failed {
+            assert!(result.as_ref().unwrap_err().contains(part), "{part}: {result:?}");
+        }
+    }
+}
+
+/// Several instances that start at once: one makes everything, the others find it done.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_writes() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let config = config(&url, &channel("https://a"));
+    let all = futures::future::join_all((0..5).map(|_| run(&config, INDEX))).await;
+    assert!(all.iter().all(|(_, result)| result.is_ok()), "{all:#?}");
+    let mut cluster = cluster.lock().unwrap();
+    assert_eq!(cluster.written().len(), 6 + 1 + DETECTORS + MONITORS);
+    assert!(!cluster.ledger.keys().any(|id| id.starts_with("lease")));
+}
+
+#[tokio::test]
+async fn a_lease_that_a_crash_left_runs_out() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    cluster.lock().unwrap().ledger.insert("lease-setup".to_owned(), (1, json!({"until": 1})));
+    cluster.lock().unwrap().stored.insert("/outlier-setup".to_owned(), json!({}));
+    run(&config(&url, ""), INDEX).await.1.unwrap();
+}
+
+/// Every error that a real server was seen to answer is known for one, whatever its status, and told in its own words.
+#[test]
+fn recorded_errors_are_errors() {
+    let Some(shared) = support::shared() else { return };
+    let mut seen = (0, 0);
+    for file in ["ad-err.txt", "ad-create.txt", "ad-start.txt", "ad-restart10s.txt", "mon.txt", "noti.txt", "rest2.txt"]
+    {
+        for exchange in recorded::read(&shared.join("opensearch").join(file)) {
+            let Ok(json) = serde_json::from_str::<Value>(&exchange.answer) else { continue };
+            let answer = Answer { status: exchange.status, body: exchange.answer.clone().into() };
+            let bad = json["error"].is_object() || exchange.status >= 400;
+            let what = format!("{file}: {} {} {}", exchange.method, exchange.path, exchange.answer);
+            assert_eq!(setup::index::thing::refused(&answer).unwrap(), bad, "{what}");
+            if bad {
+                let reason = json["error"]["reason"].as_str().or(json["error"].as_str()).unwrap();
+                assert!(answer.reason().contains(reason), "{what}");
+            }
+            seen = (seen.0 + 1, seen.1 + usize::from(bad));
+        }
+    }
+    assert!(seen.0 > 60 && seen.1 > 20, "{seen:?}");
+}
+
+/// Answers of real servers in the place of good ones: the rest is made, and the reason is told.
+#[tokio::test]
+async fn recorded_refusals_are_told_with_their_reason() {
+    let Some(shared) = support::shared() else { return };
+    let all = |file: &str| recorded::read(&shared.join("opensearch").join(file));
+    let refusals = all("ad-err.txt").into_iter().chain(all("mon.txt")).chain(all("noti.txt"));
+    let mut tried = 0;
+    for exchange in refusals.filter(|exchange| exchange.method == "POST" && exchange.answer.contains("\"error\":")) {
+        let base = exchange.path.trim_end_matches('/').to_owned();
+        let creates = ["/detectors", "/monitors", "/configs"].iter().any(|end| base.ends_with(end));
+        if !creates {
+            continue;
+        }
+        let json: Value = serde_json::from_str(&exchange.answer).unwrap();
+        let (cluster, url) = serve(Cluster::default()).await;
+        let refusal = Reply::Json(exchange.status, exchange.answer.clone());
+        cluster.lock().unwrap().instead.push(("POST", base, refusal));
+        let (found, result) = run(&config(&url, &channel("https://a")), INDEX).await;
+        let error = result.unwrap_err();
+        assert!(error.contains(json["error"]["reason"].as_str().unwrap()), "{error}\n{found:#?}");
+        assert!(lines(&found, "create") >= 10, "{found:#?}");
+        tried += 1;
+    }
+    assert!(tried > 15, "{tried}");
+}
+
+#[tokio::test]
+async fn a_channel_is_tried_and_a_refusal_told() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let config = config(&url, &channel("https://a"));
+    let error = setup::test_channel(&config, "nobody").await.unwrap_err().to_string();
+    assert!(error.contains("there is no channel \"nobody\"") && error.contains("team"), "{error}");
+    let error = setup::test_channel(&config, "team").await.unwrap_err().to_string();
+    assert!(error.contains("run `outlier setup` first"), "{error}");
+    run(&config, INDEX).await.1.unwrap();
+    assert_eq!(setup::test_channel(&config, "team").await.unwrap(), "team: ok (200)");
+    let refused = r#"{"error":{"type":"status_exception","reason":"Failed to send notification"},"status":424}"#;
+    cluster.lock().unwrap().instead.push((
+        "POST",
+        "/_plugins/_notifications/feature/test/team".to_owned(),
+        Reply::Json(424, refused.to_owned()),
+    ));
+    let error = setup::test_channel(&config, "team").await.unwrap_err().to_string();
+    assert!(error.contains("not delivered") && error.contains("Failed to send notification"), "{error}");
+}
+
+#[tokio::test]
+async fn a_historical_analysis_waits_for_its_slot_and_its_end() {
+    let results = json!({"hits": {"total": {"value": 1}, "hits": [{"_source": {
+        "anomaly_grade": 1.0, "confidence": 0.5, "data_start_time": 1_795_399_664_758_i64,
+        "feature_data": [{"feature_id": "f1", "feature_name": "bad", "data": 464.0}],
+        "expected_values": [{"value_list": [{"feature_id": "f1", "data": 1.9}]}],
+    }}]}});
+    let (cluster, url) = serve(Cluster { task: (2, results), ..Cluster::default() }).await;
+    let config = config(&url, "");
+    let analysis = Analysis { flag: "action".to_owned(), last: Duration::from_secs(7 * 86_400) };
+    let error = setup::analyse(&config, &analysis).await.unwrap_err().to_string();
+    assert!(error.contains("run `outlier setup` first"), "{error}");
+    run(&config, INDEX).await.1.unwrap();
+    let slot = r#"{"error":{"type":"status_exception","reason":"No available task slot"},"status":400}"#;
+    let id = cluster.lock().unwrap().stored.keys().find(|id| id.starts_with("detector")).unwrap().clone();
+    let start = format!("/_plugins/_anomaly_detection/detectors/{id}/_start");
+    cluster.lock().unwrap().instead.push(("POST", start, Reply::Json(400, slot.to_owned())));
+    let text = setup::analyse(&config, &analysis).await.unwrap();
+    assert!(text.starts_with("action: 1 of 10080 intervals") && text.contains("bad 464.0 (expected 1.9)"), "{text}");
+}
+
+/// The scripts of the triggers, run by a real OpenSearch on what monitors would see.
+#[tokio::test]
+async fn scripts_run_on_a_real_server() {
+    let Some(url) = support::opensearch() else { return };
+    let (cluster, stand_in) = serve(Cluster::default()).await;
+    run(&config(&stand_in, "[alerting]\nquiet = \"15m\"\n"), INDEX).await.1.unwrap();
+    let scripts: Vec<String> = {
+        let cluster = cluster.lock().unwrap();
+        let triggers =
+            cluster.stored.values().flat_map(|body| body["triggers"].as_array().cloned().unwrap_or_default());
+        let scripts = triggers.map(|trigger| trigger["query_level_trigger"]["condition"]["script"]["source"].clone());
+        scripts.filter_map(|script| script.as_str().map(str::to_owned)).collect()
+    };
+    let client = Client::new(&config(&url, "")).unwrap();
+    let seen = |score: Option<f64>, records: u32, bad: f64| {
+        let hits: Vec<Value> = score.iter().map(|score| json!({"_source": {"score": score}})).collect();
+        json!({"results": [{
+            "hits": {"total": {"value": hits.len()}, "hits": hits},
+            "aggregations": {"records": {"value": records}, "bad": {"value": bad}},
+        }]})
+    };
+    for (ctx, want) in [
+        (seen(None, 500, 3.0), 0),
+        // The detectors' monitor has one script: is there a hit.
+        (seen(Some(100.0), 500, 3.0), 2),
+        (seen(Some(92.5), 500, 3.0), 2),
+        (seen(None, 0, 0.0), 1),
+        (seen(None, 100, 51.0), 1),
+        (seen(None, 99, 99.0), 0),
+    ] {
+        let mut fired = Vec::new();
+        for script in &scripts {
+            let body =
+                json!({"script": {"source": format!("def ctx = params.ctx; return {script}"), "params": {"ctx": ctx}}});
+            let path = "/_scripts/painless/_execute";
+            let sent = client.send(opensearch::http::Method::Post, path, Some(body.to_string().into())).await.unwrap();
+            let result = sent.json().unwrap();
+            assert!(sent.good(), "{script}: {result}");
+            if result["result"] == "true" {
+                fired.push(script);
+            }
+        }
+        assert_eq!(fired.len(), want, "{ctx}: {fired:#?}");
+    }
+    assert_eq!(scripts.len(), 5, "{scripts:#?}");
+}

@@ -1,0 +1,319 @@
+//! A cluster with the anomaly detection, alerting and notifications plugins, as far as outlier looks.
+//!
+//! It answers in the shapes in which OpenSearch 3.4 was seen to answer: ids, defaults and versions of its own, errors
+//! with a good status, "Job is running", the race of a start right after a stop. It counts what is written.
+
+use super::standin::{Reply, Request};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+const DETECTORS: &str = "/_plugins/_anomaly_detection/detectors";
+const MONITORS: &str = "/_plugins/_alerting/monitors";
+const CONFIGS: &str = "/_plugins/_notifications/configs";
+
+#[derive(Default)]
+pub struct Cluster {
+    /// Plugins that are not installed: `_anomaly_detection`, `_alerting`, `_notifications`.
+    pub absent: BTreeSet<&'static str>,
+    /// Plugins that this user may not use.
+    pub forbidden: BTreeSet<&'static str>,
+    /// Answers to the next request of this method and path, once each.
+    pub instead: Vec<(&'static str, String, Reply)>,
+    /// Templates, channels, detectors and monitors, by path or id.
+    pub stored: BTreeMap<String, Value>,
+    /// Requests that changed something, apart from the ledger's.
+    pub writes: Vec<String>,
+    /// Documents of the ledger by id, with their sequence number.
+    pub ledger: BTreeMap<String, (u64, Value)>,
+    /// Detectors that run, and how.
+    pub profiles: BTreeMap<String, Value>,
+    /// Intervals with data.
+    pub intervals: usize,
+    /// Detectors stopped just now: their next start fails.
+    pub racing: BTreeSet<String>,
+    /// The historical analysis: how often it is looked at before it is done, and its results.
+    pub task: (u32, Value),
+    /// The next id.
+    pub next: u64,
+}
+
+fn json(status: u16, value: &Value) -> Reply {
+    Reply::Json(status, value.to_string())
+}
+
+/// An error as OpenSearch writes it.
+fn error(status: u16, kind: &str, reason: &str) -> Reply {
+    json(
+        status,
+        &json!({"error": {"root_cause": [{"type": kind, "reason": reason}], "type": kind, "reason": reason}, "status": status}),
+    )
+}
+
+impl Cluster {
+    pub fn answer(&mut self, request: &Request) -> Reply {
+        let (method, path) = (request.method.as_str(), request.path.as_str());
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        if let Some(i) = self.instead.iter().position(|(m, exact, _)| *m == method && path == exact) {
+            return self.instead.remove(i).2;
+        }
+        if let Some(plugin) = path.strip_prefix("/_plugins/").and_then(|rest| rest.split('/').next()) {
+            if self.absent.contains(plugin) {
+                return json(
+                    400,
+                    &json!({"error": format!("no handler found for uri [{path}] and method [{method}]")}),
+                );
+            }
+            if self.forbidden.contains(plugin) {
+                return error(403, "security_exception", "no permissions for [cluster:admin/x] and User [name=waf]");
+            }
+        }
+        let reading = matches!(method, "GET" | "HEAD") || path.contains("/_search") || path.starts_with("/_mget");
+        if !reading && !path.starts_with("/_bulk") && !path.contains("outlier-setup") {
+            self.writes.push(format!("{method} {}", path.split('?').next().unwrap_or_default()));
+        }
+        let known = [DETECTORS, MONITORS, CONFIGS].into_iter().find_map(|base| Some((base, path.strip_prefix(base)?)));
+        match known {
+            Some((DETECTORS, rest)) => self.detectors(method, rest, body),
+            Some((MONITORS, rest)) => self.monitors(method, rest, body),
+            Some((_, rest)) => self.channels(method, rest, body),
+            None => self.core(method, path, &request.body, body),
+        }
+    }
+
+    /// Names of what was written since the last call.
+    pub fn written(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.writes)
+    }
+
+    fn id(&mut self, kind: &str) -> String {
+        self.next += 1;
+        format!("{kind}-{}", self.next)
+    }
+
+    fn core(&mut self, method: &str, path: &str, bytes: &[u8], body: Value) -> Reply {
+        match (method, path) {
+            ("POST", "/_bulk?refresh=true") => self.bulk(bytes),
+            ("POST", "/_mget") => {
+                let id = body["docs"][0]["_id"].as_str().unwrap();
+                let found = self.ledger.get(id).map_or(
+                    json!({"_id": id, "found": false}),
+                    |(seq, source)| json!({"_id": id, "found": true, "_seq_no": seq, "_primary_term": 1, "_source": source}),
+                );
+                json(200, &json!({"docs": [found]}))
+            }
+            ("GET", "/_plugins/_notifications/features") => {
+                json(200, &json!({"allowed_config_type_list": ["webhook"]}))
+            }
+            ("POST", path) if path.starts_with("/_plugins/_notifications/feature/test/") => {
+                let id = path.rsplit('/').next().unwrap();
+                json(
+                    200,
+                    &json!({"event_source": {"severity": "info"}, "status_list": [
+                    {"config_id": id, "delivery_status": {"status_code": "200", "status_text": "ok"}}]}),
+                )
+            }
+            ("POST", path) if path.ends_with("outlier-setup/_search") => {
+                let hits: Vec<Value> = self
+                    .ledger
+                    .iter()
+                    .filter(|(_, (_, source))| source["kind"].is_string())
+                    .map(|(id, (_, source))| json!({"_id": id, "_source": source}))
+                    .collect();
+                json(200, &json!({"hits": {"hits": hits}}))
+            }
+            ("POST", path) if path.ends_with("/_search") => {
+                let buckets = vec![json!({"doc_count": 1}); self.intervals];
+                json(
+                    200,
+                    &json!({"hits": {"total": {"value": 1}}, "aggregations": {"intervals": {"buckets": buckets}}}),
+                )
+            }
+            ("PUT", path) => {
+                self.stored.insert(path.to_owned(), body);
+                json(200, &json!({"acknowledged": true}))
+            }
+            ("DELETE", path) => {
+                self.stored.remove(path);
+                if path.contains("outlier-setup") {
+                    self.ledger.clear();
+                }
+                json(200, &json!({"acknowledged": true}))
+            }
+            (_, path) => match self.stored.get(path) {
+                Some(template) => json(200, &json!({"index_templates": [{"name": "x", "index_template": template}]})),
+                None => error(404, "resource_not_found_exception", "none"),
+            },
+        }
+    }
+
+    /// One action, as the ledger sends them.
+    fn bulk(&mut self, bytes: &[u8]) -> Reply {
+        let lines: Vec<Value> =
+            bytes.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        let (verb, action) = lines[0].as_object().unwrap().iter().next().unwrap();
+        let id = action["_id"].as_str().unwrap().to_owned();
+        let there = self.ledger.get(&id).map(|(seq, _)| *seq);
+        let expected = action["if_seq_no"].as_u64();
+        let conflict = (verb == "create" && there.is_some()) || (expected.is_some() && expected != there);
+        let item = if conflict {
+            json!({"status": 409, "error": {"type": "version_conflict_engine_exception", "reason": "exists"}})
+        } else {
+            self.next += 1;
+            if verb == "delete" {
+                self.ledger.remove(&id);
+            } else {
+                self.ledger.insert(id, (self.next, lines[1].clone()));
+            }
+            json!({"status": if there.is_some() { 200 } else { 201 }, "_seq_no": self.next, "_primary_term": 1})
+        };
+        json(200, &json!({"errors": conflict, "items": [{verb.clone(): item}]}))
+    }
+
+    /// Hits of the stored things whose id begins so.
+    fn hits(&self, kind: &str) -> Value {
+        let hits: Vec<Value> = self
+            .stored
+            .iter()
+            .filter(|(id, _)| id.starts_with(kind))
+            .map(|(id, source)| json!({"_id": id, "_source": source}))
+            .collect();
+        json!({"hits": {"total": {"value": hits.len()}, "hits": hits}})
+    }
+
+    fn channels(&mut self, method: &str, rest: &str, body: Value) -> Reply {
+        let id = body["config_id"].as_str().map_or_else(|| rest.trim_start_matches('/').to_owned(), str::to_owned);
+        let key = format!("channel-{id}");
+        match (method, self.stored.get(&key)) {
+            ("GET", Some(config)) => {
+                json(200, &json!({"total_hits": 1, "config_list": [{"config_id": id, "config": config}]}))
+            }
+            ("POST", Some(_)) => error(409, "status_exception", "Document version conflict putting it"),
+            ("DELETE", Some(_)) => {
+                self.stored.remove(&key);
+                json(200, &json!({"delete_response_list": {id: "OK"}}))
+            }
+            ("POST", None) | ("PUT", Some(_)) => {
+                self.stored.insert(key, body["config"].clone());
+                json(200, &json!({"config_id": id}))
+            }
+            _ => error(404, "status_exception", &format!("NotificationConfig {id} not found")),
+        }
+    }
+
+    fn monitors(&mut self, method: &str, rest: &str, mut body: Value) -> Reply {
+        let id = rest.trim_start_matches('/').to_owned();
+        match (method, rest) {
+            ("GET", _) => return json(200, &json!({"alerts": [], "totalAlerts": 0})),
+            ("POST", "/_search") => return json(200, &self.hits("monitor")),
+            ("DELETE", _) => {
+                self.stored.remove(&id);
+                return json(200, &json!({"_id": id, "_version": 2}));
+            }
+            _ => {}
+        }
+        let id = if method == "POST" { self.id("monitor") } else { id };
+        self.monitor_defaults(&mut body, method == "PUT");
+        self.stored.insert(id.clone(), body.clone());
+        json(201, &json!({"_id": id, "_version": 1, "_seq_no": 0, "_primary_term": 1, "monitor": body}))
+    }
+
+    /// What the server adds to a monitor.
+    fn monitor_defaults(&mut self, monitor: &mut Value, update: bool) {
+        monitor["schema_version"] = json!(0);
+        monitor["enabled_time"] = json!(1_795_400_019_548_i64);
+        monitor["owner"] = json!("alerting");
+        let query = &mut monitor["inputs"][0]["search"]["query"]["query"]["bool"];
+        query["boost"] = json!(1.0);
+        query["adjust_pure_negative"] = json!(true);
+        for trigger in monitor["triggers"].as_array_mut().unwrap() {
+            let trigger = trigger.as_object_mut().unwrap().values_mut().next().unwrap();
+            // A trigger whose id is not kept loses its alerts.
+            assert!(!update || trigger["id"].is_string() || trigger["name"] == "silence", "{trigger}");
+            if trigger["id"].is_null() {
+                trigger["id"] = self.id("trigger").into();
+            }
+            for action in trigger["actions"].as_array_mut().unwrap() {
+                if action["id"].is_null() {
+                    action["id"] = self.id("action").into();
+                }
+            }
+        }
+    }
+
+    fn detectors(&mut self, method: &str, rest: &str, mut body: Value) -> Reply {
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut parts = path.trim_start_matches('/').split('/');
+        let (id, verb) = (parts.next().unwrap_or_default().to_owned(), parts.next().unwrap_or_default());
+        let running = self.profiles.contains_key(&id);
+        match (method, id.as_str(), verb) {
+            ("GET", "count", _) => json(200, &json!({"count": 0, "match": false})),
+            ("POST", "_search", _) => json(200, &self.hits("detector")),
+            ("POST", "results", "_search") => json(200, &self.task.1),
+            ("POST", "", _) => {
+                let id = self.id("detector");
+                detector_defaults(&mut body);
+                self.stored.insert(id.clone(), body.clone());
+                json(
+                    201,
+                    &json!({"_id": id, "_version": 1, "_seq_no": 0, "anomaly_detector": body, "_primary_term": 1}),
+                )
+            }
+            _ if !self.stored.contains_key(&id) => {
+                error(404, "status_exception", &format!("Can't find config with id: {id}"))
+            }
+            ("PUT" | "DELETE", ..) if running => error(400, "status_exception", &format!("Job is running: {id}")),
+            ("PUT", ..) => {
+                detector_defaults(&mut body);
+                self.stored.insert(id.clone(), body.clone());
+                json(200, &json!({"_id": id, "_version": 2, "anomaly_detector": body}))
+            }
+            ("DELETE", ..) => {
+                self.stored.remove(&id);
+                json(200, &json!({"_id": id, "result": "deleted"}))
+            }
+            ("POST", _, "_start") if body["start_time"].is_i64() => json(200, &json!({"_id": "task-1"})),
+            ("POST", _, "_start") if running => {
+                error(200, "status_exception", &format!("Anomaly detector job is already running: {id}"))
+            }
+            ("POST", _, "_start") if self.racing.remove(&id) => {
+                error(500, "status_exception", "Fail to start detector")
+            }
+            ("POST", _, "_start") => {
+                let progress = json!({"percentage": "0%", "needed_shingles": 32});
+                self.profiles.insert(id.clone(), json!({"state": "INIT", "error": "", "init_progress": progress}));
+                json(200, &json!({"_id": id}))
+            }
+            ("POST", _, "_stop") => {
+                if self.profiles.remove(&id).is_some() {
+                    self.racing.insert(id.clone());
+                }
+                json(200, &json!({"_id": id}))
+            }
+            ("GET", _, "_profile") => {
+                json(200, self.profiles.get(&id).unwrap_or(&json!({"state": "DISABLED", "error": ""})))
+            }
+            ("GET", _, _) if query == "task=true" => {
+                self.task.0 = self.task.0.saturating_sub(1);
+                let (state, progress) = if self.task.0 == 0 { ("FINISHED", 1.0) } else { ("RUNNING", 0.5) };
+                json(
+                    200,
+                    &json!({"_id": id, "historical_analysis_task": {"task_id": "task-1", "state": state, "task_progress": progress}}),
+                )
+            }
+            _ => panic!("{method} {rest}"),
+        }
+    }
+}
+
+/// What the server adds to a detector.
+fn detector_defaults(detector: &mut Value) {
+    detector["filter_query"] = json!({"match_all": {"boost": 1.0}});
+    detector["schema_version"] = json!(0);
+    detector["recency_emphasis"] = json!(2560);
+    detector["history"] = json!(40);
+    detector["detector_type"] = json!("SINGLE_ENTITY");
+    detector["rules"] = json!([{"action": "IGNORE_ANOMALY", "conditions": []}]);
+    for (i, feature) in detector["feature_attributes"].as_array_mut().unwrap().iter_mut().enumerate() {
+        feature["feature_id"] = format!("f{i}").into();
+    }
+}
