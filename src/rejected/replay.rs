@@ -203,16 +203,16 @@ impl<'c> Back<'c> {
         else {
             return Err("their header outlier-source is not topic/partition/offset".to_owned());
         };
-        let (body, timestamp_ms) = (record.body.as_deref(), record.time.unwrap_or_default());
+        let (body, sent_ms) = (record.body.as_deref(), record.time.unwrap_or_default());
         let (id, timestamp_ms) = match &record.document {
-            Some(id) => (id.clone(), time(stage, timestamp_ms, body).map_err(|unfit| unfit.reason)?),
+            Some(id) => (id.clone(), time(stage, sent_ms, body).map_err(|unfit| unfit.reason)?),
             None => {
-                let origin = Origin { topic, partition, offset, timestamp_ms, source: None };
+                let origin = Origin { topic, partition, offset, timestamp_ms: sent_ms, source: None };
                 let identity = identify(stage, origin, body).map_err(|unfit| unfit.reason)?;
                 (identity.id, identity.timestamp_ms)
             }
         };
         let pipeline = Arc::from(self.pipeline.name.as_str());
-        Ok(Document { pipeline, stage, id, timestamp_ms, body: record.body.clone().map(Bytes::from) })
+        Ok(Document { pipeline, stage, id, timestamp_ms, sent_ms, body: record.body.clone().map(Bytes::from) })
     }
 }

@@ -12,6 +12,8 @@ pub mod detectors;
 pub mod diff;
 pub mod index;
 pub mod monitors;
+pub mod policy;
+pub mod retention;
 pub mod script;
 pub mod templates;
 pub mod topics;

@@ -301,6 +301,7 @@ impl Worker {
                 stage: *stage,
                 id: identity.id,
                 timestamp_ms: identity.timestamp_ms,
+                sent_ms: source.timestamp_ms,
                 body,
             }),
             Err(unfit) => Err((unfit, body)),

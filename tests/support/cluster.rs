@@ -128,6 +128,7 @@ impl Cluster {
                     &json!({"hits": {"total": {"value": 1}}, "aggregations": {"intervals": {"buckets": buckets}}}),
                 )
             }
+            ("GET", "/_plugins/_ism/policies?size=1") => json(200, &json!({"policies": [], "total_policies": 0})),
             ("PUT", path) => {
                 self.stored.insert(path.to_owned(), body);
                 json(200, &json!({"acknowledged": true}))
@@ -139,6 +140,7 @@ impl Cluster {
                 }
                 json(200, &json!({"acknowledged": true}))
             }
+            (_, path) if path.starts_with("/_data_stream") => error(404, "index_not_found_exception", "none"),
             (_, path) => match self.stored.get(path) {
                 Some(template) => json(200, &json!({"index_templates": [{"name": "x", "index_template": template}]})),
                 None => error(404, "resource_not_found_exception", "none"),

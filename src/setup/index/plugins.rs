@@ -20,6 +20,8 @@ pub enum Presence {
 /// The plugins that the setup can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plugins {
+    /// Index State Management.
+    pub management: Presence,
     /// Anomaly detection.
     pub detection: Presence,
     /// Alerting.
@@ -28,6 +30,7 @@ pub struct Plugins {
     pub notifications: Presence,
 }
 
+const MANAGEMENT: &str = "/_plugins/_ism/policies?size=1";
 const DETECTION: &str = "/_plugins/_anomaly_detection/detectors/count";
 const ALERTING: &str = "/_plugins/_alerting/monitors/alerts?size=1";
 const NOTIFICATIONS: &str = "/_plugins/_notifications/features";
@@ -39,6 +42,7 @@ impl Plugins {
     /// It does not answer, or broke.
     pub async fn find(client: &Client) -> anyhow::Result<Self> {
         Ok(Self {
+            management: ask(client, MANAGEMENT).await?,
             detection: ask(client, DETECTION).await?,
             alerting: ask(client, ALERTING).await?,
             notifications: ask(client, NOTIFICATIONS).await?,
