@@ -59,6 +59,8 @@ pub struct OpenSearch {
     pub shards: u32,
     /// Copies of each shard beside the first.
     pub replicas: u32,
+    /// Where OpenSearch Dashboards is, if the setup is to import dashboards there.
+    pub dashboards_url: Option<String>,
     /// Anomaly detectors of OpenSearch's own are made for each flag group, where that plugin is.
     pub detectors: bool,
 }
@@ -79,6 +81,7 @@ impl OpenSearch {
             rollover_size: r.size("rollover_size", 30 << 30, 1 << 20..=1 << 40),
             shards: r.int("shards", 1, 1..=1024),
             replicas: r.int("replicas", 1, 0..=10),
+            dashboards_url: read_dashboards(&mut r),
             detectors: r.bool("detectors", true),
         };
         match (r.has("username"), r.has("password")) {
@@ -117,8 +120,17 @@ impl OpenSearch {
         w.size("rollover_size", self.rollover_size);
         w.plain("shards", self.shards);
         w.plain("replicas", self.replicas);
+        w.optional("dashboards_url", self.dashboards_url.as_deref());
         w.plain("detectors", self.detectors);
     }
+}
+
+fn read_dashboards(r: &mut Reader<'_>) -> Option<String> {
+    let url = r.optional("dashboards_url")?;
+    if let Err(wrong) = check_url(&url) {
+        r.mistake(r.at("dashboards_url"), format!("`dashboards_url` {wrong}"));
+    }
+    Some(url)
 }
 
 fn read_urls(r: &mut Reader<'_>) -> Vec<String> {

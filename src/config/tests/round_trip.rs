@@ -46,6 +46,7 @@ rollover_age = "2d"
 rollover_size = "5GiB"
 shards = 3
 replicas = 0
+dashboards_url = "http://d:5601"
 detectors = false
 [sqlite]
 path = "p"

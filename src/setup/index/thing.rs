@@ -4,10 +4,11 @@
 //! that holds data is ever deleted.
 
 use crate::index::opensearch::{Answer, Client};
-use crate::setup::{monitors, script};
+use crate::setup::{dashboards, monitors, script};
 use anyhow::bail;
 use bytes::Bytes;
 use opensearch::http::Method;
+use opensearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +16,11 @@ const POLICIES: &str = "/_plugins/_ism/policies";
 pub(super) const MONITORS: &str = "/_plugins/_alerting/monitors";
 pub(in crate::setup) const CHANNELS: &str = "/_plugins/_notifications/configs";
 pub(in crate::setup) const DETECTORS: &str = "/_plugins/_anomaly_detection/detectors";
+
+const SAVED: &str = "/api/saved_objects";
+
+/// Between the parts of an import's body.
+const BOUNDARY: &str = "outlier-saved-objects";
 
 /// What a secret is replaced by, before its hash.
 const HASH: &str = "sha256:";
@@ -34,15 +40,18 @@ pub enum Kind {
     Detector,
     /// A monitor.
     Monitor,
+    /// A saved object of OpenSearch Dashboards.
+    Saved,
 }
 
-const KINDS: [(Kind, &str, &str); 6] = [
+const KINDS: [(Kind, &str, &str); 7] = [
     (Kind::Policy, "policy", "index policy"),
     (Kind::Template, "template", "index template"),
     (Kind::Index, "index", "index"),
     (Kind::Channel, "channel", "notification channel"),
     (Kind::Detector, "detector", "anomaly detector"),
     (Kind::Monitor, "monitor", "monitor"),
+    (Kind::Saved, "saved", "dashboard object"),
 ];
 
 impl Kind {
@@ -161,6 +170,13 @@ pub async fn find(client: &Client, kind: Kind, name: &str) -> anyhow::Result<Opt
             let found = get(client, kind, name, &format!("{CHANNELS}/{name}")).await?;
             Ok(found.map(|mut json| one(name, masked(kind, json["config_list"][0]["config"].take()))))
         }
+        Kind::Saved => {
+            let Some(dashboards) = client.dashboards() else {
+                return Ok(None);
+            };
+            let found = get(dashboards, kind, name, &format!("{SAVED}/{name}")).await?;
+            Ok(found.map(|json| one(name, json!({"attributes": json["attributes"], "references": json["references"]}))))
+        }
         Kind::Detector => search(client, kind, name, DETECTORS, json!({"term": {"name.keyword": name}})).await,
         Kind::Monitor => search(client, kind, name, MONITORS, json!({"match_phrase": {"monitor.name": name}})).await,
     }
@@ -239,6 +255,7 @@ pub async fn write(client: &Client, thing: &Thing, found: Option<&Found>) -> any
             let body = json!({"config": body});
             client.send(Method::Put, &format!("{CHANNELS}/{name}"), Some(bytes(&body)?)).await?
         }
+        (Kind::Saved, _) => return import(client, thing).await,
         (Kind::Detector, None) => client.send(Method::Post, DETECTORS, Some(bytes(body)?)).await?,
         (Kind::Detector, Some(found)) => {
             stop(client, &found.id).await?;
@@ -268,6 +285,16 @@ pub async fn remove(client: &Client, kind: Kind, name: &str, found: &Found) -> a
         Kind::Template => format!("/_index_template/{name}"),
         Kind::Index => return Ok(()),
         Kind::Channel => format!("{CHANNELS}/{name}"),
+        Kind::Saved => {
+            let Some(dashboards) = client.dashboards() else {
+                return Ok(());
+            };
+            let answer = dashboards.send_with(Method::Delete, &format!("{SAVED}/{name}"), headers(None)?, None).await?;
+            if !answer.good() && answer.status != 404 {
+                bail!("the {} cannot be deleted: {}", title(kind, name), answer.reason());
+            }
+            return Ok(());
+        }
         Kind::Detector => {
             stop(client, &found.id).await?;
             format!("{DETECTORS}/{}", found.id)
@@ -279,6 +306,39 @@ pub async fn remove(client: &Client, kind: Kind, name: &str, found: &Found) -> a
         bail!("the {} cannot be deleted: {}", title(kind, name), answer.reason());
     }
     Ok(())
+}
+
+/// Imports one object, over one of the same id if there is one.
+async fn import(client: &Client, thing: &Thing) -> anyhow::Result<String> {
+    let Some(dashboards) = client.dashboards() else {
+        bail!("opensearch.dashboards_url is not set");
+    };
+    let line = dashboards::line(&thing.name, &thing.body);
+    // The API takes a file as browsers send it; no line of JSON can hold the boundary, as it begins with a line break.
+    let body = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"outlier.ndjson\"\r\nContent-Type: application/ndjson\r\n\r\n{line}\n\r\n--{BOUNDARY}--\r\n"
+    );
+    let form = format!("multipart/form-data; boundary={BOUNDARY}");
+    let path = format!("{SAVED}/_import?overwrite=true");
+    let answer = dashboards.send_with(Method::Post, &path, headers(Some(&form))?, Some(body.into())).await?;
+    if !answer.good() {
+        bail!("the {} cannot be imported: {}", thing.title(), answer.reason());
+    }
+    let json = answer.json()?;
+    if json["success"] != true {
+        bail!("the {} cannot be imported: {}", thing.title(), json["errors"][0]["error"]);
+    }
+    Ok(thing.name.clone())
+}
+
+/// What OpenSearch Dashboards wants of a request that changes something.
+fn headers(form: Option<&str>) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert("osd-xsrf", HeaderValue::from_static("true"));
+    if let Some(form) = form {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_str(form)?);
+    }
+    Ok(headers)
 }
 
 /// Whether a data stream has this name; while it is there, the server keeps its template.

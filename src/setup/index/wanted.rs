@@ -4,7 +4,7 @@ use super::plugins::{Plugins, Presence};
 use super::thing::{Kind, Thing};
 use crate::config::{Config, Indices, Owner};
 use crate::index::names;
-use crate::setup::{channels, detectors, monitors, policy, templates};
+use crate::setup::{channels, dashboards, detectors, monitors, policy, templates};
 use outlier_core::pipeline::Millis;
 use serde_json::json;
 
@@ -75,6 +75,17 @@ pub fn all(config: &Config, plugins: &Plugins, now: Millis) -> Wanted {
                 wanted.add(Kind::Monitor, name, body);
             }
         }
+    }
+    match &plugins.dashboards {
+        Presence::There => {
+            for saved in config.pipelines.iter().flat_map(|pipeline| dashboards::wanted(config, pipeline)) {
+                wanted.add(Kind::Saved, saved.path(), saved.body());
+            }
+        }
+        Presence::Absent => {}
+        Presence::Refused(why) => wanted.refused.push(format!(
+            "dashboards were not imported: {why}; check opensearch.dashboards_url, or import the file that `outlier setup --export-dashboards FILE` writes"
+        )),
     }
     wanted
 }
