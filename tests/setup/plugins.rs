@@ -402,6 +402,18 @@ async fn a_channel_is_tried_and_a_refusal_told() {
 }
 
 #[tokio::test]
+async fn without_the_plugins_there_is_another_way() {
+    let (_, url) =
+        serve(Cluster { absent: ["_anomaly_detection", "_notifications"].into(), ..Cluster::default() }).await;
+    let config = config(&url, &channel("https://a"));
+    let error = setup::test_channel(&config, "team").await.unwrap_err().to_string();
+    assert!(error.contains("`outlier alert`"), "{error}");
+    let analysis = Analysis { flag: "action".to_owned(), last: Duration::from_secs(86_400) };
+    let error = setup::analyse(&config, &analysis).await.unwrap_err().to_string();
+    assert!(error.contains("`outlier backtest`"), "{error}");
+}
+
+#[tokio::test]
 async fn a_historical_analysis_waits_for_its_slot_and_its_end() {
     let results = json!({"hits": {"total": {"value": 1}, "hits": [{"_source": {
         "anomaly_grade": 1.0, "confidence": 0.5, "data_start_time": 1_795_399_664_758_i64,
