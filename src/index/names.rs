@@ -5,7 +5,7 @@
 use crate::config::Stage;
 
 /// All stages, in the order of the path.
-pub const STAGES: [Stage; 3] = [Stage::Raw, Stage::Enriched, Stage::Scores];
+pub const STAGES: [Stage; 4] = [Stage::Raw, Stage::Enriched, Stage::Scores, Stage::Alerts];
 
 /// How a stage is called in names.
 pub fn stage(stage: Stage) -> &'static str {
@@ -13,6 +13,7 @@ pub fn stage(stage: Stage) -> &'static str {
         Stage::Raw => "raw",
         Stage::Enriched => "enriched",
         Stage::Scores => "scores",
+        Stage::Alerts => "alerts",
     }
 }
 

@@ -194,7 +194,12 @@ impl<'c> Back<'c> {
         let mut parts = record.source.rsplitn(3, '/');
         let (offset, partition, topic) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
         let topics = &self.pipeline.topics;
-        let stages = [(&topics.raw, Stage::Raw), (&topics.enriched, Stage::Enriched), (&topics.scores, Stage::Scores)];
+        let stages = [
+            (&topics.raw, Stage::Raw),
+            (&topics.enriched, Stage::Enriched),
+            (&topics.scores, Stage::Scores),
+            (&topics.alerts, Stage::Alerts),
+        ];
         let Some((_, stage)) = stages.into_iter().find(|(name, _)| *name == topic) else {
             return Err("their topic is not one of the pipeline's".to_owned());
         };

@@ -5,6 +5,7 @@
 use crate::config::Stage;
 use crate::index::MAX_ID_BYTES;
 use crate::index::score::ScoreRow;
+use outlier_core::alert::Alert;
 use serde::Deserialize;
 
 /// The header of an enriched record that names its source as `topic/partition/offset`.
@@ -58,6 +59,11 @@ pub fn identify(stage: Stage, origin: Origin<'_>, body: Option<&[u8]>) -> Result
             let row = score(body)?;
             Identity { id: row.id(), timestamp_ms: row.window_end }
         }
+        // Between two changes of its state an alert is written again and again: the first counts.
+        Stage::Alerts => {
+            let alert = alert(body)?;
+            Identity { id: format!("{}-{}", alert.id, alert.sequence), timestamp_ms: alert.updated }
+        }
     };
     if identity.id.len() > MAX_ID_BYTES {
         let reason = format!(
@@ -78,11 +84,16 @@ pub fn time(stage: Stage, kafka_ms: i64, body: Option<&[u8]>) -> Result<i64, Unf
         Stage::Raw => Ok(kafka_ms),
         Stage::Enriched => event_time(value(body)?),
         Stage::Scores => score(body).map(|row| row.window_end),
+        Stage::Alerts => alert(body).map(|alert| alert.updated),
     }
 }
 
 fn score(body: Option<&[u8]>) -> Result<ScoreRow<'_>, Unfit> {
     ScoreRow::parse(value(body)?).map_err(|reason| Unfit { kind: "not-a-score", reason })
+}
+
+fn alert(body: Option<&[u8]>) -> Result<Alert, Unfit> {
+    Alert::parse(value(body)?).map_err(|error| Unfit { kind: "not-an-alert", reason: format!("not an alert: {error}") })
 }
 
 fn value(body: Option<&[u8]>) -> Result<&[u8], Unfit> {
@@ -159,5 +170,9 @@ mod tests {
         check(Stage::Scores, None, Some(score), Ok(("d/sum(a)/10", 20)));
         check(Stage::Scores, None, Some("{}"), Err("not-a-score"));
         check(Stage::Scores, None, None, Err("no-value"));
+        let alert = r#"{"id":"0f","state":"firing","sequence":1,"severity":"normal","detector":"d","series":"s","start":0,"end":10,"updated":20,"windows":1,"peak":{"window_end":10,"value":1,"expected":1,"lower":0,"upper":2,"score":95},"tell":true}"#;
+        check(Stage::Alerts, None, Some(alert), Ok(("0f-1", 20)));
+        check(Stage::Alerts, None, Some(score), Err("not-an-alert"));
+        check(Stage::Alerts, None, None, Err("no-value"));
     }
 }

@@ -285,7 +285,7 @@ impl Worker {
         };
         let header = match stage {
             Stage::Enriched => source_header(message),
-            Stage::Raw | Stage::Scores => None,
+            Stage::Raw | Stage::Scores | Stage::Alerts => None,
         };
         let origin = Origin {
             topic,
@@ -399,6 +399,7 @@ fn topic(pipeline: &Pipeline, stage: Stage) -> &str {
         Stage::Raw => &pipeline.topics.raw,
         Stage::Enriched => &pipeline.topics.enriched,
         Stage::Scores => &pipeline.topics.scores,
+        Stage::Alerts => &pipeline.topics.alerts,
     }
 }
 

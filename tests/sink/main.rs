@@ -47,7 +47,7 @@ async fn search(client: &Client, index: &str, query: &str) -> Vec<(String, Value
 
 /// Removes a test's indices and templates.
 async fn clean(client: &Client, prefix: &str) {
-    for stage in ["raw", "enriched", "scores"] {
+    for stage in ["raw", "enriched", "scores", "alerts"] {
         let name = format!("{prefix}p-{stage}");
         client.send(opensearch::http::Method::Delete, &format!("/{name}"), None).await.unwrap();
         client.send(opensearch::http::Method::Delete, &format!("/_index_template/{name}"), None).await.unwrap();
