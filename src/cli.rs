@@ -2,7 +2,9 @@
 
 use crate::config::{self, Config};
 use crate::telemetry::Telemetry;
-use crate::{backtest, bootstrap, demo, process, produce, rejected, serve, setup, shutdown, sink, state, telemetry};
+use crate::{
+    alert, backtest, bootstrap, demo, process, produce, rejected, serve, setup, shutdown, sink, state, telemetry,
+};
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -32,7 +34,14 @@ enum Command {
     ///
     /// Start as many as you like, up to the raw topic's partitions: they share the work as a consumer group.
     Process,
-    /// Index raw records, enriched records and scores in OpenSearch or SQLite.
+    /// Turn anomalies into alerts, and tell people of each once where OpenSearch does not.
+    ///
+    /// Start several, if you like: they share the work as a consumer group.
+    Alert {
+        #[command(subcommand)]
+        what: Option<alert::list::Command>,
+    },
+    /// Index raw records, enriched records, scores and alerts in OpenSearch or SQLite.
     Sink {
         /// Do not apply index templates, channels, detectors and monitors at the start
         #[arg(long)]
@@ -170,6 +179,9 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
         Command::State(what) => {
             return tokio::task::spawn_blocking(move || state::run(&config, &what, &mut stdout())).await?;
         }
+        Command::Alert { what: Some(what) } => {
+            return tokio::task::spawn_blocking(move || alert::list::run(&config, &what, &mut stdout())).await?;
+        }
         Command::Rejected(what) => {
             return tokio::task::spawn_blocking(move || rejected::run(&config, &what, &mut stdout())).await?;
         }
@@ -197,6 +209,7 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
         }
         Command::Bootstrap(options) => bootstrap::run(config, *options, telemetry, stop.clone()).await,
         Command::Process => process::run(config, telemetry, stop.clone()).await,
+        Command::Alert { .. } => alert::run(config, telemetry, stop.clone()).await,
         Command::Sink { no_setup } => {
             sink::run_with(config, sink::Options { setup: !no_setup }, telemetry, stop.clone()).await
         }

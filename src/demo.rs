@@ -7,7 +7,7 @@ use crate::config::{Config, Environment, Mistakes};
 use crate::produce::{self, Control, Field, Rhythm};
 use crate::serve::Trigger;
 use crate::telemetry::Telemetry;
-use crate::{process, serve, setup, sink};
+use crate::{alert, process, serve, setup, sink};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use outlier_broker::Broker;
@@ -113,6 +113,7 @@ pub async fn run(mut config: Config, options: Options, stop: CancellationToken) 
     services.spawn(serve::run(config.clone(), Some(trigger), telemetry.clone(), stop.clone()));
     services.spawn(process::run(config.clone(), telemetry.clone(), stop.clone()));
     services.spawn(sink::run(config.clone(), telemetry.clone(), stop.clone()));
+    services.spawn(alert::run(config.clone(), telemetry.clone(), stop.clone()));
     services.spawn(write_logs(config.clone(), options.clone(), telemetry.clone(), control.clone(), stop.clone()));
     services.spawn(anomalies(control.clone(), options.anomaly_after, button, stop.clone()));
     services.spawn(show(control, telemetry, pipeline, stop.clone()));
@@ -196,6 +197,7 @@ async fn show(control: Control, telemetry: Telemetry, pipeline: String, stop: Ca
         ("enriched", count("process", "out")),
         ("scores", count("score", "scores")),
         ("anomalies", count("score", "anomalies")),
+        ("alerts", count("alert", "began")),
         ("indexed", count("sink", "out")),
     ];
     let terminal = std::io::stderr().is_terminal();

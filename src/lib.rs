@@ -1,8 +1,9 @@
 //! outlier: real-time anomaly detection for logs.
 //!
-//! The folders follow the path of a record: `produce` → `process` → `sink` → `serve`; `kafka` and `telemetry` are
+//! The folders follow the path of a record: `produce` → `process` → `alert` → `sink` → `serve`; `kafka` and `telemetry` are
 //! what they share, `outlier_core` holds everything pure.
 
+pub mod alert;
 pub mod backtest;
 pub mod bootstrap;
 pub mod cli;

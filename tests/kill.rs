@@ -52,7 +52,7 @@ impl Fleet {
 /// The pipeline's topics are shared; `name` keeps the groups and indices of the configurations apart.
 fn configuration(kafka: &Kafka, place: &Workplace, name: &str, index: &str) -> PathBuf {
     let (bootstrap, prefix) = (&kafka.bootstrap, &place.prefix);
-    let stages = ["raw", "enriched", "windows", "scores", "state", "anomalies", "rejected"];
+    let stages = ["raw", "enriched", "windows", "scores", "state", "anomalies", "alerts", "rejected"];
     let topics: String = stages.iter().map(|stage| format!("{stage} = \"{prefix}waf.{stage}\"\n")).collect();
     let text = format!(
         r#"

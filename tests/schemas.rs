@@ -5,6 +5,7 @@
 
 use jsonschema::Validator;
 use outlier::config::{Config, Environment};
+use outlier_core::alert::{Book, Rules};
 use outlier_core::explain::Reason;
 use outlier_core::pipeline::Pipeline;
 use outlier_core::record::{Anomalies, Reject, Scratch, Transform};
@@ -12,8 +13,10 @@ use outlier_core::score::{Anomaly, Score, SeriesName};
 use outlier_core::testing;
 use outlier_core::window::LeftOut;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 fn text(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
@@ -182,6 +185,32 @@ fn anomalies() {
 }
 
 #[test]
+fn alerts() {
+    let mut book = Book::new(Arc::new(Rules {
+        critical: 98.0,
+        resolve_after: 1,
+        repeat: 1,
+        max_age: 1,
+        tell: true,
+        windows: BTreeMap::new(),
+    }));
+    let row: Score = serde_json::from_value(score(false)).unwrap();
+    book.row(&row, row.window_end);
+    let wrong = [
+        ("/id", json!("x")),
+        ("/state", json!("open")),
+        ("/severity", Value::Null),
+        ("/peak/score", json!(101)),
+        ("/owed", json!([])),
+        ("/owed/0/occasion", json!("because")),
+    ];
+    let alert = serde_json::to_value(book.take_changes().pop().unwrap()).unwrap();
+    check("alerts", &alert, &wrong);
+    let schema = schema("alerts");
+    assert!(alert.as_object().unwrap().keys().all(|member| schema["properties"][member].is_object()));
+}
+
+#[test]
 fn headers_of_rejected_records() {
     let reject = Reject::Syntax { at: 17, in_string: false };
     let process = json!({
@@ -226,5 +255,5 @@ fn the_examples_fit() {
         seen.push(name.to_owned());
     }
     seen.sort();
-    assert_eq!(seen, ["anomalies", "enriched", "rejected-headers", "scores"]);
+    assert_eq!(seen, ["alerts", "anomalies", "enriched", "rejected-headers", "scores", "webhook"]);
 }

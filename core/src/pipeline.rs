@@ -79,6 +79,8 @@ pub struct Topics {
     pub state: String,
     /// Compacted: series that are anomalous now.
     pub anomalies: String,
+    /// Compacted: alerts, and what is still to be told of them.
+    pub alerts: String,
     /// Bad records with their reason.
     pub rejected: String,
 }

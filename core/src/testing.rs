@@ -70,6 +70,7 @@ pub fn waf() -> Pipeline {
             scores: topic("scores"),
             state: topic("state"),
             anomalies: topic("anomalies"),
+            alerts: topic("alerts"),
             rejected: topic("rejected"),
         },
         timestamp: Timestamp { field: field("timestamp"), format: TimeFormat::Auto, max_skew: 3_600_000 },

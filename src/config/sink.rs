@@ -45,10 +45,13 @@ pub enum Stage {
     Enriched,
     /// Scores of windows.
     Scores,
+    /// Alerts, one document each time that state or severity changes.
+    Alerts,
 }
 
 const INDICES: &Names<IndexKind> = &[("opensearch", IndexKind::OpenSearch), ("sqlite", IndexKind::Sqlite)];
-const STAGES: &Names<Stage> = &[("raw", Stage::Raw), ("enriched", Stage::Enriched), ("scores", Stage::Scores)];
+const STAGES: &Names<Stage> =
+    &[("raw", Stage::Raw), ("enriched", Stage::Enriched), ("scores", Stage::Scores), ("alerts", Stage::Alerts)];
 
 impl Sink {
     pub(super) fn read(mut r: Reader<'_>) -> Self {
@@ -86,7 +89,7 @@ fn read_what(r: &mut Reader<'_>) -> Vec<Stage> {
         return all();
     };
     if nodes.is_empty() {
-        let text = "`what` is empty, so nothing would be indexed: name some of raw, enriched, scores";
+        let text = "`what` is empty, so nothing would be indexed: name some of raw, enriched, scores, alerts";
         r.mistake(r.at("what"), text.to_owned());
     }
     let mut what = Vec::new();

@@ -11,13 +11,11 @@ use std::borrow::Cow;
 
 const DAY: Millis = 86_400_000;
 
-/// A document's own time counts for its index as far as it is from the time at which the log was sent; days. So no log
-/// can make more indices than these.
-const BEFORE: Millis = 7 * DAY;
-const AFTER: Millis = DAY;
+/// The end of the year 9999: dates have four digits for the year.
+const LAST: Millis = 253_402_300_799_999;
 
 /// All stages, in the order of the path.
-pub const STAGES: [Stage; 3] = [Stage::Raw, Stage::Enriched, Stage::Scores];
+pub const STAGES: [Stage; 4] = [Stage::Raw, Stage::Enriched, Stage::Scores, Stage::Alerts];
 
 /// How a stage is called in names.
 pub fn stage(stage: Stage) -> &'static str {
@@ -25,6 +23,7 @@ pub fn stage(stage: Stage) -> &'static str {
         Stage::Raw => "raw",
         Stage::Enriched => "enriched",
         Stage::Scores => "scores",
+        Stage::Alerts => "alerts",
     }
 }
 
@@ -33,12 +32,12 @@ pub fn index(prefix: &str, pipeline: &str, of: Stage) -> String {
     format!("{prefix}{pipeline}-{}", stage(of)).to_lowercase()
 }
 
-/// The index that a document goes to. `time` is its own, `sent` the Kafka timestamp of its record; epoch milliseconds.
-pub fn of_document(base: &str, indices: Indices, time: Millis, sent: Millis) -> Cow<'_, str> {
+/// The index of a period: that of a document, by its own `period_ms`; epoch milliseconds.
+pub fn of_period(base: &str, indices: Indices, time: Millis) -> Cow<'_, str> {
     match date_length(indices) {
         None => Cow::Borrowed(base),
         Some(length) => {
-            let time = time.clamp(sent.saturating_sub(BEFORE), sent.saturating_add(AFTER)).max(0);
+            let time = time.clamp(0, LAST);
             let mut date = Vec::with_capacity(32);
             stamp::date_and_time(&mut date, time / 1_000, b'T', false);
             let date = String::from_utf8_lossy(&date[..length]).replace('-', ".");
@@ -59,7 +58,7 @@ pub fn end(base: &str, indices: Indices, name: &str) -> Option<Millis> {
     }
     // Every month is over 32 days after it began, and the next one has begun.
     let start = first(&format!("{date}.01"))?;
-    let next = of_document("", indices, start + 32 * DAY, start + 32 * DAY).replace('-', "");
+    let next = of_period("", indices, start + 32 * DAY).replace('-', "");
     first(&format!("{next}.01"))
 }
 
@@ -81,18 +80,16 @@ mod tests {
 
     #[test]
     fn documents_have_their_dates() {
-        for (indices, time, sent, want) in [
-            (Indices::Single, AT, AT, "p-raw"),
-            (Indices::DataStream, AT, AT, "p-raw"),
-            (Indices::Daily, AT, AT, "p-raw-2026.11.23"),
-            (Indices::Monthly, AT, AT, "p-raw-2026.11"),
-            (Indices::Daily, AT - 2 * DAY, AT, "p-raw-2026.11.21"),
-            // Far from when it was sent: no log makes an index of its own.
-            (Indices::Daily, 0, AT, "p-raw-2026.11.16"),
-            (Indices::Daily, i64::MAX, AT, "p-raw-2026.11.24"),
-            (Indices::Daily, i64::MIN, 0, "p-raw-1970.01.01"),
+        for (indices, time, want) in [
+            (Indices::Single, AT, "p-raw"),
+            (Indices::DataStream, AT, "p-raw"),
+            (Indices::Daily, AT, "p-raw-2026.11.23"),
+            (Indices::Monthly, AT, "p-raw-2026.11"),
+            (Indices::Daily, AT - 2 * DAY, "p-raw-2026.11.21"),
+            (Indices::Daily, i64::MAX, "p-raw-9999.12.31"),
+            (Indices::Daily, i64::MIN, "p-raw-1970.01.01"),
         ] {
-            assert_eq!(of_document("p-raw", indices, time, sent), want, "{indices:?} {time} {sent}");
+            assert_eq!(of_period("p-raw", indices, time), want, "{indices:?} {time}");
         }
     }
 
@@ -116,7 +113,7 @@ mod tests {
         #[test]
         fn an_index_ends_after_all_in_it_and_soon(time in 1_000_000_000_000i64..4_000_000_000_000, monthly: bool) {
             let indices = if monthly { Indices::Monthly } else { Indices::Daily };
-            let name = of_document("p-raw", indices, time, time);
+            let name = of_period("p-raw", indices, time);
             let end = end("p-raw", indices, &name).unwrap();
             let longest = if monthly { 31 * DAY } else { DAY };
             prop_assert!(time < end && end - time <= longest, "{} {}", name, end);

@@ -8,12 +8,12 @@
 
 mod align;
 mod anomalies;
-mod instance;
+pub(crate) mod instance;
 pub(crate) mod restore;
 mod score;
 mod source;
 mod transform;
-mod worker;
+pub(crate) mod worker;
 
 use crate::config::{Config, Guarantee};
 use crate::kafka::client;
@@ -129,7 +129,7 @@ fn setup(config: &Config, pipeline: &Pipeline, stage: &str, instance: &str) -> S
 }
 
 /// Runs a worker, again and again, until `stop` or something only an operator can decide.
-fn supervise(
+pub(crate) fn supervise(
     setup: &Setup,
     make: impl Fn() -> anyhow::Result<Box<dyn Stage>>,
     telemetry: &Telemetry,

@@ -1,4 +1,4 @@
-//! The loop that both stages share: consume, let the stage work, commit everything in one transaction.
+//! The loop that the stages share, and the alerts: consume, let the stage work, commit everything in one transaction.
 //!
 //! ```text
 //!          ┌────────────── rebalance: commit or abort, (un)assign ◄─┐
@@ -69,7 +69,7 @@ pub struct Progress {
     pub metadata: String,
 }
 
-/// One stage of `process`: everything it decides is in what it writes and commits.
+/// One stage of `process`, or `alert`: everything it decides is in what it writes and commits.
 pub trait Stage {
     /// The topic it reads.
     fn topic(&self) -> &str;
@@ -91,6 +91,9 @@ pub trait Stage {
     fn waiting(&mut self, _wait: &BTreeSet<i32>) -> BTreeSet<i32> {
         BTreeSet::new()
     }
+    /// Partitions are about to go, or the worker ends: what is under way elsewhere is brought to an end within seconds.
+    /// A commit follows.
+    fn letting_go(&mut self) {}
     /// True if there is something to commit even without a message.
     fn wants_commit(&mut self, now: Millis) -> bool;
     /// Writes what belongs to the end of the transaction; answers the offsets to commit.
@@ -161,6 +164,7 @@ pub fn run(
             }
         }
     }
+    worker.stage.letting_go();
     worker.commit(&group)?;
     Ok(())
 }
@@ -347,6 +351,7 @@ impl Worker<'_> {
                 // What is under way belongs to the old owner: it is committed before the partition moves on, in the
                 // generation that has just begun.
                 self.metadata = metadata.or(self.metadata.take());
+                self.stage.letting_go();
                 // Whether that worked or not, the partition goes: the group waits for it.
                 let ended = self.commit(group);
                 self.release(group, &list, &partitions(&list))?;

@@ -19,6 +19,7 @@ pub fn commands(config: &Config) -> Vec<String> {
             &topics.scores,
             &topics.state,
             &topics.anomalies,
+            &topics.alerts,
             &topics.rejected,
         ] {
             lines.push(format!(

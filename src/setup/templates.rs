@@ -39,6 +39,7 @@ pub fn wanted(config: &Config, pipeline: &Pipeline) -> Vec<Template> {
             Stage::Raw => (logs(pipeline, false), FIELDS),
             Stage::Enriched => (logs(pipeline, true), FIELDS),
             Stage::Scores => (scores(), 200),
+            Stage::Alerts => (alerts(), 200),
         };
         let settings = json!({
             "number_of_shards": config.opensearch.shards.to_string(),
@@ -168,6 +169,36 @@ fn scores() -> Value {
                 "late": {"type": "long"},
                 "skewed": {"type": "long"},
                 "after_close": {"type": "long"},
+            }},
+        },
+    })
+}
+
+fn alerts() -> Value {
+    json!({
+        "dynamic_templates": [{"objects": {"match_mapping_type": "object", "mapping": {"type": "flat_object"}}}],
+        "date_detection": false,
+        "properties": {
+            "@timestamp": time(),
+            "id": keyword(),
+            "state": keyword(),
+            "sequence": {"type": "integer"},
+            "severity": keyword(),
+            "detector": keyword(),
+            "series": keyword(),
+            "start": time(),
+            "end": time(),
+            "updated": time(),
+            "windows": {"type": "long"},
+            "tell": {"type": "boolean"},
+            "told": time(),
+            "peak": {"properties": {
+                "window_end": time(),
+                "value": {"type": "double"},
+                "expected": {"type": "double"},
+                "lower": {"type": "double"},
+                "upper": {"type": "double"},
+                "score": {"type": "double"},
             }},
         },
     })

@@ -11,6 +11,9 @@ use std::fmt;
 /// Flags and metadata come on top of a record.
 const ADDED_BYTES: usize = 64 * 1024;
 
+/// How long an alert that is over stays in its topic: 30 days.
+const ALERTS_MS: u64 = 30 * 86_400_000;
+
 /// A topic as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
@@ -65,6 +68,10 @@ pub fn wanted(config: &Config, pipeline: &Pipeline) -> Vec<Topic> {
             ("min.cleanable.dirty.ratio", "0.1".to_owned()),
         ]
     };
+    // An alert that is over is of use for a while; one that goes on is written again with each window.
+    let mut alerts = compact();
+    alerts[0].1 = "compact,delete".to_owned();
+    alerts.push(("retention.ms", ALERTS_MS.to_string()));
     let topics = &pipeline.topics;
     [
         (&topics.raw, raw, false, vec![size(raw_bytes)]),
@@ -73,6 +80,7 @@ pub fn wanted(config: &Config, pipeline: &Pipeline) -> Vec<Topic> {
         (&topics.scores, windows, false, vec![]),
         (&topics.state, windows, true, compact()),
         (&topics.anomalies, windows, false, compact()),
+        (&topics.alerts, windows, false, alerts),
         (&topics.rejected, raw, false, vec![size(raw_bytes + ADDED_BYTES)]),
     ]
     .into_iter()

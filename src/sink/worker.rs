@@ -9,7 +9,7 @@
 use super::assignment::Assignment;
 use super::batch::{Batch, Partition, Position, Source};
 use super::delivery::{Abandoned, Delivery};
-use super::document::{Origin, SOURCE_HEADER, identify};
+use super::document::{Origin, SOURCE_HEADER, Times, identify};
 use super::pace::{Pace, Step};
 use super::rejects::Rejects;
 use crate::config::{Config, Sink, Stage};
@@ -285,7 +285,7 @@ impl Worker {
         };
         let header = match stage {
             Stage::Enriched => source_header(message),
-            Stage::Raw | Stage::Scores => None,
+            Stage::Raw | Stage::Scores | Stage::Alerts => None,
         };
         let origin = Origin {
             topic,
@@ -296,14 +296,9 @@ impl Worker {
         };
         let body = message.payload().map(Bytes::copy_from_slice);
         let record = match identify(*stage, origin, body.as_deref()) {
-            Ok(identity) => Ok(Document {
-                pipeline: Arc::clone(&self.pipeline),
-                stage: *stage,
-                id: identity.id,
-                timestamp_ms: identity.timestamp_ms,
-                sent_ms: source.timestamp_ms,
-                body,
-            }),
+            Ok((id, Times { timestamp_ms, period_ms })) => {
+                Ok(Document { pipeline: Arc::clone(&self.pipeline), stage: *stage, id, timestamp_ms, period_ms, body })
+            }
             Err(unfit) => Err((unfit, body)),
         };
         reading.filling.push(turn, source, record);
@@ -400,6 +395,7 @@ fn topic(pipeline: &Pipeline, stage: Stage) -> &str {
         Stage::Raw => &pipeline.topics.raw,
         Stage::Enriched => &pipeline.topics.enriched,
         Stage::Scores => &pipeline.topics.scores,
+        Stage::Alerts => &pipeline.topics.alerts,
     }
 }
 

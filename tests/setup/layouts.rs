@@ -18,7 +18,7 @@ fn now() -> i64 {
 
 fn document(id: u32, time: i64) -> Document {
     let body = Some(br#"{"a":"b"}"#.as_slice().into());
-    Document { pipeline: "p".into(), stage: Stage::Raw, id: id.to_string(), timestamp_ms: time, sent_ms: time, body }
+    Document { pipeline: "p".into(), stage: Stage::Raw, id: id.to_string(), timestamp_ms: time, period_ms: time, body }
 }
 
 /// The indices behind a name.

@@ -46,17 +46,17 @@ async fn topics_are_created_once_and_compared_after() {
         "create topic {prefix}.p.state: 3 partitions, replication factor 1, cleanup.policy=compact, segment.bytes=16777216, segment.ms=600000, min.cleanable.dirty.ratio=0.1"
     );
     assert!(lines.contains(&state), "{lines:#?}");
-    assert_eq!(starting_with(&lines, "create topic").len(), 7, "{lines:#?}");
+    assert_eq!(starting_with(&lines, "create topic").len(), 8, "{lines:#?}");
     let acl = format!("--topic {prefix}.p.raw --operation Read --operation Write");
     assert!(lines.iter().any(|line| line.contains(&acl)), "{lines:#?}");
 
     let (lines, result) = run(&config, TOPICS).await;
     result.unwrap();
-    assert_eq!(starting_with(&lines, "create topic").len(), 7, "{lines:#?}");
+    assert_eq!(starting_with(&lines, "create topic").len(), 8, "{lines:#?}");
     for options in [TOPICS, dry] {
         let (lines, result) = run(&config, options).await;
         result.unwrap();
-        assert_eq!(starting_with(&lines, "ok     topic").len(), 7, "{lines:#?}");
+        assert_eq!(starting_with(&lines, "ok     topic").len(), 8, "{lines:#?}");
         assert_eq!(starting_with(&lines, "create").len(), 0, "{lines:#?}");
     }
     // Another number of raw partitions is worth a note, of windows partitions an error.
@@ -101,12 +101,12 @@ async fn templates_and_indices_are_created_once_on_opensearch() {
     };
     let dry = Options { dry_run: true, ..INDEX };
     for (config, options, create, change, ok) in [
-        (with(1), dry, 6, 0, 0),
-        (with(1), INDEX, 6, 0, 0),
-        (with(1), INDEX, 0, 0, 6),
-        (with(2), dry, 0, 3, 3),
-        (with(2), INDEX, 0, 3, 3),
-        (with(2), INDEX, 0, 0, 6),
+        (with(1), dry, 8, 0, 0),
+        (with(1), INDEX, 8, 0, 0),
+        (with(1), INDEX, 0, 0, 8),
+        (with(2), dry, 0, 4, 4),
+        (with(2), INDEX, 0, 4, 4),
+        (with(2), INDEX, 0, 0, 8),
     ] {
         let (lines, result) = run(&config, options).await;
         result.unwrap();
@@ -122,14 +122,14 @@ async fn templates_and_indices_are_created_once_on_opensearch() {
     let (lines, result) = run(&with(1), Options { remove: true, ..INDEX }).await;
     result.unwrap();
     let counts = ["delete", "keep"].map(|start| starting_with(&lines, start).len());
-    assert_eq!(counts, [3, 3], "{lines:#?}");
+    assert_eq!(counts, [4, 4], "{lines:#?}");
     let client = Client::new(&with(1)).unwrap();
     for (path, status) in [(format!("/_index_template/{prefix}*"), 404), (format!("/{prefix}outlier-setup"), 404)] {
         let answer = client.send(opensearch::http::Method::Get, &path, None).await.unwrap();
         let none = answer.status == status || answer.json().unwrap()["index_templates"] == serde_json::json!([]);
         assert!(none, "{path}: {}", answer.json().unwrap());
     }
-    for stage in ["raw", "enriched", "scores"] {
+    for stage in ["raw", "enriched", "scores", "alerts"] {
         let answer = client.send(opensearch::http::Method::Delete, &format!("/{prefix}p-{stage}"), None).await.unwrap();
         assert!(answer.good(), "{}", answer.reason());
     }

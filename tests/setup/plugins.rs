@@ -51,7 +51,7 @@ async fn everything_is_made_once_and_follows_the_configuration() {
         &url,
         "[[alerting.channels]]\nname = \"team\"\ntype = \"email\"\nhost = \"h\"\nfrom = \"a@b\"\nto = [\"c@d\"]\n",
     );
-    let all = 6 + DETECTORS + MONITORS;
+    let all = 8 + DETECTORS + MONITORS;
     for (config, options, created, changed, written) in [
         (&none, DRY, all, 0, 0),
         (&none, INDEX, all, 0, all),
@@ -162,12 +162,13 @@ async fn hands_are_respected_unless_forced() {
     }
     {
         let mut cluster = cluster.lock().unwrap();
-        // Two templates, and the channel's address: the configuration changed, nobody else did.
+        // Three templates, and the channel's address: the configuration changed, nobody else did.
         assert_eq!(
             cluster.written(),
             [
                 "PUT /_index_template/p-enriched",
                 "PUT /_index_template/p-scores",
+                "PUT /_index_template/p-alerts",
                 "PUT /_plugins/_notifications/configs/team",
             ]
         );
@@ -205,12 +206,12 @@ async fn what_was_made_is_taken_away_and_nothing_else() {
     };
     let (found, result) = run(&config, Options { dry_run: true, ..REMOVE }).await;
     result.unwrap();
-    let made = 3 + 1 + DETECTORS + MONITORS - 1;
-    assert_eq!((lines(&found, "delete"), lines(&found, "keep")), (made, 3 + 1), "{found:#?}");
+    let made = 4 + 1 + DETECTORS + MONITORS - 1;
+    assert_eq!((lines(&found, "delete"), lines(&found, "keep")), (made, 4 + 1), "{found:#?}");
     assert_eq!(cluster.lock().unwrap().written(), Vec::<String>::new());
     run(&config, REMOVE).await.1.unwrap();
     let left = |cluster: &Cluster| cluster.stored.keys().cloned().collect::<Vec<_>>();
-    let indices = ["/p-enriched", "/p-raw", "/p-scores"];
+    let indices = ["/p-alerts", "/p-enriched", "/p-raw", "/p-scores"];
     {
         let cluster = cluster.lock().unwrap();
         let mut want = vec!["/_index_template/theirs".to_owned(), "monitor-theirs".to_owned(), switched_off];
@@ -237,24 +238,24 @@ async fn what_a_cluster_lacks_or_refuses_takes_away_that_part_only() {
         (
             vec![detection, alerting, notifications],
             vec![],
-            6,
+            8,
             vec!["no notifications", "no anomaly detection", "no alerting: run `outlier alert`"],
             vec![],
         ),
-        (vec![detection], vec![], 6 + 1 + MONITORS - 1, vec!["no anomaly detection"], vec![]),
-        (vec![notifications], vec![], 6 + DETECTORS + MONITORS, vec!["no notifications"], vec![]),
-        (vec![alerting], vec![], 6 + 1 + DETECTORS, vec!["no alerting"], vec![]),
+        (vec![detection], vec![], 8 + 1 + MONITORS - 1, vec!["no anomaly detection"], vec![]),
+        (vec![notifications], vec![], 8 + DETECTORS + MONITORS, vec!["no notifications"], vec![]),
+        (vec![alerting], vec![], 8 + 1 + DETECTORS, vec!["no alerting"], vec![]),
         (
             vec![],
             vec![detection],
-            6 + 1 + MONITORS - 1,
+            8 + 1 + MONITORS - 1,
             vec![],
             vec!["anomaly detection cannot be set up: security_exception: no permissions", "role anomaly_full_access"],
         ),
         (
             vec![],
             vec![detection, alerting, notifications],
-            6,
+            8,
             vec![],
             vec!["notifications cannot", "anomaly detection cannot", "alerting cannot"],
         ),
@@ -288,7 +289,7 @@ async fn one_of_many_writes() {
     let all = futures::future::join_all((0..5).map(|_| run(&config, INDEX))).await;
     assert!(all.iter().all(|(_, result)| result.is_ok()), "{all:#?}");
     let mut cluster = cluster.lock().unwrap();
-    assert_eq!(cluster.written().len(), 6 + 1 + DETECTORS + MONITORS);
+    assert_eq!(cluster.written().len(), 8 + 1 + DETECTORS + MONITORS);
     assert!(!cluster.ledger.keys().any(|id| id.starts_with("lease")));
 }
 

@@ -47,7 +47,7 @@ async fn search(client: &Client, index: &str, query: &str) -> Vec<(String, Value
 
 /// Removes a test's indices and templates.
 async fn clean(client: &Client, prefix: &str) {
-    for stage in ["raw", "enriched", "scores"] {
+    for stage in ["raw", "enriched", "scores", "alerts"] {
         let name = format!("{prefix}p-{stage}");
         client.send(opensearch::http::Method::Delete, &format!("/{name}"), None).await.unwrap();
         client.send(opensearch::http::Method::Delete, &format!("/_index_template/{name}"), None).await.unwrap();
@@ -127,5 +127,5 @@ fn outcomes(telemetry: &Telemetry, pipeline: &str) -> (u64, u64, u64, u64) {
 
 fn document(stage: Stage, id: &str, body: Option<&[u8]>) -> Document {
     let body = body.map(Bytes::copy_from_slice);
-    Document { pipeline: "p".into(), stage, id: id.to_owned(), timestamp_ms: 11_000, sent_ms: 11_000, body }
+    Document { pipeline: "p".into(), stage, id: id.to_owned(), timestamp_ms: 11_000, period_ms: 11_000, body }
 }

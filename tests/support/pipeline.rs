@@ -28,6 +28,7 @@ pub fn create(kafka: &Kafka, place: &Workplace, name: &str) {
         ("scores", 2),
         ("state", WINDOWS),
         ("anomalies", 1),
+        ("alerts", 2),
         ("rejected", 2),
     ];
     kafka.create(&stages.map(|(stage, n)| (topic(place, name, stage), n)));

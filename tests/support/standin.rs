@@ -5,10 +5,11 @@ use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A request: method, path with query, credentials, body.
+/// A request: method, path with query, headers as they came, credentials, body.
 pub struct Request {
     pub method: String,
     pub path: String,
+    pub head: String,
     pub authorization: Option<String>,
     pub body: Vec<u8>,
 }
@@ -19,6 +20,19 @@ pub enum Reply {
     Json(u16, String),
     /// These bytes, then the connection is closed.
     Bytes(&'static [u8]),
+    /// Nothing; the connection stays.
+    Never,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+}
+
+fn header<'h>(head: &'h str, wanted: &str) -> Option<&'h str> {
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
 }
 
 /// Serves until the runtime ends; answers the address.
@@ -46,23 +60,22 @@ async fn one(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request) -> Reply>
         }
     };
     let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
-    let header = |wanted: &str| {
-        let named =
-            text.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        named.map(|(_, value)| value.trim().to_owned())
-    };
-    let length = header("content-length").and_then(|value| value.parse::<usize>().ok());
+    let length = header(&text, "content-length").and_then(|value| value.parse::<usize>().ok());
     let mut body = bytes.split_off(head + 4);
     while body.len() < length.unwrap_or(0) {
         let mut part = [0; 65_536];
         let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
         body.extend_from_slice(&part[..read]);
     }
-    let mut words = text.split(' ');
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let (method, path) = {
+        let mut words = text.split(' ');
+        (words.next()?.to_owned(), words.next()?.to_owned())
+    };
     let head_only = method == "HEAD";
-    let reply = answer.lock().unwrap()(Request { method, path, authorization: header("authorization"), body });
+    let authorization = header(&text, "authorization").map(str::to_owned);
+    let reply = answer.lock().unwrap()(Request { method, path, head: text, authorization, body });
     match reply {
+        Reply::Never => std::future::pending().await,
         Reply::Bytes(bytes) => stream.write_all(bytes).await.ok()?,
         Reply::Json(status, body) => {
             let head = format!(

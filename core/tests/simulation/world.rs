@@ -368,6 +368,7 @@ fn pipeline(rng: &mut StdRng, windows_partitions: i32) -> Pipeline {
             scores: name("scores"),
             state: name("state"),
             anomalies: name("anomalies"),
+            alerts: name("alerts"),
             rejected: name("rejected"),
         },
         timestamp: Timestamp { field: "t".parse().unwrap(), format: TimeFormat::EpochMillis, max_skew: 0 },

@@ -23,6 +23,10 @@ pub struct Alerting {
     pub resolve_after: u32,
     /// No record indexed for so long is an alert of its own; zero: never.
     pub quiet: Duration,
+    /// Alerts that begin or end within this time share a message of `outlier alert`.
+    pub group_wait: Duration,
+    /// `outlier alert` tells of no alert whose window ended longer ago, unless it goes on.
+    pub max_age: Duration,
     /// Where messages go; none: anomalies are only indexed.
     pub channels: Vec<Channel>,
 }
@@ -46,11 +50,13 @@ impl Alerting {
         let critical = r.number("critical", 98.0, 0.0..=100.0);
         let resolve_after = r.int("resolve_after", 3, 1..=1_000);
         let quiet = r.duration("quiet", Duration::ZERO, Duration::ZERO..=24 * HOUR);
+        let group_wait = r.duration("group_wait", HOUR / 360, Duration::ZERO..=HOUR / 12);
+        let max_age = r.duration("max_age", HOUR / 4, HOUR / 60..=7 * 24 * HOUR);
         let mut unique = Unique::new("channels");
         let channels = r.tables("channels", channel::TITLE);
         let channels = channels.into_iter().filter_map(|reader| channel::read(reader, owner, &mut unique)).collect();
         r.finish();
-        Self { owner, repeat_interval, critical, resolve_after, quiet, channels }
+        Self { owner, repeat_interval, critical, resolve_after, quiet, group_wait, max_age, channels }
     }
 
     pub(super) fn write(&self, w: &mut Writer) {
@@ -59,6 +65,8 @@ impl Alerting {
         w.duration("repeat_interval", self.repeat_interval);
         w.plain("critical", self.critical);
         w.plain("resolve_after", self.resolve_after);
+        w.duration("group_wait", self.group_wait);
+        w.duration("max_age", self.max_age);
         w.duration("quiet", self.quiet);
         for channel in &self.channels {
             channel::write(channel, w);

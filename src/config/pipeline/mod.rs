@@ -77,7 +77,7 @@ fn read(mut r: Reader<'_>, prefix: &str, unique: &mut Unique, topics: &mut Uniqu
 }
 
 /// A stage's key, its topic.
-fn stages(topics: &mut Topics) -> [(&'static str, &mut String); 7] {
+fn stages(topics: &mut Topics) -> [(&'static str, &mut String); 8] {
     [
         ("raw", &mut topics.raw),
         ("enriched", &mut topics.enriched),
@@ -85,6 +85,7 @@ fn stages(topics: &mut Topics) -> [(&'static str, &mut String); 7] {
         ("scores", &mut topics.scores),
         ("state", &mut topics.state),
         ("anomalies", &mut topics.anomalies),
+        ("alerts", &mut topics.alerts),
         ("rejected", &mut topics.rejected),
     ]
 }
@@ -100,6 +101,7 @@ fn read_topics(pipeline: &mut Reader<'_>, default: &str, named: bool, unique: &m
         scores: none(),
         state: none(),
         anomalies: none(),
+        alerts: none(),
         rejected: none(),
     };
     for (stage, topic) in stages(&mut topics) {

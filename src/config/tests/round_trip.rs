@@ -56,6 +56,8 @@ owner = "opensearch"
 repeat_interval = "2h"
 critical = 99.5
 resolve_after = 7
+group_wait = "3s"
+max_age = "2h"
 quiet = "9m"
 [[alerting.channels]]
 name = "a"
@@ -115,6 +117,7 @@ windows = "t3"
 scores = "t4"
 state = "t5"
 anomalies = "t6"
+alerts = "t8"
 rejected = "t7"
 [pipeline.timestamp]
 field = 'a\.b.c'

@@ -49,7 +49,7 @@ impl OpenSearch {
     fn index_of(&self, document: &Document) -> Cow<'_, str> {
         let position = STAGES.iter().position(|stage| *stage == document.stage).unwrap_or_default();
         let base = self.names.get(&document.pipeline).map_or("", |names| &names[position]);
-        names::of_document(base, self.indices, document.timestamp_ms, document.sent_ms)
+        names::of_period(base, self.indices, document.period_ms)
     }
 
     async fn write_all(&self, batch: &[Document]) -> Result<Vec<Outcome>, Unavailable> {

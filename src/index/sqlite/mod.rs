@@ -14,6 +14,7 @@ use crate::index::names::{self, STAGES};
 use crate::index::score::ScoreRow;
 use crate::index::{Document, Index, Outcome, Stage, Unavailable};
 use futures::future::BoxFuture;
+use outlier_core::alert::Alert;
 use rusqlite::{Connection, ErrorCode, Statement, params};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,6 +121,22 @@ fn insert(statement: &mut Statement<'_>, document: &Document) -> rusqlite::Resul
                 ])?
             }
             Err(reason) => return Ok(Outcome::Reject(reason)),
+        },
+        (Stage::Alerts, Some(bytes)) => match Alert::parse(bytes) {
+            Ok(Alert { id: alert, state, severity, name, start, end, peak, .. }) => statement.execute(params![
+                id,
+                time,
+                body,
+                alert,
+                state.name(),
+                severity.name(),
+                name.detector,
+                name.series,
+                start,
+                end,
+                peak.score
+            ])?,
+            Err(error) => return Ok(Outcome::Reject(format!("not an alert: {error}"))),
         },
     };
     Ok(if changed == 0 { Outcome::AlreadyThere } else { Outcome::Created })

@@ -19,6 +19,18 @@ const SCORE: [(&str, &str); 10] = [
     ("anomaly", "INTEGER NOT NULL"),
 ];
 
+/// Columns of an alert beside its body.
+const ALERT: [(&str, &str); 8] = [
+    ("alert", "TEXT NOT NULL"),
+    ("state", "TEXT NOT NULL"),
+    ("severity", "TEXT NOT NULL"),
+    ("detector", "TEXT NOT NULL"),
+    ("series", "TEXT NOT NULL"),
+    ("start_ms", "INTEGER NOT NULL"),
+    ("end_ms", "INTEGER NOT NULL"),
+    ("score", "REAL"),
+];
+
 /// Sets the connection up: readers never wait for the writer, a commit is on disk.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -42,6 +54,10 @@ pub fn create(connection: &Connection, table: &str, stage: Stage) -> rusqlite::R
             "CREATE INDEX IF NOT EXISTS \"{table}-anomalies\" ON \"{table}\" (window_end) WHERE anomaly;"
         ))?;
     }
+    if stage == Stage::Alerts {
+        connection
+            .execute_batch(&format!("CREATE INDEX IF NOT EXISTS \"{table}-alerts\" ON \"{table}\" (alert, seq);"))?;
+    }
     Ok(())
 }
 
@@ -64,5 +80,6 @@ fn columns(stage: Stage) -> &'static [(&'static str, &'static str)] {
     match stage {
         Stage::Raw | Stage::Enriched => &[],
         Stage::Scores => &SCORE,
+        Stage::Alerts => &ALERT,
     }
 }

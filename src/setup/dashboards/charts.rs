@@ -79,6 +79,11 @@ pub(super) fn wanted(of: &Of<'_>) -> Vec<Chart> {
         let columns = ["detector", "series", "value", "expected", "lower", "upper", "score"];
         all.push(of.search("latest-anomalies", "Latest anomalies", Stage::Scores, query, &columns));
     }
+    if of.has(Stage::Alerts) {
+        let query = "state:firing";
+        let bars = over_time("histogram", vec![count()], Some("severity"));
+        all.push(of.chart("alerts-over-time", "Alerts over time", Place::Overview, Stage::Alerts, query, bars));
+    }
     if of.has(Stage::Enriched) {
         for group in &of.pipeline.flags {
             all.extend(of.group(group));

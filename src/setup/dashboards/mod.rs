@@ -167,7 +167,7 @@ mod tests {
             let of_kind = all.iter().filter(|saved| saved.kind == kind);
             of_kind.filter_map(|saved| saved.attributes["title"].as_str()).collect()
         };
-        assert_eq!(titled("index-pattern"), ["waf-raw", "waf-enriched", "waf-scores"]);
+        assert_eq!(titled("index-pattern"), ["waf-raw", "waf-enriched", "waf-scores", "waf-alerts"]);
         assert_eq!(titled("dashboard"), ["waf: executive", "waf: analyst"]);
         let charts = titled("visualization");
         for story in ["Historical analysis of the Block action", "Live HttpStatus trend", "Live unknown-country trend"]

@@ -94,7 +94,7 @@ pub fn all(config: &Config, plugins: &Plugins, now: Millis) -> Wanted {
 fn first_index(config: &Config, name: &str, now: Millis) -> String {
     match config.opensearch.indices {
         Indices::DataStream => format!("/_data_stream/{name}"),
-        indices => format!("/{}", names::of_document(name, indices, now, now)),
+        indices => format!("/{}", names::of_period(name, indices, now)),
     }
 }
 

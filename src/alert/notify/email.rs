@@ -1,0 +1,101 @@
+//! Messages as mails, over SMTP.
+//!
+//! Invariant: the Message-ID is made from the message's key, so that a repeat can be told; a password goes over TLS only.
+
+use super::{Failure, text};
+use crate::config::{Email, Security};
+use anyhow::Context;
+use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
+use outlier_core::alert::Message;
+use std::time::Duration;
+
+/// A mail server, who writes, and to whom.
+pub struct Mailer {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+}
+
+impl Mailer {
+    /// Prepares the connection; nothing is sent.
+    ///
+    /// # Errors
+    /// An address is none, or TLS cannot be set up.
+    pub fn new(email: &Email, timeout: Duration) -> anyhow::Result<Self> {
+        type Transport = AsyncSmtpTransport<Tokio1Executor>;
+        let builder = match email.security {
+            Security::StartTls => Transport::starttls_relay(&email.host),
+            Security::Tls => Transport::relay(&email.host),
+            Security::None => Ok(Transport::builder_dangerous(&email.host)),
+        };
+        let mut builder = builder.context("cannot prepare TLS for mails")?.port(email.port).timeout(Some(timeout));
+        if let (Some(user), Some(password)) = (&email.username, &email.password) {
+            builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
+        }
+        let mailbox = |address: &String| address.parse().with_context(|| format!("{address} is not a mail address"));
+        let to = email.to.iter().map(mailbox).collect::<anyhow::Result<_>>()?;
+        Ok(Self { transport: builder.build(), from: mailbox(&email.from)?, to })
+    }
+
+    /// One attempt.
+    ///
+    /// # Errors
+    /// It was not taken.
+    pub async fn send(&self, pipeline: &str, message: &Message) -> Result<(), Failure> {
+        let mail = self.mail(pipeline, message).map_err(|error| Failure::Never(error.to_string()))?;
+        match self.transport.send(mail).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let mut why = error.to_string();
+                let mut cause = std::error::Error::source(&error);
+                while let Some(inner) = cause {
+                    why = format!("{why}: {inner}");
+                    cause = inner.source();
+                }
+                // Also what a server calls permanent can be mended, such as a recipient it does not know yet.
+                Err(Failure::Later(format!("the mail server did not take it: {why}")))
+            }
+        }
+    }
+
+    fn mail(&self, pipeline: &str, message: &Message) -> Result<Mail, lettre::error::Error> {
+        let host = self.from.email.domain();
+        let mut mail = Mail::builder()
+            .from(self.from.clone())
+            .message_id(Some(format!("<{}@{host}>", message.key)))
+            .subject(text::subject(pipeline, message))
+            .header(ContentType::TEXT_PLAIN);
+        for to in &self.to {
+            mail = mail.to(to.clone());
+        }
+        mail.body(text::body(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::notify::text::tests::message;
+    use outlier_core::alert::Occasion;
+
+    #[test]
+    fn a_mail_has_a_stable_id_and_a_short_subject() {
+        let email = Email {
+            host: "localhost".to_owned(),
+            port: 25,
+            security: Security::None,
+            username: None,
+            password: None,
+            from: "outlier@example.com".to_owned(),
+            to: vec!["a@example.com".to_owned(), "b@example.com".to_owned()],
+        };
+        let mailer = Mailer::new(&email, Duration::from_secs(1)).unwrap();
+        let mail = String::from_utf8(mailer.mail("waf", &message(Occasion::Began, 1)).unwrap().formatted()).unwrap();
+        assert!(mail.contains("\r\nMessage-ID: <0123456789abcdef@example.com>\r\n"), "{mail}");
+        assert!(mail.contains("\r\nSubject: Critical anomaly: waf: action sum(B_action), score 100\r\n"), "{mail}");
+        assert!(mail.contains("To: a@example.com, b@example.com"), "{mail}");
+    }
+}

@@ -1,0 +1,55 @@
+//! Who tells people: this service, or OpenSearch's monitors.
+//!
+//! Invariant: with `owner = "opensearch"` this service notifies only where OpenSearch cannot: there is another index, or
+//! a cluster without the alerting plugin. A cluster that does not answer is waited for.
+
+use crate::config::{Config, IndexKind, Owner};
+use crate::index::opensearch::Client;
+use crate::setup::index::plugins::has_alerting;
+use crate::sink::backoff::Backoff;
+use crate::telemetry::Telemetry;
+use crate::telemetry::health::State;
+use tokio_util::sync::CancellationToken;
+
+const COMPONENT: &str = "alert.owner";
+
+/// True if this service notifies; `None`: stopped meanwhile. Says in the log who does, and why.
+///
+/// # Errors
+/// The connection to OpenSearch cannot be prepared.
+pub async fn decide(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> anyhow::Result<Option<bool>> {
+    let (notifies, why) = match (config.alerting.owner, config.sink.index) {
+        (Owner::Outlier, _) => (true, "alerting.owner is \"outlier\""),
+        (Owner::OpenSearch, IndexKind::Sqlite) => (true, "the index is SQLite, which has no monitors"),
+        (Owner::OpenSearch, IndexKind::OpenSearch) => match has_plugin(config, telemetry, stop).await? {
+            None => return Ok(None),
+            Some(false) => (true, "OpenSearch has no alerting plugin"),
+            Some(true) => (false, "alerting.owner is \"opensearch\": its monitors do"),
+        },
+    };
+    let channels = config.alerting.channels.len();
+    tracing::info!(notifies, why, channels, "who tells people of alerts");
+    if notifies && channels == 0 {
+        tracing::warn!("alerts are recorded and nobody is told: there are no [[alerting.channels]]");
+    }
+    Ok(Some(notifies))
+}
+
+async fn has_plugin(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> anyhow::Result<Option<bool>> {
+    let client = Client::new(config)?;
+    let mut backoff = Backoff::default();
+    telemetry.health.set(COMPONENT, State::Starting { reason: "asking OpenSearch for its alerting plugin".to_owned() });
+    loop {
+        match has_alerting(&client).await {
+            Ok(there) => {
+                telemetry.health.set(COMPONENT, State::Ready);
+                return Ok(Some(there));
+            }
+            Err(error) => telemetry.health.set(COMPONENT, State::Waiting { reason: format!("{error:#}") }),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = backoff.wait() => {}
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The loop's stage: score rows into books, changed alerts into the topic, what is owed to the notifier.
+//!
+//! Invariants: alerts and the offset of their rows are written in one transaction; after an abort a partition's alerts
+//! are read from the topic again; nothing is offered to the notifier before it is committed.
+
+use super::notify::{Ending, Notifier};
+use crate::kafka::output::Output;
+use crate::kafka::topics::partition_count;
+use crate::process::Misfit;
+use crate::process::restore;
+use crate::process::worker::{Assigned, Next, Progress, Stage};
+use crate::telemetry::Telemetry;
+use outlier_core::alert::{Alert, Book, Counts, Recipient, Rules, batch, owed};
+use outlier_core::pipeline::{Millis, Topics};
+use outlier_core::score::Score;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::producer::BaseRecord;
+use rdkafka::{ClientConfig, Offset};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Between two looks at what the clock decides; milliseconds.
+const LOOK: Millis = 1_000;
+
+/// What a stage is made of; outlives it when it starts again.
+pub struct Parts {
+    /// The pipeline's.
+    pub topics: Topics,
+    /// When alerts begin, end and are told.
+    pub rules: Arc<Rules>,
+    /// Whom to tell; none where somebody else does.
+    pub recipients: Vec<Recipient>,
+    /// How long an alert waits for others; milliseconds.
+    pub group_wait: Millis,
+    /// Reads committed records.
+    pub connection: ClientConfig,
+    /// Sends.
+    pub notifier: Notifier,
+}
+
+/// The alert stage of one pipeline.
+pub struct AlertStage {
+    parts: Arc<Parts>,
+    books: BTreeMap<i32, Book>,
+    /// The next offset of partitions that were read on since the last commit.
+    read: BTreeMap<i32, i64>,
+    /// Partitions that are read to their end.
+    at_end: BTreeSet<i32>,
+    looked: Millis,
+    /// What is owed may have changed since it was offered.
+    offer: bool,
+    /// Partitions are about to go: nothing is offered until they have.
+    leaving: bool,
+    /// Rows of the transaction under way.
+    rows: u64,
+    unreadable: u64,
+    metrics: Metrics,
+}
+
+struct Metrics {
+    rows: Counter,
+    unreadable: Counter,
+    began: Counter,
+    resolved: Counter,
+    beyond: Counter,
+    open: Gauge,
+}
+
+impl AlertStage {
+    /// A stage that owns nothing yet.
+    ///
+    /// # Errors
+    /// The alerts topic has fewer partitions than that of the scores, or no broker answers.
+    pub fn new(parts: Arc<Parts>, pipeline: &str, telemetry: &Telemetry) -> anyhow::Result<Self> {
+        // The stage before this one may have failed while messages were on the way.
+        parts.notifier.take_back();
+        let consumer: BaseConsumer = parts.connection.create()?;
+        let Topics { scores, alerts, .. } = &parts.topics;
+        let (there, wanted) = (partition_count(&consumer, alerts)?, partition_count(&consumer, scores)?);
+        if there < wanted {
+            return Err(Misfit(format!(
+                "the topic {alerts} has {there} partitions and {scores} {wanted}: `kafka-topics.sh --alter --topic {alerts} --partitions {wanted}`"
+            ))
+            .into());
+        }
+        let record = |outcome| telemetry.metrics.records("alert", pipeline, outcome, "");
+        let metrics = Metrics {
+            rows: record("in"),
+            unreadable: telemetry.metrics.records("alert", pipeline, "rejected", "not-a-score"),
+            began: record("began"),
+            resolved: record("resolved"),
+            beyond: record("beyond"),
+            open: telemetry.metrics.gauge("alert", pipeline, "open_alerts"),
+        };
+        let component = format!("alert {pipeline}");
+        telemetry.health.show_count(&component, "beyond", &metrics.beyond);
+        telemetry.health.show_count(&component, "not_a_score", &metrics.unreadable);
+        telemetry.health.show_level(&component, "open_alerts", &metrics.open);
+        Ok(Self {
+            parts,
+            books: BTreeMap::new(),
+            read: BTreeMap::new(),
+            at_end: BTreeSet::new(),
+            looked: 0,
+            offer: false,
+            leaving: false,
+            rows: 0,
+            unreadable: 0,
+            metrics,
+        })
+    }
+
+    /// Messages were made or are due, or the clock has something to decide.
+    fn due(&self, now: Millis) -> bool {
+        let since = self.books.values().filter_map(Book::due_since).min();
+        since.is_some_and(|since| now.saturating_sub(since) >= self.parts.group_wait)
+    }
+
+    /// Takes in what became of messages.
+    fn endings(&mut self) {
+        while let Some(Ending { batch, channel, done }) = self.parts.notifier.ended() {
+            if done {
+                self.books.values_mut().for_each(|book| book.delivered(&batch, &channel));
+            }
+            self.offer = true;
+        }
+    }
+
+    /// What the clock decides.
+    fn look(&mut self, now: Millis) {
+        if now.saturating_sub(self.looked) >= LOOK || now < self.looked {
+            self.looked = now;
+            for (partition, book) in &mut self.books {
+                if self.at_end.contains(partition) {
+                    book.caught_up(now);
+                }
+            }
+        }
+        if self.due(now) {
+            batch(self.books.values_mut(), &self.parts.recipients);
+        }
+    }
+
+    /// Gives what is owed and committed to the notifier.
+    fn offer(&mut self) {
+        if self.leaving || !std::mem::take(&mut self.offer) {
+            return;
+        }
+        for message in owed(self.books.values()) {
+            // The channel has enough to do: again when something has ended.
+            self.parts.notifier.offer(message);
+        }
+    }
+
+    fn has_changes(&self) -> bool {
+        self.books.values().any(Book::has_changes)
+    }
+}
+
+impl Stage for AlertStage {
+    fn topic(&self) -> &str {
+        &self.parts.topics.scores
+    }
+
+    fn assign(&mut self, partitions: Vec<Assigned>, now: Millis) -> anyhow::Result<Vec<(i32, Offset)>> {
+        let mut books: BTreeMap<i32, Book> =
+            partitions.iter().map(|p| (p.partition, Book::new(Arc::clone(&self.parts.rules)))).collect();
+        let numbers: Vec<i32> = books.keys().copied().collect();
+        let topic = &self.parts.topics.alerts;
+        restore::read(&self.parts.connection, topic, &numbers, |partition, key, value| {
+            let Some((book, bytes)) = books.get_mut(&partition).zip(value) else { return Ok(()) };
+            let alert = Alert::parse(bytes)
+                .map_err(|error| Misfit(format!("{topic}/{partition}: the record {key} is not an alert: {error}")))?;
+            book.restore(alert, now);
+            Ok(())
+        })?;
+        self.books.append(&mut books);
+        self.offer = true;
+        let start = |p: Assigned| (p.partition, p.committed.map_or(Offset::Beginning, |(at, _)| Offset::Offset(at)));
+        Ok(partitions.into_iter().map(start).collect())
+    }
+
+    fn revoke(&mut self, partition: i32) {
+        self.books.remove(&partition);
+        self.read.remove(&partition);
+        self.at_end.remove(&partition);
+        self.leaving = false;
+        self.offer = true;
+    }
+
+    fn message(&mut self, message: &BorrowedMessage<'_>, _: &mut Output) -> anyhow::Result<Next> {
+        let (partition, offset) = (message.partition(), message.offset());
+        self.at_end.remove(&partition);
+        self.read.insert(partition, offset + 1);
+        match serde_json::from_slice::<Score>(message.payload().unwrap_or_default()) {
+            Ok(row) => {
+                self.rows += 1;
+                if let Some(book) = self.books.get_mut(&partition) {
+                    book.row(&row, crate::process::worker::now());
+                }
+            }
+            Err(error) => {
+                self.unreadable += 1;
+                let topic = message.topic();
+                tracing::warn!(topic, partition, offset, "not a score, left out: {error}");
+            }
+        }
+        Ok(Next::Message)
+    }
+
+    fn at_end(&mut self, partition: i32, _: Millis) {
+        self.at_end.insert(partition);
+    }
+
+    fn wants_commit(&mut self, now: Millis) -> bool {
+        self.endings();
+        self.look(now);
+        if !self.has_changes() {
+            self.offer();
+        }
+        self.has_changes()
+    }
+
+    fn letting_go(&mut self) {
+        self.leaving = true;
+        self.parts.notifier.settle();
+    }
+
+    fn finish(&mut self, now: Millis, output: &mut Output) -> anyhow::Result<Vec<Progress>> {
+        self.endings();
+        self.look(now);
+        for (partition, book) in &mut self.books {
+            for alert in book.take_changes() {
+                let value = serde_json::to_vec(&alert)?;
+                let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.parts.topics.alerts);
+                output.send(record.partition(*partition).key(alert.id.as_bytes()).payload(&value))?;
+                self.offer = true;
+            }
+        }
+        let read = std::mem::take(&mut self.read).into_iter();
+        Ok(read.map(|(partition, offset)| Progress { partition, offset, metadata: String::new() }).collect())
+    }
+
+    fn committed(&mut self) {
+        for book in self.books.values_mut() {
+            let Counts { began, resolved, beyond } = book.take_counts();
+            self.metrics.began.inc_by(began);
+            self.metrics.resolved.inc_by(resolved);
+            self.metrics.beyond.inc_by(beyond);
+        }
+        self.metrics.rows.inc_by(std::mem::take(&mut self.rows));
+        self.metrics.unreadable.inc_by(std::mem::take(&mut self.unreadable));
+        self.metrics.open.set(self.books.values().map(|book| book.open_alerts().len()).sum::<usize>() as i64);
+        self.offer();
+    }
+
+    fn aborted(&mut self) {
+        self.parts.notifier.take_back();
+        self.books.clear();
+        self.read.clear();
+        self.at_end.clear();
+        (self.rows, self.unreadable) = (0, 0);
+    }
+}

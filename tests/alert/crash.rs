@@ -1,0 +1,130 @@
+//! `kill -9` and rebalances: where exactly one message can be promised, and where at least one with the same key.
+
+use crate::scene::{Receiver, Scene};
+use crate::support::standin::Reply;
+use rand::prelude::*;
+use rand::rngs::StdRng;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn kinds(receiver: &Receiver) -> Vec<String> {
+    receiver.said().iter().map(|one| one.body["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_crash_before_a_message_is_made_or_after_it_is_noted_repeats_nothing() {
+    let receiver = Receiver::start();
+    let scene = Scene::with("alert-kill", &receiver.channel("team", "all"), "group_wait = \"2s\"");
+    let first = scene.start("first");
+    scene.rows("sum(bad)", 0, &[95.0]);
+    scene.until("a pending alert", |latest| latest.iter().all(|alert| alert["state"] == "pending"));
+    first.kill();
+    assert!(receiver.said().is_empty());
+    let second = scene.start("second");
+    receiver.wait(1);
+    scene.settled();
+    second.kill();
+    let third = scene.start("third");
+    scene.rows("sum(bad)", 1, &[96.0, 1.0, 1.0, 1.0]);
+    receiver.wait(2);
+    scene.settled();
+    assert_eq!(kinds(&receiver), ["firing", "resolved"]);
+    assert!(third.stop().success());
+}
+
+#[test]
+fn a_crash_while_a_message_is_on_the_way_repeats_its_key() {
+    let receiver = Receiver::answering(|_| Reply::Never);
+    let scene = Scene::new("alert-way", &receiver.channel("team", "all"));
+    let first = scene.start("first");
+    scene.rows("sum(bad)", 0, &[95.0]);
+    receiver.wait(1);
+    first.kill();
+    receiver.answers(|_| Reply::Json(200, String::new()));
+    // Another alert begins meanwhile: it does not change the message.
+    scene.rows("sum(good)", 0, &[95.0]);
+    let second = scene.start("second");
+    receiver.wait(3);
+    scene.settled();
+    let said = receiver.said();
+    assert_eq!(said.len(), 3);
+    assert_eq!(said.iter().filter(|one| one.key == said[0].key && one.body["total"] == 1).count(), 2, "{said:?}");
+    drop(second);
+}
+
+#[test]
+fn a_rebalance_repeats_nothing() {
+    let receiver = Receiver::start();
+    let scene = Scene::new("alert-move", &receiver.channel("team", "all"));
+    let first = scene.start("first");
+    scene.rows("sum(bad)", 0, &[95.0]);
+    scene.rows("sum(good)", 0, &[95.0]);
+    scene.settled();
+    receiver.wait(1);
+    let second = scene.start("second");
+    crate::support::wait("a share of the second", Duration::from_secs(60), || {
+        crate::support::read(&second.log).contains("partitions assigned")
+    });
+    scene.rows("sum(bad)", 1, &[96.0]);
+    scene.rows("sum(good)", 1, &[96.0]);
+    assert!(first.stop().success());
+    for series in ["sum(bad)", "sum(good)"] {
+        scene.rows(series, 2, &[96.0, 1.0, 1.0, 1.0]);
+    }
+    scene.until("the end of both", |latest| {
+        latest.len() == 2 && latest.iter().all(|alert| alert["state"] == "resolved" && alert.get("owed").is_none())
+    });
+    let mut told: BTreeMap<(String, String), u32> = BTreeMap::new();
+    for one in receiver.said() {
+        for alert in one.body["alerts"].as_array().unwrap() {
+            *told.entry((alert["series"].to_string(), alert["occasion"].to_string())).or_default() += 1;
+        }
+    }
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told.values().all(|count| *count == 1), "{told:?}");
+    assert!(second.stop().success());
+}
+
+/// Incidents one after the other while instances are killed at any moment: everything is told, in the order of each
+/// alert, and what is told twice has the same key.
+#[test]
+fn kills_at_any_moment_lose_nothing_and_repeat_keys_only() {
+    let from_env = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (seed, kills) = (from_env("OUTLIER_SEED", 1u64), from_env("OUTLIER_KILLS", 6) as i64);
+    println!("seed {seed}, {kills} kills");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let receiver = Receiver::answering(|n| Reply::Json(if n.is_multiple_of(5) { 503 } else { 200 }, String::new()));
+    let scene = Scene::with("alert-kills", &receiver.channel("team", "all"), "group_wait = \"200ms\"");
+    let mut running = vec![scene.start("one-0"), scene.start("two-0")];
+    for round in 0..kills {
+        for series in ["sum(bad)", "sum(good)"] {
+            scene.rows(series, round * 5, &[95.0]);
+        }
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..2_500)));
+        let victim = rng.random_range(0..2);
+        running.remove(victim).kill();
+        for series in ["sum(bad)", "sum(good)"] {
+            scene.rows(series, round * 5 + 1, &[1.0, 1.0, 1.0]);
+        }
+        running.insert(victim, scene.start(&format!("{victim}-{}", round + 1)));
+    }
+    let expected = 2 * kills as usize;
+    scene.until("the end of all", |latest| {
+        let over = |alert: &serde_json::Value| alert["state"] == "resolved" && alert.get("owed").is_none();
+        latest.len() == expected && latest.iter().all(over)
+    });
+    let mut told: BTreeMap<String, Vec<(String, Option<String>)>> = BTreeMap::new();
+    for one in receiver.said() {
+        for alert in one.body["alerts"].as_array().unwrap() {
+            let occasion = alert["occasion"].as_str().unwrap().to_owned();
+            told.entry(alert["id"].to_string()).or_default().push((occasion, one.key.clone()));
+        }
+    }
+    assert_eq!(told.len(), expected);
+    for (id, told) in told {
+        let mut occasions: Vec<&str> = told.iter().map(|(occasion, _)| occasion.as_str()).collect();
+        occasions.sort_unstable();
+        occasions.dedup();
+        assert_eq!(occasions, ["began", "over"], "{id}: {told:?}");
+    }
+}
