@@ -20,6 +20,16 @@ pub(super) fn check_prefix(name: &str) -> Result<(), String> {
     if name.is_empty() { Ok(()) } else { check_name(name) }
 }
 
+/// Like a name without dots, which OpenSearch's ids have not; the ends of names that the setup gives itself are taken.
+pub(super) fn check_channel(name: &str) -> Result<(), String> {
+    if name.ends_with("-account") {
+        return Err(
+            "cannot end with \"-account\", which is how the setup names mail accounts: choose another name".into()
+        );
+    }
+    check(name, MAX_NAME, |c| matches!(c, '_' | '-'))
+}
+
 /// Like a name without dots, which an index would take for a path.
 pub(super) fn check_flag(name: &str) -> Result<(), String> {
     if name == "outlier" {

@@ -11,8 +11,9 @@ use std::borrow::Cow;
 
 const DAY: Millis = 86_400_000;
 
-/// The end of the year 9999: dates have four digits for the year.
-const LAST: Millis = 253_402_300_799_999;
+/// Dates begin with a 2, which tells them from other names behind a dash: from 2000 to 2999.
+const FIRST: Millis = 946_684_800_000;
+const LAST: Millis = 32_503_679_999_999;
 
 /// All stages, in the order of the path.
 pub const STAGES: [Stage; 4] = [Stage::Raw, Stage::Enriched, Stage::Scores, Stage::Alerts];
@@ -37,13 +38,18 @@ pub fn of_period(base: &str, indices: Indices, time: Millis) -> Cow<'_, str> {
     match date_length(indices) {
         None => Cow::Borrowed(base),
         Some(length) => {
-            let time = time.clamp(0, LAST);
+            let time = time.clamp(FIRST, LAST);
             let mut date = Vec::with_capacity(32);
             stamp::date_and_time(&mut date, time / 1_000, b'T', false);
             let date = String::from_utf8_lossy(&date[..length]).replace('-', ".");
             Cow::Owned(format!("{base}-{date}"))
         }
     }
+}
+
+/// What all dated indices of a name match, and hardly anything else.
+pub fn dated_pattern(base: &str) -> String {
+    format!("{base}-2*.*")
 }
 
 /// When the period of a dated index is over, epoch milliseconds; `None` if the name is not one of `base`'s.
@@ -86,8 +92,8 @@ mod tests {
             (Indices::Daily, AT, "p-raw-2026.11.23"),
             (Indices::Monthly, AT, "p-raw-2026.11"),
             (Indices::Daily, AT - 2 * DAY, "p-raw-2026.11.21"),
-            (Indices::Daily, i64::MAX, "p-raw-9999.12.31"),
-            (Indices::Daily, i64::MIN, "p-raw-1970.01.01"),
+            (Indices::Daily, i64::MAX, "p-raw-2999.12.31"),
+            (Indices::Daily, i64::MIN, "p-raw-2000.01.01"),
         ] {
             assert_eq!(of_period("p-raw", indices, time), want, "{indices:?} {time}");
         }

@@ -3,7 +3,7 @@
 //! Invariant: bodies are written as the server writes them back, so that comparing finds no difference in what it
 //! stored. What a channel needs (a mail account) comes before it.
 
-use crate::config::{Config, Recipient, Security};
+use crate::config::{Config, Owner, Recipient, Security};
 use crate::index::opensearch::Client;
 use crate::setup::index::plugins::{Plugins, Presence};
 use crate::setup::index::thing::CHANNELS;
@@ -83,6 +83,11 @@ pub async fn test(config: &Config, client: &Client, channel: &str) -> anyhow::Re
     if !config.alerting.channels.iter().any(|known| known.name == channel) {
         let names: Vec<&str> = config.alerting.channels.iter().map(|known| known.name.as_str()).collect();
         bail!("there is no channel {channel:?} in [[alerting.channels]]; there are: {}", names.join(", "));
+    }
+    if config.alerting.owner == Owner::Outlier {
+        bail!(
+            "with `owner = \"outlier\"` in [alerting] channels are not made in OpenSearch: the service `outlier alert` tells them"
+        );
     }
     if Plugins::find(client).await?.notifications == Presence::Absent {
         bail!(

@@ -98,12 +98,21 @@ pub async fn ensure_topics(config: &Config) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The index does not answer, or refused what the sink cannot work without.
-pub async fn apply_index(config: &Config) -> anyhow::Result<Vec<String>> {
+pub async fn apply_index(config: &Config) -> anyhow::Result<Applied> {
     let report = index_part(config, Options::default()).await?;
-    for line in report.failed {
+    for line in &report.failed {
         tracing::warn!("{line}");
     }
-    Ok(report.lines)
+    Ok(Applied { lines: report.lines, complete: report.failed.is_empty() })
+}
+
+/// What [`apply_index`] did.
+#[derive(Debug)]
+pub struct Applied {
+    /// For the log.
+    pub lines: Vec<String>,
+    /// No plugin refused anything.
+    pub complete: bool,
 }
 
 /// Sends a message by a channel of OpenSearch's.

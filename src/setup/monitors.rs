@@ -31,6 +31,9 @@ const MAX_TRIGGERS: usize = 10;
 /// A flag group is an alert when more than half of at least this many records are bad.
 const SHARE_OF: u32 = 100;
 
+/// Of so many minutes, beyond the time for which records may be late.
+const SHARE_MINUTES: i64 = 5;
+
 /// How sure OpenSearch's detectors must be; their own page's values.
 const GRADE: f64 = 0.7;
 const CONFIDENCE: f64 = 0.3;
@@ -40,6 +43,10 @@ const MOST: u32 = 10;
 
 /// The most series that a bucket monitor looks at.
 const BUCKETS: u32 = 1_000;
+
+/// A search that failed has no results at all, and a script that fails counts for an alert.
+const SEARCHED: &str = "ctx.results.length > 0";
+const HITS: &str = "ctx.results.length > 0 && ctx.results[0].hits.total.value > 0";
 
 /// The name of a detector stands in for its id until that is known.
 const DETECTOR_ID: &str = "id of ";
@@ -63,9 +70,7 @@ pub fn wanted(config: &Config, pipeline: &Pipeline, parts: Parts) -> Vec<(String
         all.push(own.series());
     }
     if config.sink.what.contains(&Stage::Enriched) {
-        if !pipeline.flags.is_empty() || !config.alerting.quiet.is_zero() {
-            all.push(own.flags());
-        }
+        all.extend(own.flags());
         if parts.detectors && !pipeline.flags.is_empty() {
             all.push(own.detectors(!scores));
         }
@@ -97,13 +102,13 @@ impl Own<'_> {
             "query": {"bool": {"filter": [
                 {"term": {"anomaly": {"value": true}}},
                 {"term": {"detector": {"value": detector.name}}},
-                lately(look_back(detector)),
+                lately(self.told_for(detector)),
             ]}},
             "sort": [{"score": {"order": "desc"}}],
         });
         let subject = format!("outlier: {{{{ctx.trigger.name}}}} of {} in {}", detector.name, self.pipeline.name);
         // The first hit has the highest score. One of the two is true, never both.
-        let found = "ctx.results[0].hits.total.value > 0 && ctx.results[0].hits.hits[0]._source.score";
+        let found = format!("{HITS} && ctx.results[0].hits.hits[0]._source.score");
         let triggers = [
             ("critical anomaly", "1", Severity::Critical, format!("{found} >= {critical:?}")),
             ("anomaly", "2", Severity::All, format!("{found} < {critical:?}")),
@@ -145,36 +150,46 @@ impl Own<'_> {
         (name, body)
     }
 
-    /// What needs no model: that not most records are bad and, where `alerting.quiet` is set, that any come at all.
-    fn flags(&self) -> (String, Value) {
-        let name = self.name(" (flags)");
+    /// What needs no model: that not most records are bad and, where `alerting.quiet` is set, that any come at all. Several
+    /// monitors where there are more flag groups than a monitor may have triggers.
+    fn flags(&self) -> Vec<(String, Value)> {
         let quiet = self.config.alerting.quiet.as_secs().div_ceil(60) as i64;
-        let minutes = self.pipeline.detectors.iter().map(look_back).max().unwrap_or(SLACK).max(quiet);
-        let mut aggregations = json!({"records": {"value_count": {"field": "@timestamp"}}});
-        let total = "ctx.results[0].aggregations.records.value";
+        let late = self.pipeline.detectors.iter().map(|detector| detector.lateness / 60_000).max().unwrap_or(0);
+        let minutes = (late + SHARE_MINUTES).max(quiet);
         let mut triggers = Vec::new();
         if quiet > 0 {
             let subject = format!("outlier: {{{{ctx.trigger.name}}}} in {}", self.pipeline.name);
             let message = format!(
-                "{{{{ctx.monitor.name}}}}: no record was indexed in the last {minutes} minutes. Check the producers, and /health of `process` and `sink`."
+                "{{{{ctx.monitor.name}}}}: no record of the last {quiet} minutes is indexed. Check the producers, and /health of `process` and `sink`."
             );
             let actions = self.actions(Severity::Critical, &subject, &message);
-            triggers.push(trigger("silence", "1", &format!("{total} == 0"), actions));
+            let script = format!("{SEARCHED} && ctx.results[0].aggregations.recent.doc_count == 0");
+            triggers.push((None, trigger("silence", "1", &script, actions)));
         }
-        for group in self.pipeline.flags.iter().take(MAX_TRIGGERS - triggers.len()) {
+        for group in &self.pipeline.flags {
             let flag = &group.bad.name;
-            aggregations[flag] = json!({"sum": {"field": flag}});
+            let total = "ctx.results[0].aggregations.records.value";
             let bad = format!("ctx.results[0].aggregations['{flag}'].value");
-            let script = format!("{total} >= {SHARE_OF} && {bad} * 2 > {total}");
-            triggers.push(trigger(&format!("most are {flag}"), "3", &script, Vec::new()));
+            let script = format!("{SEARCHED} && {total} >= {SHARE_OF} && {bad} * 2 > {total}");
+            triggers.push((Some(flag), trigger(&format!("most are {flag}"), "3", &script, Vec::new())));
         }
-        let query = json!({
-            "size": 0,
-            "query": {"bool": {"filter": [lately(minutes)]}},
-            "aggregations": aggregations,
+        let parts = triggers.chunks(MAX_TRIGGERS).enumerate().map(|(i, part)| {
+            let number = if i == 0 { String::new() } else { format!(" {}", i + 1) };
+            let name = self.name(&format!(" (flags{number})"));
+            let mut aggregations = json!({"records": {"value_count": {"field": "@timestamp"}}});
+            for (flag, _) in part {
+                match flag {
+                    Some(flag) => aggregations[flag.as_str()] = json!({"sum": {"field": flag}}),
+                    None => aggregations["recent"] = json!({"filter": lately(quiet)}),
+                }
+            }
+            let query =
+                json!({"size": 0, "query": {"bool": {"filter": [lately(minutes)]}}, "aggregations": aggregations});
+            let triggers = part.iter().map(|(_, trigger)| trigger.clone()).collect();
+            let body = monitor(&name, "query_level_monitor", search(&[&self.index(Stage::Enriched)], query), triggers);
+            (name, body)
         });
-        let body = monitor(&name, "query_level_monitor", search(&[&self.index(Stage::Enriched)], query), triggers);
-        (name, body)
+        parts.collect()
     }
 
     /// Results of OpenSearch's own detectors.
@@ -185,7 +200,8 @@ impl Own<'_> {
         let ids: Vec<String> = all.iter().map(|detector| format!("{DETECTOR_ID}{}", detector.name)).collect();
         let query = json!({
             "size": MOST,
-            "query": {"bool": {"filter": [
+            // Results of a historical analysis have a task; they tell of the past.
+            "query": {"bool": {"must_not": [{"exists": {"field": "task_id"}}], "filter": [
                 {"range": {"execution_end_time": {
                     "from": format!("{{{{period_end}}}}||-{minutes}m"), "to": "{{period_end}}",
                     "include_lower": true, "include_upper": true, "format": "epoch_millis",
@@ -198,7 +214,7 @@ impl Own<'_> {
         });
         let subject = format!("outlier: OpenSearch's detectors found an anomaly in {}", self.pipeline.name);
         let actions = if tell { self.actions(Severity::All, &subject, GRADES) } else { Vec::new() };
-        let triggers = vec![trigger("anomaly", "2", "ctx.results[0].hits.total.value > 0", actions)];
+        let triggers = vec![trigger("anomaly", "2", HITS, actions)];
         let inputs = search(&[".opendistro-anomaly-results*"], query);
         let mut body = monitor(&name, "query_level_monitor", inputs, triggers);
         // With this, OpenSearch Dashboards shows it as a monitor of detectors.
@@ -206,9 +222,20 @@ impl Own<'_> {
         (name, body)
     }
 
+    /// A message about an alert that goes on comes no sooner; minutes. A single anomaly is seen by several runs.
+    fn repeat_minutes(&self) -> i64 {
+        ((self.config.alerting.repeat_interval.as_secs() / 60) as i64).max(SLACK + 1)
+    }
+
+    /// How long an anomaly is looked for; minutes. As long as its message holds: so it neither rings again as it leaves
+    /// the query, nor does a critical one become an anomaly of its own on the way out.
+    fn told_for(&self, detector: &Detector) -> i64 {
+        look_back(detector).max(self.repeat_minutes())
+    }
+
     /// What tells the channels: those for every alert, and for a critical one the others too.
     fn actions(&self, of: Severity, subject: &str, message: &str) -> Vec<Value> {
-        let throttle = self.config.alerting.repeat_interval.as_secs() / 60;
+        let throttle = self.repeat_minutes();
         let action = |channel: &Channel| {
             json!({
                 "name": format!("tell {}", channel.name),
@@ -226,9 +253,9 @@ impl Own<'_> {
     }
 }
 
-/// How long an anomaly is looked for; minutes.
+/// How long after its end a window's score may come to the index; minutes.
 fn look_back(detector: &Detector) -> i64 {
-    (detector.window + detector.lateness) / 60_000 + 1 + SLACK
+    detector.lateness / 60_000 + 1 + SLACK
 }
 
 fn lately(minutes: i64) -> Value {
@@ -286,6 +313,16 @@ pub fn fill_in(body: &mut Value, ids: &BTreeMap<String, String>) {
         Value::Array(items) => items.iter_mut().for_each(|item| fill_in(item, ids)),
         Value::Object(members) => members.values_mut().for_each(|item| fill_in(item, ids)),
         _ => {}
+    }
+}
+
+/// Whether an id is still missing.
+pub fn unfilled(body: &Value) -> bool {
+    match body {
+        Value::String(text) => text.starts_with(DETECTOR_ID),
+        Value::Array(items) => items.iter().any(unfilled),
+        Value::Object(members) => members.values().any(unfilled),
+        _ => false,
     }
 }
 

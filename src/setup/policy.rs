@@ -14,26 +14,28 @@ pub fn name(config: &Config, pipeline: &Pipeline) -> String {
     format!("outlier-{}{}", config.opensearch.index_prefix, pipeline.name).to_lowercase()
 }
 
-/// The policy's body, if the configuration needs one: a data stream, or a retention.
+/// The policy's body, unless there is one index for ever. Without a retention it keeps what an earlier one would have
+/// deleted.
 pub fn wanted(config: &Config, pipeline: &Pipeline) -> Option<Value> {
     let opensearch = &config.opensearch;
     let stream = opensearch.indices == Indices::DataStream;
-    if opensearch.indices == Indices::Single || (!stream && opensearch.retention.is_zero()) {
+    if opensearch.indices == Indices::Single {
         return None;
     }
     let pattern = |stage: &Stage| {
         let base = names::index(&opensearch.index_prefix, &pipeline.name, *stage);
-        if stream { base } else { format!("{base}-*") }
+        if stream { base } else { names::dated_pattern(&base) }
     };
     let rollover = json!([{"rollover": {
         "min_index_age": minutes(opensearch.rollover_age),
         "min_primary_shard_size": format!("{}b", opensearch.rollover_size),
     }}]);
-    // An index counts its age from its beginning, and a document that came last is younger by all of its period.
+    // An index counts its age from when it was made, which is up to a day before its period, and a document that came
+    // last is younger by all of its period.
     let transition = if stream {
         json!({"state_name": "delete", "conditions": {"min_rollover_age": minutes(opensearch.retention)}})
     } else {
-        let period = if opensearch.indices == Indices::Daily { 1 } else { 31 };
+        let period = if opensearch.indices == Indices::Daily { 2 } else { 32 };
         let age = opensearch.retention + Duration::from_secs(86_400 * period);
         json!({"state_name": "delete", "conditions": {"min_index_age": minutes(age)}})
     };
@@ -68,9 +70,9 @@ mod tests {
     fn policies_fit_the_layout() {
         for (head, states, condition) in [
             ("", 0, Value::Null),
-            ("indices = \"daily\"", 0, Value::Null),
-            ("indices = \"daily\"\nretention = \"30d\"", 2, json!({"min_index_age": "44640m"})),
-            ("indices = \"monthly\"\nretention = \"30d\"", 2, json!({"min_index_age": "87840m"})),
+            ("indices = \"daily\"", 1, Value::Null),
+            ("indices = \"daily\"\nretention = \"30d\"", 2, json!({"min_index_age": "46080m"})),
+            ("indices = \"monthly\"\nretention = \"30d\"", 2, json!({"min_index_age": "89280m"})),
             ("indices = \"data_stream\"", 1, Value::Null),
             ("indices = \"data_stream\"\nretention = \"30d\"", 2, json!({"min_rollover_age": "43200m"})),
         ] {

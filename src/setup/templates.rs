@@ -55,7 +55,7 @@ pub fn wanted(config: &Config, pipeline: &Pipeline) -> Vec<Template> {
         match config.opensearch.indices {
             Indices::Single => {}
             Indices::Daily | Indices::Monthly => {
-                body["index_patterns"] = json!([format!("{name}-*")]);
+                body["index_patterns"] = json!([names::dated_pattern(&name)]);
                 // Searches, detectors and monitors know one name.
                 body["template"]["aliases"] = json!({name.as_str(): {}});
             }

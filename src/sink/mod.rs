@@ -31,6 +31,7 @@ use crate::telemetry::health::State;
 use anyhow::Context;
 use backoff::Backoff;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -68,17 +69,23 @@ pub async fn run_with(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let index = index::open(&config)?;
-    if options.setup && config.sink.index == IndexKind::OpenSearch && !prepare(&config, &telemetry, &stop).await? {
-        return Ok(());
+    let own = options.setup && config.sink.index == IndexKind::OpenSearch;
+    let mut complete = true;
+    if own {
+        match prepare(&config, &telemetry, &stop).await? {
+            Some(applied) => complete = applied,
+            None => return Ok(()),
+        }
     }
     telemetry.health.set("sink.index", State::Ready);
     let mut workers = JoinSet::new();
-    if options.setup && config.sink.index == IndexKind::OpenSearch {
+    if own {
         let (config, telemetry, stop) = (Arc::clone(&config), telemetry.clone(), stop.clone());
         let client = Client::new(&config)?;
         workers.spawn(async move {
             let detectors = setup::detectors::reconcile::run(&config, &client, &telemetry, &stop);
-            tokio::join!(detectors, setup::retention::run(&config, &client, &stop));
+            let rest = complete_setup(&config, complete, &stop);
+            tokio::join!(detectors, setup::retention::run(&config, &client, &stop), rest);
             Ok(())
         });
     }
@@ -99,23 +106,45 @@ pub async fn run_with(
     result
 }
 
-/// Applies the index part of the setup, and waits for OpenSearch as long as it takes. False: stopped meanwhile.
-async fn prepare(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> anyhow::Result<bool> {
+/// How often what a plugin refused is tried again.
+const AGAIN: Duration = Duration::from_secs(300);
+
+/// Applies what could not be applied at the start, until nothing is refused.
+async fn complete_setup(config: &Config, mut complete: bool, stop: &CancellationToken) {
+    while !complete {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+        complete = tokio::select! {
+            () = stop.cancelled() => return,
+            applied = setup::apply_index(config) => applied.is_ok_and(|applied| applied.complete),
+        };
+    }
+}
+
+/// Applies the index part of the setup, and waits for OpenSearch as long as it takes; answers whether nothing was
+/// refused, or `None` if it was stopped meanwhile.
+async fn prepare(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> anyhow::Result<Option<bool>> {
     let mut backoff = Backoff::default();
     telemetry.health.set("sink.index", State::Starting { reason: "applying the index templates".to_owned() });
     loop {
-        let error = match setup::apply_index(config).await {
-            Ok(report) => {
-                for line in report {
+        let applied = tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            applied = setup::apply_index(config) => applied,
+        };
+        let error = match applied {
+            Ok(applied) => {
+                for line in applied.lines {
                     tracing::info!("{line}");
                 }
-                return Ok(true);
+                return Ok(Some(applied.complete));
             }
             Err(error) => error,
         };
         telemetry.health.set("sink.index", State::Waiting { reason: format!("{error:#}") });
         tokio::select! {
-            () = stop.cancelled() => return Ok(false),
+            () = stop.cancelled() => return Ok(None),
             () = backoff.wait() => {}
         }
     }

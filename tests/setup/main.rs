@@ -4,6 +4,7 @@
 mod layouts;
 mod plugins;
 mod reconcile;
+mod recorded;
 #[path = "../support/mod.rs"]
 mod support;
 

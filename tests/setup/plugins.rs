@@ -1,20 +1,19 @@
 //! Channels, detectors and monitors: made once, changed with the configuration, never against a person's hand.
 
+use super::support;
 use super::support::cluster::Cluster;
 use super::support::standin::{self, Reply};
-use super::support::{self, recorded};
 use super::{INDEX, run};
 use outlier::config::Config;
-use outlier::index::opensearch::{Answer, Client};
 use outlier::setup::detectors::historical::Analysis;
 use outlier::setup::{self, Options};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const DRY: Options = Options { dry_run: true, ..INDEX };
+pub const DRY: Options = Options { dry_run: true, ..INDEX };
 const FORCE: Options = Options { force: true, ..INDEX };
-const REMOVE: Options = Options { remove: true, ..INDEX };
+pub const REMOVE: Options = Options { remove: true, ..INDEX };
 
 /// A cluster and its address.
 pub async fn serve(cluster: Cluster) -> (Arc<Mutex<Cluster>>, String) {
@@ -29,17 +28,18 @@ pub fn config(url: &str, more: &str) -> Config {
     support::config(&format!("[opensearch]\nurls = [{url:?}]\n{more}"), "p")
 }
 
-fn channel(url: &str) -> String {
+pub fn channel(url: &str) -> String {
     format!("[[alerting.channels]]\nname = \"team\"\ntype = \"webhook\"\nurl = {url:?}\n")
 }
 
-fn lines(all: &[String], start: &str) -> usize {
+pub fn lines(all: &[String], start: &str) -> usize {
     all.iter().filter(|line| line.starts_with(start)).count()
 }
 
-/// Everything of the plugins that the pipeline `p` wants: a detector, and monitors on its scores, series, flags, detectors.
-const DETECTORS: usize = 1;
-const MONITORS: usize = 4;
+/// What the pipeline `p` wants: four templates and indices, a detector, and monitors on its scores, series, flags, detectors.
+pub const TEMPLATES: usize = 8;
+pub const DETECTORS: usize = 1;
+pub const MONITORS: usize = 4;
 
 #[tokio::test]
 async fn everything_is_made_once_and_follows_the_configuration() {
@@ -49,9 +49,9 @@ async fn everything_is_made_once_and_follows_the_configuration() {
     let moved = config(&url, &channel("https://hooks.example.com/other"));
     let mail = config(
         &url,
-        "[[alerting.channels]]\nname = \"team\"\ntype = \"email\"\nhost = \"h\"\nfrom = \"a@b\"\nto = [\"c@d\"]\n",
+        "[[alerting.channels]]\nname = \"team\"\ntype = \"email\"\nhost = \"h\"\nfrom = \"a@b.c\"\nto = [\"c@d.e\"]\n",
     );
-    let all = 8 + DETECTORS + MONITORS;
+    let all = TEMPLATES + DETECTORS + MONITORS;
     for (config, options, created, changed, written) in [
         (&none, DRY, all, 0, 0),
         (&none, INDEX, all, 0, all),
@@ -238,24 +238,24 @@ async fn what_a_cluster_lacks_or_refuses_takes_away_that_part_only() {
         (
             vec![detection, alerting, notifications],
             vec![],
-            8,
+            TEMPLATES,
             vec!["no notifications", "no anomaly detection", "no alerting: run `outlier alert`"],
             vec![],
         ),
-        (vec![detection], vec![], 8 + 1 + MONITORS - 1, vec!["no anomaly detection"], vec![]),
-        (vec![notifications], vec![], 8 + DETECTORS + MONITORS, vec!["no notifications"], vec![]),
-        (vec![alerting], vec![], 8 + 1 + DETECTORS, vec!["no alerting"], vec![]),
+        (vec![detection], vec![], TEMPLATES + 1 + MONITORS - 1, vec!["no anomaly detection"], vec![]),
+        (vec![notifications], vec![], TEMPLATES + DETECTORS + MONITORS, vec!["no notifications"], vec![]),
+        (vec![alerting], vec![], TEMPLATES + 1 + DETECTORS, vec!["no alerting"], vec![]),
         (
             vec![],
             vec![detection],
-            8 + 1 + MONITORS - 1,
+            TEMPLATES + 1 + MONITORS - 1,
             vec![],
             vec!["anomaly detection cannot be set up: security_exception: no permissions", "role anomaly_full_access"],
         ),
         (
             vec![],
             vec![detection, alerting, notifications],
-            8,
+            TEMPLATES,
             vec![],
             vec!["notifications cannot", "anomaly detection cannot", "alerting cannot"],
         ),
@@ -281,6 +281,88 @@ async fn what_a_cluster_lacks_or_refuses_takes_away_that_part_only() {
     }
 }
 
+#[tokio::test]
+async fn a_policy_follows_the_retention_and_goes_with_the_setup() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let policy = "/_plugins/_ism/policies/outlier-p";
+    let of = |url: &str, retention: &str| config(url, &format!("indices = \"daily\"\nretention = {retention:?}\n"));
+    for (retention, states) in [("30d", 2), ("30d", 2), ("7d", 2), ("0s", 1)] {
+        run(&of(&url, retention), INDEX).await.1.unwrap();
+        let cluster = cluster.lock().unwrap();
+        assert_eq!(cluster.stored[policy]["policy"]["states"].as_array().unwrap().len(), states, "{retention}");
+    }
+    {
+        let mut cluster = cluster.lock().unwrap();
+        let written = cluster.written();
+        // Written three times, and each time given to the indices that are there.
+        for (start, times) in [("PUT /_plugins/_ism/policies", 3), ("POST /_plugins/_ism/change_policy/p-raw-2*.*", 3)]
+        {
+            assert_eq!(written.iter().filter(|write| write.starts_with(start)).count(), times, "{written:#?}");
+        }
+    }
+    run(&of(&url, "0s"), REMOVE).await.1.unwrap();
+    let mut cluster = cluster.lock().unwrap();
+    assert!(!cluster.stored.contains_key(policy));
+    assert!(
+        cluster.written().contains(&"POST /_plugins/_ism/remove/p-raw-2*.*".to_owned()),
+        "or they would be deleted"
+    );
+}
+
+/// Two configurations of one cluster keep out of each other's way.
+#[tokio::test]
+async fn another_configurations_things_stay() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let head = format!("[opensearch]\nurls = [{url:?}]\n");
+    let (one, two) = (support::config(&head, "p"), support::config(&head, "q"));
+    run(&one, INDEX).await.1.unwrap();
+    let (found, result) = run(&two, INDEX).await;
+    result.unwrap();
+    assert!(lines(&found, "note   monitor outlier p: action was made by a setup and is no part") == 1, "{found:#?}");
+    run(&two, REMOVE).await.1.unwrap();
+    let cluster = cluster.lock().unwrap();
+    let named = |name: &str| cluster.stored.values().any(|body| body["name"] == name);
+    assert!(named("outlier p: action") && named("p-action") && !named("outlier q: action") && !named("q-action"));
+}
+
+/// A crash between the note and the thing, and one between the thing and the note that it is done.
+#[tokio::test]
+async fn a_crash_on_the_way_makes_nobody_elses_of_ours() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let before = config(&url, &channel("https://a"));
+    run(&before, INDEX).await.1.unwrap();
+    {
+        let mut cluster = cluster.lock().unwrap();
+        for (_, source) in cluster.ledger.values_mut() {
+            source["pending"] = json!(true);
+        }
+        let series = cluster.stored.iter().find(|(_, body)| body["name"] == "outlier p (series)").unwrap().0.clone();
+        cluster.stored.remove(&series);
+        cluster.written();
+    }
+    let (found, result) = run(&before, INDEX).await;
+    result.unwrap();
+    assert_eq!((lines(&found, "create"), lines(&found, "keep"), lines(&found, "gone")), (1, 0, 0), "{found:#?}");
+    let (found, result) = run(&config(&url, &channel("https://b")), INDEX).await;
+    result.unwrap();
+    assert_eq!((lines(&found, "change"), lines(&found, "keep")), (1, 0), "{found:#?}");
+}
+
+/// A detector that cannot be made takes its monitor with it, and no other.
+#[tokio::test]
+async fn a_monitor_waits_for_its_detector() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let refused = r#"{"error":{"type":"status_exception","reason":"no"},"status":500}"#;
+    let create = "/_plugins/_anomaly_detection/detectors".to_owned();
+    cluster.lock().unwrap().instead.push(("POST", create, Reply::Json(500, refused.to_owned())));
+    let (_, result) = run(&config(&url, ""), INDEX).await;
+    let error = result.unwrap_err();
+    assert!(error.contains("lacks a detector"), "{error}");
+    assert!(!format!("{:?}", cluster.lock().unwrap().stored).contains("id of"));
+    run(&config(&url, ""), INDEX).await.1.unwrap();
+    assert!(cluster.lock().unwrap().stored.values().any(|body| body["name"] == "outlier p (detectors)"));
+}
+
 /// Several instances that start at once: one makes everything, the others find it done.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_writes() {
@@ -289,7 +371,7 @@ async fn one_of_many_writes() {
     let all = futures::future::join_all((0..5).map(|_| run(&config, INDEX))).await;
     assert!(all.iter().all(|(_, result)| result.is_ok()), "{all:#?}");
     let mut cluster = cluster.lock().unwrap();
-    assert_eq!(cluster.written().len(), 8 + 1 + DETECTORS + MONITORS);
+    assert_eq!(cluster.written().len(), TEMPLATES + 1 + DETECTORS + MONITORS);
     assert!(!cluster.ledger.keys().any(|id| id.starts_with("lease")));
 }
 
@@ -299,87 +381,6 @@ async fn a_lease_that_a_crash_left_runs_out() {
     cluster.lock().unwrap().ledger.insert("lease-setup".to_owned(), (1, json!({"until": 1})));
     cluster.lock().unwrap().stored.insert("/outlier-setup".to_owned(), json!({}));
     run(&config(&url, ""), INDEX).await.1.unwrap();
-}
-
-#[tokio::test]
-async fn dashboards_are_imported_once_and_a_hand_is_respected() {
-    let (cluster, url) = serve(Cluster::default()).await;
-    let config = config(&url, &format!("dashboards_url = {url:?}\n"));
-    let objects = setup::dashboards::wanted(&config, &config.pipelines[0]).len();
-    assert!(objects > 10, "{objects}");
-    let all = 6 + DETECTORS + MONITORS + objects;
-    for (options, created, written) in [(DRY, all, 0), (INDEX, all, all), (INDEX, 0, 0)] {
-        let (found, result) = run(&config, options).await;
-        result.unwrap();
-        assert_eq!(lines(&found, "create"), created, "{found:#?}");
-        assert_eq!(cluster.lock().unwrap().written().len(), written);
-    }
-    let board = "/api/saved_objects/dashboard/outlier-p-analyst";
-    cluster.lock().unwrap().stored.get_mut(board).unwrap()["attributes"]["title"] = json!("mine");
-    let (found, result) = run(&config, INDEX).await;
-    result.unwrap();
-    assert_eq!((lines(&found, "keep"), cluster.lock().unwrap().written().len()), (1, 0), "{found:#?}");
-    run(&config, Options { force: true, ..REMOVE }).await.1.unwrap();
-    assert!(!cluster.lock().unwrap().stored.keys().any(|path| path.starts_with("/api")));
-}
-
-#[tokio::test]
-async fn dashboards_that_are_not_there_hold_nothing_up() {
-    let (_, url) = serve(Cluster::default()).await;
-    let config = config(&url, "dashboards_url = \"http://127.0.0.1:1\"\n");
-    let (found, result) = run(&config, INDEX).await;
-    assert_eq!(lines(&found, "create"), 6 + DETECTORS + MONITORS, "{found:#?}");
-    let error = result.unwrap_err();
-    assert!(error.contains("dashboards were not imported") && error.contains("--export-dashboards"), "{error}");
-}
-
-/// Every error that a real server was seen to answer is known for one, whatever its status, and told in its own words.
-#[test]
-fn recorded_errors_are_errors() {
-    let Some(shared) = support::shared() else { return };
-    let mut seen = (0, 0);
-    for file in ["ad-err.txt", "ad-create.txt", "ad-start.txt", "ad-restart10s.txt", "mon.txt", "noti.txt", "rest2.txt"]
-    {
-        for exchange in recorded::read(&shared.join("opensearch").join(file)) {
-            let Ok(json) = serde_json::from_str::<Value>(&exchange.answer) else { continue };
-            let answer = Answer { status: exchange.status, body: exchange.answer.clone().into() };
-            let bad = json["error"].is_object() || exchange.status >= 400;
-            let what = format!("{file}: {} {} {}", exchange.method, exchange.path, exchange.answer);
-            assert_eq!(setup::index::thing::refused(&answer).unwrap(), bad, "{what}");
-            if bad {
-                let reason = json["error"]["reason"].as_str().or(json["error"].as_str()).unwrap();
-                assert!(answer.reason().contains(reason), "{what}");
-            }
-            seen = (seen.0 + 1, seen.1 + usize::from(bad));
-        }
-    }
-    assert!(seen.0 > 60 && seen.1 > 20, "{seen:?}");
-}
-
-/// Answers of real servers in the place of good ones: the rest is made, and the reason is told.
-#[tokio::test]
-async fn recorded_refusals_are_told_with_their_reason() {
-    let Some(shared) = support::shared() else { return };
-    let all = |file: &str| recorded::read(&shared.join("opensearch").join(file));
-    let refusals = all("ad-err.txt").into_iter().chain(all("mon.txt")).chain(all("noti.txt"));
-    let mut tried = 0;
-    for exchange in refusals.filter(|exchange| exchange.method == "POST" && exchange.answer.contains("\"error\":")) {
-        let base = exchange.path.trim_end_matches('/').to_owned();
-        let creates = ["/detectors", "/monitors", "/configs"].iter().any(|end| base.ends_with(end));
-        if !creates {
-            continue;
-        }
-        let json: Value = serde_json::from_str(&exchange.answer).unwrap();
-        let (cluster, url) = serve(Cluster::default()).await;
-        let refusal = Reply::Json(exchange.status, exchange.answer.clone());
-        cluster.lock().unwrap().instead.push(("POST", base, refusal));
-        let (found, result) = run(&config(&url, &channel("https://a")), INDEX).await;
-        let error = result.unwrap_err();
-        assert!(error.contains(json["error"]["reason"].as_str().unwrap()), "{error}\n{found:#?}");
-        assert!(lines(&found, "create") >= 10, "{found:#?}");
-        tried += 1;
-    }
-    assert!(tried > 15, "{tried}");
 }
 
 #[tokio::test]
@@ -433,51 +434,4 @@ async fn a_historical_analysis_waits_for_its_slot_and_its_end() {
     cluster.lock().unwrap().instead.push(("POST", start, Reply::Json(400, slot.to_owned())));
     let text = setup::analyse(&config, &analysis).await.unwrap();
     assert!(text.starts_with("action: 1 of 10080 intervals") && text.contains("bad 464.0 (expected 1.9)"), "{text}");
-}
-
-/// The scripts of the triggers, run by a real OpenSearch on what monitors would see.
-#[tokio::test]
-async fn scripts_run_on_a_real_server() {
-    let Some(url) = support::opensearch() else { return };
-    let (cluster, stand_in) = serve(Cluster::default()).await;
-    run(&config(&stand_in, "[alerting]\nquiet = \"15m\"\n"), INDEX).await.1.unwrap();
-    let scripts: Vec<String> = {
-        let cluster = cluster.lock().unwrap();
-        let triggers =
-            cluster.stored.values().flat_map(|body| body["triggers"].as_array().cloned().unwrap_or_default());
-        let scripts = triggers.map(|trigger| trigger["query_level_trigger"]["condition"]["script"]["source"].clone());
-        scripts.filter_map(|script| script.as_str().map(str::to_owned)).collect()
-    };
-    let client = Client::new(&config(&url, "")).unwrap();
-    let seen = |score: Option<f64>, records: u32, bad: f64| {
-        let hits: Vec<Value> = score.iter().map(|score| json!({"_source": {"score": score}})).collect();
-        json!({"results": [{
-            "hits": {"total": {"value": hits.len()}, "hits": hits},
-            "aggregations": {"records": {"value": records}, "bad": {"value": bad}},
-        }]})
-    };
-    for (ctx, want) in [
-        (seen(None, 500, 3.0), 0),
-        // The detectors' monitor has one script: is there a hit.
-        (seen(Some(100.0), 500, 3.0), 2),
-        (seen(Some(92.5), 500, 3.0), 2),
-        (seen(None, 0, 0.0), 1),
-        (seen(None, 100, 51.0), 1),
-        (seen(None, 99, 99.0), 0),
-    ] {
-        let mut fired = Vec::new();
-        for script in &scripts {
-            let body =
-                json!({"script": {"source": format!("def ctx = params.ctx; return {script}"), "params": {"ctx": ctx}}});
-            let path = "/_scripts/painless/_execute";
-            let sent = client.send(opensearch::http::Method::Post, path, Some(body.to_string().into())).await.unwrap();
-            let result = sent.json().unwrap();
-            assert!(sent.good(), "{script}: {result}");
-            if result["result"] == "true" {
-                fired.push(script);
-            }
-        }
-        assert_eq!(fired.len(), want, "{ctx}: {fired:#?}");
-    }
-    assert_eq!(scripts.len(), 5, "{scripts:#?}");
 }

@@ -107,7 +107,7 @@ const SECURITIES: &Names<Security> =
 
 /// Reads one channel; `None` after a mistake.
 pub(super) fn read(mut r: Reader<'_>, owner: Owner, unique: &mut Unique) -> Option<Channel> {
-    let name = r.name("\"team\"", names::check_name);
+    let name = r.name("\"team\"", names::check_channel);
     unique.add(&r, r.at("name"), &name);
     let severity = r.choice("severity", Severity::All, SEVERITIES);
     let Some(node) = r.node("type") else {
@@ -128,12 +128,12 @@ pub(super) fn read(mut r: Reader<'_>, owner: Owner, unique: &mut Unique) -> Opti
             url: read_url(&mut r, &["https://hooks.slack.com/services/", "https://hooks.gov-slack.com/services/"])?,
         },
         Kind::Teams => Recipient::Teams { url: read_url(&mut r, &["https://"])? },
-        Kind::Email => Recipient::Email(read_email(&mut r)?),
+        Kind::Email => Recipient::Email(read_email(&mut r, owner)?),
         Kind::Ses => Recipient::Ses {
             region: r.required("region", "\"eu-central-1\"")?,
             role_arn: read_arn(&mut r, "role_arn", "arn:aws:iam::012345678912:role/ses")?,
-            from: read_from(&mut r)?,
-            to: read_to(&mut r)?,
+            from: read_from(&mut r, owner)?,
+            to: read_to(&mut r, owner)?,
         },
         Kind::Sns => Recipient::Sns {
             topic_arn: read_arn(&mut r, "topic_arn", "arn:aws:sns:eu-central-1:012345678912:alerts")?,
@@ -159,7 +159,7 @@ fn read_url(r: &mut Reader<'_>, starts: &[&str]) -> Option<Secret> {
     Some(url)
 }
 
-fn read_email(r: &mut Reader<'_>) -> Option<Email> {
+fn read_email(r: &mut Reader<'_>, owner: Owner) -> Option<Email> {
     let host = r.required("host", "\"smtp.example.com\"");
     let security = r.choice("security", Security::StartTls, SECURITIES);
     let usual = match security {
@@ -176,19 +176,19 @@ fn read_email(r: &mut Reader<'_>) -> Option<Email> {
         let text = "`security` = \"none\" would send the password in plain text: use \"start_tls\" or \"tls\"";
         r.mistake(r.at("security"), text.to_owned());
     }
-    let (from, to) = (read_from(r), read_to(r));
+    let (from, to) = (read_from(r, owner), read_to(r, owner));
     Some(Email { host: host?, port, security, username, password, from: from?, to: to? })
 }
 
-fn read_from(r: &mut Reader<'_>) -> Option<String> {
+fn read_from(r: &mut Reader<'_>, owner: Owner) -> Option<String> {
     let from = r.required("from", "\"outlier@example.com\"")?;
-    if let Err(wrong) = check_address(&from) {
+    if let Err(wrong) = check_address(&from, owner) {
         r.mistake(r.at("from"), format!("`from` {wrong}"));
     }
     Some(from)
 }
 
-fn read_to(r: &mut Reader<'_>) -> Option<Vec<String>> {
+fn read_to(r: &mut Reader<'_>, owner: Owner) -> Option<Vec<String>> {
     let nodes = r.list("to").unwrap_or_default();
     if nodes.is_empty() || nodes.len() > MAX_RECIPIENTS {
         let text = format!("`to` must name 1 to {MAX_RECIPIENTS} addresses, such as `to = [\"oncall@example.com\"]`");
@@ -198,7 +198,7 @@ fn read_to(r: &mut Reader<'_>) -> Option<Vec<String>> {
     let mut to = Vec::new();
     for node in &nodes {
         let address = r.text_of("`to`", node)?;
-        if let Err(wrong) = check_address(&address) {
+        if let Err(wrong) = check_address(&address, owner) {
             r.mistake(node.at.clone(), format!("`to` {wrong}"));
         }
         to.push(address);
@@ -206,11 +206,14 @@ fn read_to(r: &mut Reader<'_>) -> Option<Vec<String>> {
     Some(to)
 }
 
-/// `name@host`; what a mail server makes of it is its own affair.
-fn check_address(text: &str) -> Result<(), String> {
+/// `name@host`; what a mail server makes of it is its own affair. OpenSearch wants a dot in the host.
+fn check_address(text: &str, owner: Owner) -> Result<(), String> {
     let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ',' | ';' | '"');
     match text.split_once('@') {
         Some((name, host)) if !name.is_empty() && !host.is_empty() && !host.contains('@') && !text.contains(odd) => {
+            if owner == Owner::OpenSearch && !host.contains('.') {
+                return Err(format!("needs a dot behind the @, which OpenSearch asks for: {}", shown(text)));
+            }
             Ok(())
         }
         _ => Err(format!("must be an address such as oncall@example.com, not {}", shown(text))),

@@ -80,15 +80,15 @@ port = 26
 security = "tls"
 username = "u"
 password = "***"
-from = "a@b"
-to = ["c@d", "e@f"]
+from = "a@b.c"
+to = ["c@d.e", "e@f.g"]
 [[alerting.channels]]
 name = "e"
 type = "ses"
 region = "r"
 role_arn = "arn:aws:iam::012345678912:role/ses"
-from = "a@b"
-to = ["c@d"]
+from = "a@b.c"
+to = ["c@d.e"]
 [[alerting.channels]]
 name = "f"
 type = "sns"

@@ -57,10 +57,12 @@ fn outcome(item: &Created<'_>) -> Outcome {
             "OpenSearch does not allow the write: {}; give the user the right, or free disk space and lift the index block",
             reason(item)
         )),
-        400 if OPERATORS.contains(&kind(item)) => Outcome::Retry(format!(
-            "the index cannot be written to or made: {}; run `outlier setup`, which says what is in the way",
-            reason(item)
-        )),
+        400 if OPERATORS.contains(&kind(item)) || reason(item).contains("no write index is defined") => {
+            Outcome::Retry(format!(
+                "the index cannot be written to or made: {}; run `outlier setup`, which says what is in the way",
+                reason(item)
+            ))
+        }
         404 => Outcome::Retry(format!("the index is not there: {}; run `outlier setup`", reason(item))),
         _ => Outcome::Reject(reason(item)),
     }

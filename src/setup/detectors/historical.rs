@@ -13,9 +13,16 @@ use opensearch::http::Method;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// How often the task is asked.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a slot is waited for.
+const SLOT: Duration = Duration::from_secs(600);
+
+/// How often another task may be the latest one, which right after the start is the one before.
+const OTHER: u32 = 30;
 
 /// The worst anomalies that are shown.
 const SHOWN: usize = 10;
@@ -83,11 +90,18 @@ fn choose(config: &Config, flag: &str) -> anyhow::Result<Detector> {
 async fn start(client: &Client, id: &str, from: i64, to: i64) -> anyhow::Result<String> {
     let body = json!({"start_time": from, "end_time": to});
     let mut said = false;
+    let deadline = Instant::now() + SLOT;
     loop {
         let answer = client.send(Method::Post, &format!("{DETECTORS}/{id}/_start"), Some(bytes(&body)?)).await?;
         if answer.reason().contains("No available task slot") {
             if !std::mem::replace(&mut said, true) {
                 eprintln!("another historical analysis takes all slots of the cluster: waiting for it");
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "another historical analysis has taken all slots for {} minutes: stop it, or try later",
+                    SLOT.as_secs() / 60
+                );
             }
             tokio::time::sleep(LOOK).await;
             continue;
@@ -103,6 +117,7 @@ async fn wait(client: &Client, id: &str, task: &str) -> anyhow::Result<()> {
     if let Ok(style) = ProgressStyle::with_template("{spinner} historical analysis {wide_bar} {percent} % {elapsed}") {
         bar.set_style(style);
     }
+    let mut other = 0;
     loop {
         let answer = client.send(Method::Get, &format!("{DETECTORS}/{id}?task=true"), None).await?;
         let found = checked(answer)?;
@@ -126,6 +141,10 @@ async fn wait(client: &Client, id: &str, task: &str) -> anyhow::Result<()> {
                 }
                 _ => {}
             }
+        }
+        other += u32::from(seen["task_id"] != task);
+        if other > OTHER {
+            bail!("another historical analysis of this detector took the place of this one: run it again");
         }
         tokio::time::sleep(LOOK).await;
     }

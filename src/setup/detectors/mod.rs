@@ -10,6 +10,7 @@ use crate::config::{Config, Stage};
 use crate::index::names;
 use outlier_core::pipeline::{FlagGroup, Pipeline};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 /// Intervals that a detector looks at together; the server's default.
@@ -17,6 +18,9 @@ pub const SHINGLE: u64 = 8;
 
 /// Intervals with data that a detector needs before it can learn: 32 samples and a shingle.
 pub const NEEDED_INTERVALS: u64 = 32 + SHINGLE;
+
+/// The longest name that the server takes.
+const MAX_NAME: usize = 64;
 
 /// The shortest interval; minutes.
 const SHORTEST: u64 = 1;
@@ -49,7 +53,7 @@ pub fn wanted(config: &Config, pipeline: &Pipeline) -> Vec<Detector> {
 
 fn one(config: &Config, pipeline: &Pipeline, group: &FlagGroup) -> Detector {
     let index = names::index(&config.opensearch.index_prefix, &pipeline.name, Stage::Enriched);
-    let name = format!("{}{}-{}", config.opensearch.index_prefix, pipeline.name, group.name);
+    let name = short(format!("{}{}-{}", config.opensearch.index_prefix, pipeline.name, group.name));
     let interval = interval(pipeline);
     let lateness = pipeline.detectors.iter().map(|detector| detector.lateness).max().unwrap_or(0).max(0) as u64;
     let delay = lateness.div_ceil(1_000) + DELAY.as_secs();
@@ -72,6 +76,15 @@ fn one(config: &Config, pipeline: &Pipeline, group: &FlagGroup) -> Detector {
         "shingle_size": SHINGLE,
     });
     Detector { name, group: group.name.clone(), index, interval, body }
+}
+
+/// A name of at most [`MAX_NAME`] characters: of a longer one the beginning, and a hash of all.
+fn short(name: String) -> String {
+    if name.len() <= MAX_NAME {
+        return name;
+    }
+    let hash: String = Sha256::digest(&name).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{hash}", &name[..MAX_NAME - 9])
 }
 
 /// The shortest window of the pipeline's own detectors, in whole minutes.
@@ -101,6 +114,12 @@ mod tests {
         assert_eq!(first.body["window_delay"], json!({"period": {"interval": 40, "unit": "Seconds"}}));
         let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         assert!(all.iter().all(|detector| detector.name.chars().all(valid)));
+    }
+
+    #[test]
+    fn long_names_are_cut_and_stay_apart() {
+        let names = ["x".repeat(64), "x".repeat(65), "x".repeat(66)].map(short);
+        assert!(names.iter().all(|name| name.len() == 64) && names[1] != names[2] && names[0] != names[1], "{names:?}");
     }
 
     #[test]

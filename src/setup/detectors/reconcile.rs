@@ -39,6 +39,9 @@ const LEASE_TIME: Duration = Duration::from_secs(120);
 /// A detector whose data is there is stuck when it has not learned it within so many intervals.
 const STUCK_INTERVALS: u64 = 5;
 
+/// How the profile of a detector begins that the server stopped, as its intervals failed.
+const SERVER_STOPPED: &str = "Stopped detector";
+
 /// What is known of a detector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -73,8 +76,8 @@ pub fn decide(seen: &Seen) -> Act {
     let data = || format!("{} of {NEEDED_INTERVALS} intervals with data are indexed", seen.intervals);
     match seen.state.as_str() {
         "RUNNING" if seen.error.is_empty() => Act::Works,
-        // The server stops a detector whose intervals failed; with an error it was not a person.
-        "DISABLED" if seen.started && seen.error.is_empty() => {
+        // A profile keeps its last error through a stop by hand; this one is the server's own reason to stop.
+        "DISABLED" if seen.started && !seen.error.starts_with(SERVER_STOPPED) => {
             Act::Wait("it was stopped by hand: start it in OpenSearch, or run `outlier setup --force`".to_owned())
         }
         "DISABLED" if enough => Act::Start,
@@ -93,7 +96,11 @@ pub async fn run(config: &Config, client: &Client, telemetry: &Telemetry, stop: 
         return;
     }
     loop {
-        match reconciler.look(Instant::now()).await {
+        let looked = tokio::select! {
+            () = stop.cancelled() => break,
+            looked = reconciler.look(Instant::now()) => looked,
+        };
+        match looked {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => tracing::warn!("OpenSearch's detectors could not be looked at: {error:#}"),
@@ -187,7 +194,7 @@ impl<'a> Reconciler<'a> {
         let path = format!("{DETECTORS}/{}/_profile?_all=true", found.id);
         let profile = checked(self.client.send(Method::Get, &path, None).await?)?;
         let text = |name: &str| profile[name].as_str().unwrap_or_default().to_owned();
-        let progress = format!("{} {}", text("state"), profile["init_progress"]);
+        let progress = format!("{} {} {}", text("state"), text("error").is_empty(), profile["init_progress"]);
         let seen = Seen {
             state: text("state"),
             error: text("error"),
@@ -205,6 +212,8 @@ impl<'a> Reconciler<'a> {
                 self.post(&found.id, "_stop").await?;
                 self.ledger.forget_started(&detector.name).await?;
             }
+            // Somebody started it; whoever stops it then means it.
+            Act::Works if !seen.started => self.ledger.note_started(&detector.name).await?,
             Act::Works | Act::Wait(_) => {}
         }
         Ok(act)
@@ -268,7 +277,15 @@ mod tests {
                 0,
                 wait("it was stopped by hand: start it in OpenSearch, or run `outlier setup --force`"),
             ),
-            ("DISABLED", "stopped: three intervals failed", 40, true, 0, Act::Start),
+            ("DISABLED", "Stopped detector as job failed consecutively", 40, true, 0, Act::Start),
+            (
+                "DISABLED",
+                "an error of last week",
+                40,
+                true,
+                0,
+                wait("it was stopped by hand: start it in OpenSearch, or run `outlier setup --force`"),
+            ),
             ("INIT", "", 12, true, 9, wait("it learns: 12 of 40 intervals with data are indexed")),
             ("INIT", "", 40, true, 4, wait("it learns")),
             ("INIT", "", 40, true, 5, Act::Stop),

@@ -26,7 +26,16 @@ const STARTED: &str = "started";
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What was written, by kind and name.
-pub type Written = BTreeMap<(Kind, String), Value>;
+pub type Written = BTreeMap<(Kind, String), Note>;
+
+/// What is known of a thing that was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Note {
+    /// Its body, secrets masked.
+    pub body: Value,
+    /// It was about to be written, and nothing is known of how that ended.
+    pub pending: bool,
+}
 
 /// The index of what was written. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -69,7 +78,7 @@ impl Ledger {
     /// No answer, or no right to read.
     pub async fn read(&self) -> anyhow::Result<Written> {
         let entries = self.entries().await?.into_iter();
-        Ok(entries.filter_map(|(word, name, body)| Some(((Kind::of(&word)?, name), body))).collect())
+        Ok(entries.filter_map(|(word, name, note)| Some(((Kind::of(&word)?, name), note))).collect())
     }
 
     /// The detectors that were started and not stopped.
@@ -81,8 +90,8 @@ impl Ledger {
         Ok(entries.filter(|(word, ..)| word == STARTED).map(|(_, name, _)| name).collect())
     }
 
-    /// Kind, name and body of every document that is no lease.
-    async fn entries(&self) -> anyhow::Result<Vec<(String, String, Value)>> {
+    /// Kind, name and note of every document that is no lease.
+    async fn entries(&self) -> anyhow::Result<Vec<(String, String, Note)>> {
         let query = json!({"size": MOST, "query": {"exists": {"field": "kind"}}});
         let path = format!("/{}/_search", self.index);
         let answer = self.client.send(Method::Post, &path, Some(bytes(&query)?)).await?;
@@ -95,7 +104,8 @@ impl Ledger {
         let entries = hits.filter_map(|hit| {
             let source = &hit["_source"];
             let text = |name: &str| source[name].as_str().map(str::to_owned);
-            Some((text("kind")?, text("name")?, serde_json::from_str(source["body"].as_str()?).ok()?))
+            let body = serde_json::from_str(source["body"].as_str()?).ok()?;
+            Some((text("kind")?, text("name")?, Note { body, pending: source["pending"] == true }))
         });
         Ok(entries.collect())
     }
@@ -105,7 +115,15 @@ impl Ledger {
     /// # Errors
     /// No answer, or no right to write.
     pub async fn note(&self, thing: &Thing) -> anyhow::Result<()> {
-        self.put(thing.kind.word(), &thing.name, &thing.masked()).await
+        self.put(thing.kind.word(), &thing.name, &thing.masked(), false).await
+    }
+
+    /// Notes that a thing is about to be written, so that after a crash it is known for ours.
+    ///
+    /// # Errors
+    /// As [`Ledger::note`].
+    pub async fn note_pending(&self, thing: &Thing) -> anyhow::Result<()> {
+        self.put(thing.kind.word(), &thing.name, &thing.masked(), true).await
     }
 
     /// Notes that a detector was started.
@@ -113,11 +131,11 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::note`].
     pub async fn note_started(&self, detector: &str) -> anyhow::Result<()> {
-        self.put(STARTED, detector, &Value::Null).await
+        self.put(STARTED, detector, &Value::Null, false).await
     }
 
-    async fn put(&self, word: &str, name: &str, body: &Value) -> anyhow::Result<()> {
-        let source = json!({"kind": word, "name": name, "body": body.to_string()});
+    async fn put(&self, word: &str, name: &str, body: &Value, pending: bool) -> anyhow::Result<()> {
+        let source = json!({"kind": word, "name": name, "body": body.to_string(), "pending": pending});
         self.act(&json!({"index": {"_index": self.index, "_id": format!("{word}:{name}")}}), Some(&source)).await?;
         Ok(())
     }
@@ -157,7 +175,6 @@ impl Ledger {
     /// # Errors
     /// Somebody else keeps it; no answer; no right to write.
     pub async fn hold(&self, what: &str, length: Duration) -> anyhow::Result<Lease> {
-        self.create().await?;
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             if let Some(lease) = self.try_hold(what, length).await? {
@@ -179,6 +196,7 @@ impl Ledger {
     /// # Errors
     /// No answer, or no right to write.
     pub async fn try_hold(&self, what: &str, length: Duration) -> anyhow::Result<Option<Lease>> {
+        self.create().await?;
         let id = format!("lease-{what}");
         let until = now() + length.as_millis() as Millis;
         let source = json!({"until": until});
@@ -272,7 +290,8 @@ impl Ledger {
         let item = json["items"][0].as_object_mut().and_then(|item| item.values_mut().next().map(Value::take));
         let item = item.unwrap_or_default();
         match item["status"].as_u64() {
-            Some(200..=299 | 404) => Ok(item),
+            Some(200..=299) => Ok(item),
+            Some(404) if source.is_none() => Ok(item),
             Some(409) => Ok(Value::Null),
             _ => bail!("the index {} cannot be written: {}", self.index, item["error"]["reason"]),
         }

@@ -22,10 +22,9 @@ pub mod wanted;
 use super::monitors;
 use crate::config::Config;
 use crate::index::opensearch::Client;
-use anyhow::Context;
-use ledger::{Lease, Ledger, Written};
+use ledger::{Lease, Ledger, Note, Written};
 use plugins::Plugins;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use step::{States, Step};
 use thing::{Found, Kind, Thing};
@@ -66,13 +65,18 @@ pub async fn apply(config: &Config, client: &Client, how: How) -> anyhow::Result
     let setup = Setup::new(config, client, how.force);
     shape::check(config, client).await?;
     let looked = setup.pass(wanted::all(config, &plugins, ledger::now()), None).await?;
-    if how.dry_run || looked.writes == 0 {
-        return Ok(looked);
+    // Forced, it is also forgotten who stopped which detector.
+    if how.dry_run || (looked.writes == 0 && !how.force) {
+        let mut report = looked;
+        report.lines.extend(setup.own(config).await?.1);
+        return Ok(report);
     }
     let mut lease = setup.ledger.hold(LEASE, LEASE_TIME).await?;
     let done = setup.pass(wanted::all(config, &plugins, ledger::now()), Some(&mut lease)).await;
     setup.ledger.release(lease).await;
-    done
+    let mut report = done?;
+    report.lines.extend(setup.own(config).await?.1);
+    Ok(report)
 }
 
 /// Takes away what the setup made, or finds out what would be taken away; indices stay.
@@ -81,18 +85,21 @@ pub async fn apply(config: &Config, client: &Client, how: How) -> anyhow::Result
 /// OpenSearch does not answer, or refuses.
 pub async fn remove(config: &Config, client: &Client, how: How) -> anyhow::Result<Report> {
     let setup = Setup::new(config, client, how.force);
-    let written = setup.ledger.read().await?;
+    let (written, others) = setup.own(config).await?;
     if written.is_empty() {
         let line = format!("nothing was made by a setup, says the index {}", setup.ledger.index());
         return Ok(Report { lines: vec![line], ..Report::default() });
     }
     if how.dry_run {
-        return setup.take_away(&written, false).await;
+        let mut report = setup.take_away(&written, None).await?;
+        report.lines.extend(others);
+        return Ok(report);
     }
-    let lease = setup.ledger.hold(LEASE, LEASE_TIME).await?;
-    let done = setup.take_away(&written, true).await;
+    let mut lease = setup.ledger.hold(LEASE, LEASE_TIME).await?;
+    let done = setup.take_away(&written, Some(&mut lease)).await;
     setup.ledger.release(lease).await;
-    let report = done?;
+    let mut report = done?;
+    report.lines.extend(others);
     if setup.ledger.read().await?.is_empty() {
         setup.ledger.remove().await?;
     }
@@ -122,6 +129,17 @@ impl<'a> Setup<'a> {
                 self.keep(lease).await?;
             }
             monitors::fill_in(&mut thing.body, &ids);
+            if monitors::unfilled(&thing.body) {
+                // Its detectors are made first, or could not be.
+                report.writes += 1;
+                match lease {
+                    None => report.lines.push(format!("create {}, with its detectors", thing.title())),
+                    Some(_) => {
+                        report.failed.push(format!("the {} lacks a detector and was left as it is", thing.title()))
+                    }
+                }
+                continue;
+            }
             match self.one(&thing, &written, lease.is_some(), &mut report).await {
                 Ok(Some(id)) if thing.kind == Kind::Detector => {
                     ids.insert(thing.name, id);
@@ -133,6 +151,18 @@ impl<'a> Setup<'a> {
         }
         report.lines.extend(wanted.notes);
         Ok(report)
+    }
+
+    /// What the ledger holds of this configuration, and a line for each thing of another one, or of an earlier state of it.
+    async fn own(&self, config: &Config) -> anyhow::Result<(Written, Vec<String>)> {
+        let wanted = wanted::all(config, &Plugins::everything(), ledger::now());
+        let names: BTreeSet<(Kind, String)> = wanted.things.into_iter().map(|thing| (thing.kind, thing.name)).collect();
+        let (own, others): (Written, Written) =
+            self.ledger.read().await?.into_iter().partition(|(key, _)| names.contains(key));
+        let line = |(kind, name): &(Kind, String)| {
+            format!("note   {} was made by a setup and is no part of this configuration", thing::title(*kind, name))
+        };
+        Ok((own, others.keys().map(line).collect()))
     }
 
     /// One thing; answers its id if it is there.
@@ -156,54 +186,86 @@ impl<'a> Setup<'a> {
         let step = states.step(thing.kind.vital(), self.force);
         report.tell(&step, &thing.title());
         let id = found.as_ref().map(|found| found.id.clone());
-        if !matches!(step, Step::Create | Step::Change(_)) {
-            return Ok(id);
-        }
-        report.writes += 1;
+        let writes = matches!(step, Step::Create | Step::Change(_));
+        // It became what is wanted in another way than by us, or before a crash.
+        let stale = step == Step::Fits && states.written.is_some_and(|note| note.pending || note.body != masked);
+        report.writes += usize::from(writes || stale);
         if !write {
             return Ok(id);
         }
-        let id = thing::write(self.client, thing, found.as_ref()).await?;
-        self.ledger.note(thing).await?;
-        if thing.kind == Kind::Detector {
-            // It was stopped for the change, or is new: the reconciler starts it.
+        if thing.kind == Kind::Detector && (writes || self.force) {
+            // It is stopped for a change, or new: the reconciler starts it.
             self.ledger.forget_started(&thing.name).await?;
         }
+        if stale {
+            self.ledger.note(thing).await?;
+        }
+        if !writes {
+            return Ok(id);
+        }
+        self.ledger.note_pending(thing).await?;
+        let id = thing::write(self.client, thing, found.as_ref()).await?;
+        self.ledger.note(thing).await?;
         Ok(Some(id))
     }
 
-    async fn take_away(&self, written: &Written, really: bool) -> anyhow::Result<Report> {
+    /// Takes away what is noted, if there is a lease; what cannot be is told and stays noted.
+    async fn take_away(&self, written: &Written, mut lease: Option<&mut Lease>) -> anyhow::Result<Report> {
         let mut report = Report::default();
         // Monitors before what they name, templates last.
-        for ((kind, name), body) in written.iter().rev() {
-            let title = thing::title(*kind, name);
-            let found =
-                thing::find(self.client, *kind, name).await.with_context(|| format!("while removing the {title}"))?;
-            let mut kept = found.as_ref().and_then(|found| self.reason_to_keep(*kind, found, body));
-            if *kind == Kind::Template && thing::has_stream(self.client, name).await? {
-                kept = Some("its data stream holds your data; delete that yourself, then run this again");
+        for ((kind, name), note) in written.iter().rev() {
+            if let Some(lease) = lease.as_deref_mut() {
+                self.keep(lease).await?;
             }
-            report.lines.push(match (&found, kept) {
-                (None, _) => format!("gone   {title}"),
-                (Some(_), Some(why)) => format!("keep   {title}: {why}"),
-                (Some(_), None) => format!("delete {title}"),
-            });
-            let delete = found.filter(|_| kept.is_none());
-            report.writes += usize::from(delete.is_some());
-            if really {
-                if let Some(found) = &delete {
-                    thing::remove(self.client, *kind, name, found).await?;
-                }
-                if kept.is_none() || *kind == Kind::Index {
-                    self.ledger.forget(*kind, name).await?;
-                }
+            if let Err(error) = self.take_one(*kind, name, note, lease.is_some(), &mut report).await {
+                report.failed.push(format!("{error:#}"));
             }
         }
         Ok(report)
     }
 
-    fn reason_to_keep(&self, kind: Kind, found: &Found, written: &serde_json::Value) -> Option<&'static str> {
-        let states = States { wanted: written, found: Some(&found.body), written: Some(written) };
+    async fn take_one(
+        &self,
+        kind: Kind,
+        name: &str,
+        note: &Note,
+        really: bool,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let title = thing::title(kind, name);
+        if kind == Kind::Saved && self.client.dashboards().is_none() {
+            report.lines.push(format!("keep   {title}: opensearch.dashboards_url is not set"));
+            return Ok(());
+        }
+        let found = thing::find(self.client, kind, name).await?;
+        let mut kept = found.as_ref().and_then(|found| self.reason_to_keep(kind, found, note));
+        if kind == Kind::Template && thing::has_stream(self.client, name).await? {
+            kept = Some("its data stream holds your data; delete that yourself, then run this again");
+        }
+        report.lines.push(match (&found, kept) {
+            (None, _) => format!("gone   {title}"),
+            (Some(_), Some(why)) => format!("keep   {title}: {why}"),
+            (Some(_), None) => format!("delete {title}"),
+        });
+        let delete = found.filter(|_| kept.is_none());
+        report.writes += usize::from(delete.is_some());
+        if !really {
+            return Ok(());
+        }
+        if let Some(found) = &delete {
+            thing::remove(self.client, kind, name, found).await?;
+        }
+        if kept.is_none() || kind == Kind::Index {
+            self.ledger.forget(kind, name).await?;
+        }
+        if kind == Kind::Detector && kept.is_none() {
+            self.ledger.forget_started(name).await?;
+        }
+        Ok(())
+    }
+
+    fn reason_to_keep(&self, kind: Kind, found: &Found, note: &Note) -> Option<&'static str> {
+        let states = States { wanted: &note.body, found: Some(&found.body), written: Some(note) };
         if kind == Kind::Index {
             Some("it holds your data; delete it yourself")
         } else if self.force || states.untouched(&found.body) {

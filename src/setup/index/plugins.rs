@@ -3,7 +3,6 @@
 //! Invariant: a plugin that is missing, or closed to this user, takes away its own part of the setup and nothing else.
 
 use crate::index::opensearch::{Answer, Client};
-use anyhow::bail;
 use opensearch::http::Method;
 
 /// Whether a plugin can be used.
@@ -39,10 +38,16 @@ const ALERTING: &str = "/_plugins/_alerting/monitors/alerts?size=1";
 const NOTIFICATIONS: &str = "/_plugins/_notifications/features";
 
 impl Plugins {
+    /// A cluster with all of them.
+    pub fn everything() -> Self {
+        let there = || Presence::There;
+        Self { management: there(), detection: there(), dashboards: there(), alerting: there(), notifications: there() }
+    }
+
     /// Asks the cluster.
     ///
     /// # Errors
-    /// It does not answer, or broke.
+    /// It does not answer.
     pub async fn find(client: &Client) -> anyhow::Result<Self> {
         Ok(Self {
             management: ask(client, MANAGEMENT).await?,
@@ -71,7 +76,7 @@ pub async fn has_alerting(client: &Client) -> anyhow::Result<bool> {
 
 async fn ask(client: &Client, path: &str) -> anyhow::Result<Presence> {
     let answer = client.send(Method::Get, path, None).await?;
-    presence(&answer).map_or_else(|| bail!("the plugin behind {path} does not work: {}", answer.reason()), Ok)
+    Ok(presence(&answer).unwrap_or_else(|| Presence::Refused(format!("it does not work: {}", answer.reason()))))
 }
 
 /// What an answer says of the plugin; `None`: it is there and broken.

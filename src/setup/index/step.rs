@@ -11,6 +11,7 @@
 //!
 //! Invariant: what somebody changed or deleted by hand stays as it is, unless `force`.
 
+use super::ledger::Note;
 use crate::setup::diff::differences;
 use serde_json::Value;
 
@@ -37,14 +38,16 @@ pub struct States<'a> {
     /// In the cluster.
     pub found: Option<&'a Value>,
     /// By the last setup.
-    pub written: Option<&'a Value>,
+    pub written: Option<&'a Note>,
 }
 
 impl States<'_> {
     /// The step. `vital`: the sink cannot work without it, so it is created again.
     pub fn step(self, vital: bool, force: bool) -> Step {
         let Some(found) = self.found else {
-            return if self.written.is_some() && !vital && !force { Step::Gone } else { Step::Create };
+            // What was only about to be written was not deleted by anybody.
+            let made = self.written.is_some_and(|note| !note.pending);
+            return if made && !vital && !force { Step::Gone } else { Step::Create };
         };
         let lines = differences(self.wanted, found);
         if lines.is_empty() {
@@ -58,7 +61,7 @@ impl States<'_> {
 
     /// Whether a thing that is there is as it was written.
     pub fn untouched(self, found: &Value) -> bool {
-        self.written.is_some_and(|written| differences(written, found).is_empty())
+        self.written.is_some_and(|note| note.pending || differences(&note.body, found).is_empty())
     }
 }
 
@@ -85,8 +88,15 @@ mod tests {
             (Some(&c), None, false, false, Step::Keep(lines(3))),
             (Some(&c), None, false, true, Step::Change(lines(3))),
         ] {
-            let states = States { wanted: &a, found, written };
+            let note = written.map(|body| Note { body: body.clone(), pending: false });
+            let states = States { wanted: &a, found, written: note.as_ref() };
             assert_eq!(states.step(vital, force), want, "{found:?} {written:?} {vital} {force}");
+        }
+        // After a crash between the note and the thing.
+        let pending = Note { body: a.clone(), pending: true };
+        for (found, want) in [(None, Step::Create), (Some(&a), Step::Fits), (Some(&b), Step::Change(lines(2)))] {
+            let states = States { wanted: &a, found, written: Some(&pending) };
+            assert_eq!(states.step(false, false), want, "{found:?}");
         }
     }
 }

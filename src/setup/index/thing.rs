@@ -271,6 +271,12 @@ pub async fn write(client: &Client, thing: &Thing, found: Option<&Found>) -> any
     if refused(&answer)? {
         bail!("the {} cannot be written: {}", thing.title(), answer.reason());
     }
+    if thing.kind == Kind::Policy {
+        // An index keeps the policy that it began with; one that is older than the policy has none.
+        for verb in ["add", "change_policy"] {
+            apply_policy(client, verb, name, body).await?;
+        }
+    }
     let made = answer.json()?["_id"].as_str().map(str::to_owned);
     Ok(made.or_else(|| found.map(|found| found.id.clone())).unwrap_or_else(|| name.clone()))
 }
@@ -281,7 +287,10 @@ pub async fn write(client: &Client, thing: &Thing, found: Option<&Found>) -> any
 /// No answer, or OpenSearch refuses.
 pub async fn remove(client: &Client, kind: Kind, name: &str, found: &Found) -> anyhow::Result<()> {
     let path = match kind {
-        Kind::Policy => format!("{POLICIES}/{name}"),
+        Kind::Policy => {
+            apply_policy(client, "remove", name, &found.body).await?;
+            format!("{POLICIES}/{name}")
+        }
         Kind::Template => format!("/_index_template/{name}"),
         Kind::Index => return Ok(()),
         Kind::Channel => format!("{CHANNELS}/{name}"),
@@ -304,6 +313,20 @@ pub async fn remove(client: &Client, kind: Kind, name: &str, found: &Found) -> a
     let answer = client.send(Method::Delete, &path, None).await?;
     if answer.status != 404 && refused(&answer)? {
         bail!("the {} cannot be deleted: {}", title(kind, name), answer.reason());
+    }
+    Ok(())
+}
+
+/// Gives a policy to the indices of its patterns, or takes it from them. Those that have it already, or another one, are
+/// told of in the answer and are no error.
+async fn apply_policy(client: &Client, verb: &str, name: &str, body: &Value) -> anyhow::Result<()> {
+    let patterns = body["ism_template"][0]["index_patterns"].as_array().into_iter().flatten();
+    for pattern in patterns.filter_map(Value::as_str) {
+        let policy = if verb == "remove" { None } else { Some(bytes(&json!({"policy_id": name}))?) };
+        let answer = client.send(Method::Post, &format!("/_plugins/_ism/{verb}/{pattern}"), policy).await?;
+        if answer.status != 404 && refused(&answer)? {
+            bail!("the {} cannot be given to {pattern}: {}", title(Kind::Policy, name), answer.reason());
+        }
     }
     Ok(())
 }

@@ -1,0 +1,140 @@
+//! What real servers answered, in the place of the stand-in's answers; what monitors run, on a real server; dashboards.
+
+use super::plugins::{DETECTORS, DRY, MONITORS, REMOVE, TEMPLATES, channel, config, lines, serve};
+use super::support::cluster::Cluster;
+use super::support::standin::Reply;
+use super::support::{self, recorded};
+use super::{INDEX, run};
+use outlier::index::opensearch::{Answer, Client};
+use outlier::setup::{self, Options};
+use serde_json::{Value, json};
+
+/// Every error that a real server was seen to answer is known for one, whatever its status, and told in its own words.
+#[test]
+fn recorded_errors_are_errors() {
+    let Some(shared) = support::shared() else { return };
+    let mut seen = (0, 0);
+    for file in ["ad-err.txt", "ad-create.txt", "ad-start.txt", "ad-restart10s.txt", "mon.txt", "noti.txt", "rest2.txt"]
+    {
+        for exchange in recorded::read(&shared.join("opensearch").join(file)) {
+            let Ok(json) = serde_json::from_str::<Value>(&exchange.answer) else { continue };
+            let answer = Answer { status: exchange.status, body: exchange.answer.clone().into() };
+            let bad = exchange.answer.starts_with("{\"error\":") || exchange.status >= 400;
+            let what = format!("{file}: {} {} {}", exchange.method, exchange.path, exchange.answer);
+            assert_eq!(setup::index::thing::refused(&answer).unwrap(), bad, "{what}");
+            if bad {
+                let reason = json["error"]["reason"].as_str().or(json["error"].as_str()).unwrap();
+                assert!(answer.reason().contains(reason), "{what}");
+            }
+            seen = (seen.0 + 1, seen.1 + usize::from(bad));
+        }
+    }
+    assert!(seen.0 > 60 && seen.1 > 20, "{seen:?}");
+}
+
+/// Answers of real servers in the place of good ones: the rest is made, and the reason is told.
+#[tokio::test]
+async fn recorded_refusals_are_told_with_their_reason() {
+    let Some(shared) = support::shared() else { return };
+    let all = |file: &str| recorded::read(&shared.join("opensearch").join(file));
+    let refusals = all("ad-err.txt").into_iter().chain(all("mon.txt")).chain(all("noti.txt"));
+    let mut tried = 0;
+    for exchange in refusals.filter(|exchange| exchange.method == "POST" && exchange.answer.contains("\"error\":")) {
+        let base = exchange.path.trim_end_matches('/').to_owned();
+        let creates = ["/detectors", "/monitors", "/configs"].iter().any(|end| base.ends_with(end));
+        if !creates {
+            continue;
+        }
+        let json: Value = serde_json::from_str(&exchange.answer).unwrap();
+        let (cluster, url) = serve(Cluster::default()).await;
+        let refusal = Reply::Json(exchange.status, exchange.answer.clone());
+        cluster.lock().unwrap().instead.push(("POST", base, refusal));
+        let (found, result) = run(&config(&url, &channel("https://a")), INDEX).await;
+        let error = result.unwrap_err();
+        assert!(error.contains(json["error"]["reason"].as_str().unwrap()), "{error}\n{found:#?}");
+        assert!(lines(&found, "create") >= 10, "{found:#?}");
+        tried += 1;
+    }
+    assert!(tried > 15, "{tried}");
+}
+
+/// The scripts of the triggers, run by a real OpenSearch on what monitors would see.
+#[tokio::test]
+async fn scripts_run_on_a_real_server() {
+    let Some(url) = support::opensearch() else { return };
+    let (cluster, stand_in) = serve(Cluster::default()).await;
+    run(&config(&stand_in, "[alerting]\nquiet = \"15m\"\n"), INDEX).await.1.unwrap();
+    let scripts: Vec<String> = {
+        let cluster = cluster.lock().unwrap();
+        let triggers =
+            cluster.stored.values().flat_map(|body| body["triggers"].as_array().cloned().unwrap_or_default());
+        let scripts = triggers.map(|trigger| trigger["query_level_trigger"]["condition"]["script"]["source"].clone());
+        scripts.filter_map(|script| script.as_str().map(str::to_owned)).collect()
+    };
+    let client = Client::new(&config(&url, "")).unwrap();
+    let seen = |score: Option<f64>, records: u32, bad: f64| {
+        let hits: Vec<Value> = score.iter().map(|score| json!({"_source": {"score": score}})).collect();
+        json!({"results": [{
+            "hits": {"total": {"value": hits.len()}, "hits": hits},
+            "aggregations": {"records": {"value": records}, "recent": {"doc_count": records}, "bad": {"value": bad}},
+        }]})
+    };
+    for (ctx, want) in [
+        (seen(None, 500, 3.0), 0),
+        // The detectors' monitor has one script: is there a hit.
+        (seen(Some(100.0), 500, 3.0), 2),
+        (seen(Some(92.5), 500, 3.0), 2),
+        (seen(None, 0, 0.0), 1),
+        (seen(None, 100, 51.0), 1),
+        (seen(None, 99, 99.0), 0),
+        // A search that failed: a script that fails would ring.
+        (json!({"results": []}), 0),
+    ] {
+        let mut fired = Vec::new();
+        for script in &scripts {
+            let body =
+                json!({"script": {"source": format!("def ctx = params.ctx; return {script}"), "params": {"ctx": ctx}}});
+            let path = "/_scripts/painless/_execute";
+            let sent = client.send(opensearch::http::Method::Post, path, Some(body.to_string().into())).await.unwrap();
+            let result = sent.json().unwrap();
+            assert!(sent.good(), "{script}: {result}");
+            if result["result"] == "true" {
+                fired.push(script);
+            }
+        }
+        assert_eq!(fired.len(), want, "{ctx}: {fired:#?}");
+    }
+    assert_eq!(scripts.len(), 5, "{scripts:#?}");
+}
+
+#[tokio::test]
+async fn dashboards_are_imported_once_and_a_hand_is_respected() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let config = config(&url, &format!("dashboards_url = {url:?}\n"));
+    let objects = setup::dashboards::wanted(&config, &config.pipelines[0]).len();
+    assert!(objects > 10, "{objects}");
+    let all = TEMPLATES + DETECTORS + MONITORS + objects;
+    for (options, created, written) in [(DRY, all, 0), (INDEX, all, all), (INDEX, 0, 0)] {
+        let (found, result) = run(&config, options).await;
+        result.unwrap();
+        assert_eq!(lines(&found, "create"), created, "{found:#?}");
+        assert_eq!(cluster.lock().unwrap().written().len(), written);
+    }
+    let board = "/api/saved_objects/dashboard/outlier-p-analyst";
+    cluster.lock().unwrap().stored.get_mut(board).unwrap()["attributes"]["title"] = json!("mine");
+    let (found, result) = run(&config, INDEX).await;
+    result.unwrap();
+    assert_eq!((lines(&found, "keep"), cluster.lock().unwrap().written().len()), (1, 0), "{found:#?}");
+    run(&config, Options { force: true, ..REMOVE }).await.1.unwrap();
+    assert!(!cluster.lock().unwrap().stored.keys().any(|path| path.starts_with("/api")));
+}
+
+#[tokio::test]
+async fn dashboards_that_are_not_there_hold_nothing_up() {
+    let (_, url) = serve(Cluster::default()).await;
+    let config = config(&url, "dashboards_url = \"http://127.0.0.1:1\"\n");
+    let (found, result) = run(&config, INDEX).await;
+    assert_eq!(lines(&found, "create"), TEMPLATES + DETECTORS + MONITORS, "{found:#?}");
+    let error = result.unwrap_err();
+    assert!(error.contains("dashboards were not imported") && error.contains("--export-dashboards"), "{error}");
+}
