@@ -5,6 +5,7 @@ use crate::telemetry::Telemetry;
 use crate::{
     alert, backtest, bootstrap, demo, process, produce, rejected, serve, setup, shutdown, sink, state, telemetry,
 };
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::stdout;
@@ -68,8 +69,11 @@ enum Command {
         /// Send one message by this notification channel, and do nothing else
         #[arg(long, value_name = "CHANNEL", conflicts_with_all = ["dry_run", "only_topics", "only_index", "force", "remove"])]
         test: Option<String>,
+        /// Write the dashboards as a file for the import of OpenSearch Dashboards (`-`: standard output), and do nothing else
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "only_topics", "only_index", "force", "remove", "test"])]
+        export_dashboards: Option<PathBuf>,
         /// Let OpenSearch's detector of this flag group go over the data that is indexed already, and sum up what it finds
-        #[arg(long, value_name = "GROUP", conflicts_with_all = ["dry_run", "only_topics", "only_index", "force", "remove", "test"])]
+        #[arg(long, value_name = "GROUP", conflicts_with_all = ["dry_run", "only_topics", "only_index", "force", "remove", "test", "export_dashboards"])]
         historical: Option<String>,
         /// How far back the historical analysis looks
         #[arg(long, value_name = "TIME", default_value = "7d", value_parser = produce::duration, requires = "historical")]
@@ -152,6 +156,15 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
         Command::Backtest(options) => return backtest::run(config, *options, stop).await,
         Command::Setup { test: Some(channel), .. } => {
             println!("{}", setup::test_channel(&config, &channel).await?);
+            return Ok(());
+        }
+        Command::Setup { export_dashboards: Some(path), .. } => {
+            let text = setup::dashboards::ndjson(&config);
+            if path.as_os_str() == "-" {
+                print!("{text}");
+            } else {
+                std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            }
             return Ok(());
         }
         Command::Setup { historical: Some(flag), last, .. } => {

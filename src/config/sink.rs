@@ -1,10 +1,7 @@
-//! `[sink]`, `[opensearch]` and `[sqlite]`: what is indexed, and where.
+//! `[sink]` and `[sqlite]`: what is indexed, and where on a laptop.
 
-use super::mistake::shown;
-use super::names;
 use super::process::check_path;
 use super::reader::{Names, Reader};
-use super::secret::Secret;
 use super::writer::Writer;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -107,125 +104,6 @@ fn read_what(r: &mut Reader<'_>) -> Vec<Stage> {
     }
     what.sort();
     what
-}
-
-/// Where OpenSearch is, and how indices are created.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OpenSearch {
-    /// `http://` or `https://`, without credentials; not empty.
-    pub urls: Vec<String>,
-    /// With a password, or neither.
-    pub username: Option<String>,
-    /// With a user name, or neither.
-    pub password: Option<Secret>,
-    /// A bearer token, instead of a user.
-    pub token: Option<Secret>,
-    /// PEM certificates to trust beside the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Bulk requests are compressed.
-    pub gzip: bool,
-    /// Comes before the names of indices; lower case, may be empty.
-    pub index_prefix: String,
-    /// Shards of a created index.
-    pub shards: u32,
-    /// Copies of each shard beside the first.
-    pub replicas: u32,
-    /// Anomaly detectors of OpenSearch's own are made for each flag group, where that plugin is.
-    pub detectors: bool,
-}
-
-impl OpenSearch {
-    pub(super) fn read(mut r: Reader<'_>) -> Self {
-        let opensearch = Self {
-            urls: read_urls(&mut r),
-            username: r.optional("username"),
-            password: r.secret("password"),
-            token: r.secret("token"),
-            ca_file: r.optional("ca_file").map(PathBuf::from),
-            gzip: r.bool("gzip", false),
-            index_prefix: r.checked("index_prefix", "", check_index_prefix),
-            shards: r.int("shards", 1, 1..=1024),
-            replicas: r.int("replicas", 1, 0..=10),
-            detectors: r.bool("detectors", true),
-        };
-        match (r.has("username"), r.has("password")) {
-            (true, false) => r.missing(
-                "`username` needs a `password`: add it, such as `password = \"${OPENSEARCH_PASSWORD}\"`".to_owned(),
-            ),
-            (false, true) => r.missing("`password` needs a `username`: add it".to_owned()),
-            _ => {}
-        }
-        if r.has("token") && (r.has("username") || r.has("password")) {
-            r.mistake(r.at("token"), "a `token` stands for a user: keep it, or `username` and `password`".to_owned());
-        }
-        r.finish();
-        opensearch
-    }
-
-    pub(super) fn write(&self, w: &mut Writer) {
-        w.table("[opensearch]");
-        w.list("urls", &self.urls);
-        w.optional("username", self.username.as_deref());
-        w.secret("password", self.password.as_ref());
-        w.secret("token", self.token.as_ref());
-        w.optional("ca_file", self.ca_file.as_ref().map(|path| path.to_string_lossy()).as_deref());
-        w.plain("gzip", self.gzip);
-        w.text("index_prefix", &self.index_prefix);
-        w.plain("shards", self.shards);
-        w.plain("replicas", self.replicas);
-        w.plain("detectors", self.detectors);
-    }
-}
-
-fn read_urls(r: &mut Reader<'_>) -> Vec<String> {
-    let Some(nodes) = r.list("urls") else {
-        return vec!["http://localhost:9200".to_owned()];
-    };
-    if nodes.is_empty() {
-        let text = "`urls` is empty: name at least one, such as \"http://localhost:9200\"";
-        r.mistake(r.at("urls"), text.to_owned());
-    }
-    let mut urls = Vec::new();
-    for node in &nodes {
-        if let Some(url) = r.text_of("`urls`", node) {
-            match check_url(&url) {
-                Ok(()) => urls.push(url),
-                Err(wrong) => r.mistake(node.at.clone(), format!("`urls` {wrong}")),
-            }
-        }
-    }
-    urls
-}
-
-/// `http://host:9200`. What is not that may hold a password and is not repeated.
-pub(super) fn check_url(url: &str) -> Result<(), String> {
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    let Some(rest) = rest else {
-        return Err("must begin with http:// or https://".to_owned());
-    };
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if host.contains('@') {
-        return Err("must not hold a user or a password: OpenSearch's belong in `username` and `password`".to_owned());
-    }
-    let port = match host.rsplit_once(':') {
-        Some((_, port)) if !port.ends_with(']') => port.parse::<u16>().is_ok_and(|port| port > 0),
-        _ => true,
-    };
-    let named = !host.is_empty() && !host.starts_with(':');
-    if !named || !port || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("must be a URL such as http://localhost:9200".to_owned());
-    }
-    Ok(())
-}
-
-/// OpenSearch's rules for the beginning of an index name.
-fn check_index_prefix(text: &str) -> Result<(), String> {
-    names::check_prefix(text)?;
-    if text.starts_with(['-', '_', '.']) || text.contains(|c: char| c.is_ascii_uppercase()) {
-        let not = shown(text);
-        return Err(format!("must be lower case and begin with a letter or a digit, not {not}"));
-    }
-    Ok(())
 }
 
 /// The embedded index.

@@ -28,6 +28,8 @@ pub struct Document {
     pub id: String,
     /// `@timestamp`, epoch milliseconds.
     pub timestamp_ms: i64,
+    /// Decides on a dated index; epoch milliseconds. The same for every record of this id.
+    pub period_ms: i64,
     /// The record as it came. Enriched and scores are JSON objects; raw is anything, `None` a tombstone.
     pub body: Option<Bytes>,
 }

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::index::{self, Document, Index, Outcome, Stage};
 use crate::kafka::client;
 use crate::kafka::output::{Commit, Output};
-use crate::sink::document::{Origin, identify, time};
+use crate::sink::document::{Origin, Times, identify, times};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use outlier_core::pipeline::Pipeline;
@@ -208,16 +208,13 @@ impl<'c> Back<'c> {
         else {
             return Err("their header outlier-source is not topic/partition/offset".to_owned());
         };
-        let (body, timestamp_ms) = (record.body.as_deref(), record.time.unwrap_or_default());
-        let (id, timestamp_ms) = match &record.document {
-            Some(id) => (id.clone(), time(stage, timestamp_ms, body).map_err(|unfit| unfit.reason)?),
-            None => {
-                let origin = Origin { topic, partition, offset, timestamp_ms, source: None };
-                let identity = identify(stage, origin, body).map_err(|unfit| unfit.reason)?;
-                (identity.id, identity.timestamp_ms)
-            }
+        let (body, sent_ms) = (record.body.as_deref(), record.time.unwrap_or_default());
+        let found = match &record.document {
+            Some(id) => times(stage, sent_ms, body).map(|times| (id.clone(), times)),
+            None => identify(stage, Origin { topic, partition, offset, timestamp_ms: sent_ms, source: None }, body),
         };
+        let (id, Times { timestamp_ms, period_ms }) = found.map_err(|unfit| unfit.reason)?;
         let pipeline = Arc::from(self.pipeline.name.as_str());
-        Ok(Document { pipeline, stage, id, timestamp_ms, body: record.body.clone().map(Bytes::from) })
+        Ok(Document { pipeline, stage, id, timestamp_ms, period_ms, body: record.body.clone().map(Bytes::from) })
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::config::{Config, Recipient, Security};
 use crate::index::opensearch::Client;
+use crate::setup::index::plugins::{Plugins, Presence};
 use crate::setup::index::thing::CHANNELS;
 use anyhow::bail;
 use opensearch::http::Method;
@@ -82,6 +83,11 @@ pub async fn test(config: &Config, client: &Client, channel: &str) -> anyhow::Re
     if !config.alerting.channels.iter().any(|known| known.name == channel) {
         let names: Vec<&str> = config.alerting.channels.iter().map(|known| known.name.as_str()).collect();
         bail!("there is no channel {channel:?} in [[alerting.channels]]; there are: {}", names.join(", "));
+    }
+    if Plugins::find(client).await?.notifications == Presence::Absent {
+        bail!(
+            "OpenSearch has no notifications plugin; with `owner = \"outlier\"` in [alerting] the service `outlier alert` tells your channels"
+        );
     }
     let there = client.send(Method::Get, &format!("{CHANNELS}/{channel}"), None).await?;
     if there.status == 404 {

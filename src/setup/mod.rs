@@ -8,10 +8,13 @@
 pub mod acl;
 pub mod admin;
 pub mod channels;
+pub mod dashboards;
 pub mod detectors;
 pub mod diff;
 pub mod index;
 pub mod monitors;
+pub mod policy;
+pub mod retention;
 pub mod script;
 pub mod templates;
 pub mod topics;
@@ -173,7 +176,7 @@ async fn topics(config: &Config, dry_run: bool, report: &mut Vec<String>) -> any
 async fn index_part(config: &Config, options: Options) -> anyhow::Result<Report> {
     match config.sink.index {
         IndexKind::OpenSearch => {
-            let client = Client::new(config)?;
+            let client = Client::with_dashboards(config)?;
             let how = How { dry_run: options.dry_run, force: options.force };
             if options.remove {
                 index::remove(config, &client, how).await

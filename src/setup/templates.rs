@@ -5,7 +5,7 @@
 //! a boolean field refuses everything else; an object that the pipeline does not name is one `flat_object` field,
 //! searchable by its paths (`httpRequest.headers.name`), so that no log can make the mapping explode.
 
-use crate::config::{Config, Stage};
+use crate::config::{Config, Indices, Stage};
 use crate::index::names;
 use crate::index::opensearch::body::OWN_TIMESTAMP;
 use outlier_core::field::FieldPath;
@@ -22,7 +22,7 @@ const FIELDS: u32 = 2_000;
 /// Above other people's templates for `*`.
 const PRIORITY: u32 = 500;
 
-/// A template and the index it is for; both have this name.
+/// A template and the index, alias or data stream it is for; both have this name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
     /// Of the template and of the index.
@@ -46,12 +46,21 @@ pub fn wanted(config: &Config, pipeline: &Pipeline) -> Vec<Template> {
             "number_of_replicas": config.opensearch.replicas.to_string(),
             "mapping": {"ignore_malformed": "true", "total_fields": {"limit": limit.to_string()}},
         });
-        let body = json!({
+        let mut body = json!({
             "index_patterns": [name],
             "priority": PRIORITY,
             "template": {"settings": {"index": settings}, "mappings": mappings},
             "_meta": {"managed_by": "outlier"},
         });
+        match config.opensearch.indices {
+            Indices::Single => {}
+            Indices::Daily | Indices::Monthly => {
+                body["index_patterns"] = json!([format!("{name}-*")]);
+                // Searches, detectors and monitors know one name.
+                body["template"]["aliases"] = json!({name.as_str(): {}});
+            }
+            Indices::DataStream => body["data_stream"] = json!({}),
+        }
         Template { name, body }
     };
     config.sink.what.iter().map(one).collect()

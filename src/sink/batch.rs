@@ -129,7 +129,7 @@ mod tests {
         let source = Source { stage, topic: "t".into(), partition, offset, timestamp_ms: 0, key: None };
         let why = Unfit { kind: "x", reason: String::new() };
         let id = format!("{stage:?}-{partition}-{offset}");
-        let document = Document { pipeline: "p".into(), stage, id, timestamp_ms: 0, body: body.clone() };
+        let document = Document { pipeline: "p".into(), stage, id, timestamp_ms: 0, period_ms: 0, body: body.clone() };
         batch.push(7, source, if good { Ok(document) } else { Err((why, body)) });
     }
 

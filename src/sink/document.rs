@@ -26,13 +26,31 @@ pub struct Origin<'a> {
     pub source: Option<&'a [u8]>,
 }
 
-/// A document's id and `@timestamp`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// Unique in its index.
-    pub id: String,
-    /// Epoch milliseconds.
+/// The times of a document, epoch milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// Its `@timestamp`.
     pub timestamp_ms: i64,
+    /// The time that decides on a dated index: the same for every record of its id.
+    pub period_ms: i64,
+}
+
+/// A document's own time decides on its index as far as it is from the time at which its record was sent, so that no
+/// log can make more indices than these days.
+const BEFORE: i64 = 7 * DAY;
+const AFTER: i64 = DAY;
+const DAY: i64 = 86_400_000;
+
+impl Times {
+    fn new(own: i64, sent: i64) -> Self {
+        let period_ms = own.clamp(sent.saturating_sub(BEFORE), sent.saturating_add(AFTER));
+        Self { timestamp_ms: own, period_ms }
+    }
+
+    /// An alert is written again while it goes on: its beginning stays the same.
+    fn of(alert: &Alert) -> Self {
+        Self { timestamp_ms: alert.updated, period_ms: alert.start }
+    }
 }
 
 /// A record that cannot be a document.
@@ -44,48 +62,44 @@ pub struct Unfit {
     pub reason: String,
 }
 
-/// Finds a record's id and time.
+/// Finds a record's id and times.
 ///
 /// # Errors
 /// It is not what its topic promises.
-pub fn identify(stage: Stage, origin: Origin<'_>, body: Option<&[u8]>) -> Result<Identity, Unfit> {
-    let identity = match stage {
-        Stage::Raw => Identity {
-            id: format!("{}-{}-{}", origin.topic, origin.partition, origin.offset),
-            timestamp_ms: origin.timestamp_ms,
-        },
-        Stage::Enriched => Identity { id: source_id(origin.source)?, timestamp_ms: event_time(value(body)?)? },
+pub fn identify(stage: Stage, origin: Origin<'_>, body: Option<&[u8]>) -> Result<(String, Times), Unfit> {
+    let sent = origin.timestamp_ms;
+    let (id, times) = match stage {
+        Stage::Raw => (format!("{}-{}-{}", origin.topic, origin.partition, origin.offset), times(stage, sent, body)?),
+        Stage::Enriched => (source_id(origin.source)?, times(stage, sent, body)?),
         Stage::Scores => {
             let row = score(body)?;
-            Identity { id: row.id(), timestamp_ms: row.window_end }
+            (row.id(), Times::new(row.window_end, sent))
         }
         // Between two changes of its state an alert is written again and again: the first counts.
         Stage::Alerts => {
             let alert = alert(body)?;
-            Identity { id: format!("{}-{}", alert.id, alert.sequence), timestamp_ms: alert.updated }
+            (format!("{}-{}", alert.id, alert.sequence), Times::of(&alert))
         }
     };
-    if identity.id.len() > MAX_ID_BYTES {
-        let reason = format!(
-            "its id would have {} bytes and may have {MAX_ID_BYTES}: shorten the names in it",
-            identity.id.len()
-        );
+    if id.len() > MAX_ID_BYTES {
+        let reason =
+            format!("its id would have {} bytes and may have {MAX_ID_BYTES}: shorten the names in it", id.len());
         return Err(Unfit { kind: "id-too-long", reason });
     }
-    Ok(identity)
+    Ok((id, times))
 }
 
-/// The `@timestamp` of a record's document; `kafka_ms` is the record's own timestamp. Epoch milliseconds.
+/// The times of a record's document; `kafka_ms` is the record's own timestamp. Epoch milliseconds.
 ///
 /// # Errors
 /// It is not what its topic promises.
-pub fn time(stage: Stage, kafka_ms: i64, body: Option<&[u8]>) -> Result<i64, Unfit> {
-    match stage {
-        Stage::Raw => Ok(kafka_ms),
-        Stage::Enriched => event_time(value(body)?),
-        Stage::Scores => score(body).map(|row| row.window_end),
-        Stage::Alerts => alert(body).map(|alert| alert.updated),
-    }
+pub fn times(stage: Stage, kafka_ms: i64, body: Option<&[u8]>) -> Result<Times, Unfit> {
+    Ok(match stage {
+        Stage::Raw => Times::new(kafka_ms, kafka_ms),
+        Stage::Enriched => Times::new(event_time(value(body)?)?, kafka_ms),
+        Stage::Scores => Times::new(score(body)?.window_end, kafka_ms),
+        Stage::Alerts => Times::of(&alert(body)?),
+    })
 }
 
 fn score(body: Option<&[u8]>) -> Result<ScoreRow<'_>, Unfit> {
@@ -143,8 +157,22 @@ mod tests {
         let origin =
             Origin { topic: "t.x", partition: 3, offset: 9, timestamp_ms: 77, source: source.map(str::as_bytes) };
         let got = identify(stage, origin, body.map(str::as_bytes));
-        let want = want.map(|(id, timestamp_ms)| Identity { id: id.to_owned(), timestamp_ms });
-        assert_eq!(got.map_err(|unfit| unfit.kind), want, "{stage:?} {source:?} {body:?}");
+        let got = got.as_ref().map(|(id, times)| (id.as_str(), times.timestamp_ms)).map_err(|unfit| unfit.kind);
+        assert_eq!(got, want, "{stage:?} {source:?} {body:?}");
+    }
+
+    #[test]
+    fn no_log_makes_an_index_of_its_own() {
+        let sent = 1_795_399_664_758;
+        for (own, want) in [
+            (sent, sent),
+            (sent - 2 * DAY, sent - 2 * DAY),
+            (0, sent - 7 * DAY),
+            (i64::MAX, sent + DAY),
+            (i64::MIN, sent - 7 * DAY),
+        ] {
+            assert_eq!(Times::new(own, sent), Times { timestamp_ms: own, period_ms: want });
+        }
     }
 
     #[test]
@@ -154,7 +182,7 @@ mod tests {
         let long = |letter: &str| score.replace("sum(a)", &letter.repeat(600));
         let id = |body: &str| {
             let origin = Origin { topic: "t", partition: 0, offset: 0, timestamp_ms: 0, source: None };
-            identify(Stage::Scores, origin, Some(body.as_bytes())).map(|identity| identity.id).unwrap_or_default()
+            identify(Stage::Scores, origin, Some(body.as_bytes())).map(|(id, _)| id).unwrap_or_default()
         };
         let ids = [id(&long("x")), id(&long("y"))];
         assert!(ids.iter().all(|id| id.len() == 35 && id.ends_with("/10")) && ids[0] != ids[1], "{ids:?}");

@@ -37,7 +37,8 @@ use tokio_util::sync::CancellationToken;
 /// What the sink does beside indexing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Apply the index part of the setup before the first document, and watch OpenSearch's detectors.
+    /// Apply the index part of the setup before the first document, and look after OpenSearch's detectors and old
+    /// indices.
     pub setup: bool,
 }
 
@@ -76,7 +77,8 @@ pub async fn run_with(
         let (config, telemetry, stop) = (Arc::clone(&config), telemetry.clone(), stop.clone());
         let client = Client::new(&config)?;
         workers.spawn(async move {
-            setup::detectors::reconcile::run(&config, &client, &telemetry, &stop).await;
+            let detectors = setup::detectors::reconcile::run(&config, &client, &telemetry, &stop);
+            tokio::join!(detectors, setup::retention::run(&config, &client, &stop));
             Ok(())
         });
     }

@@ -9,7 +9,7 @@
 use super::assignment::Assignment;
 use super::batch::{Batch, Partition, Position, Source};
 use super::delivery::{Abandoned, Delivery};
-use super::document::{Origin, SOURCE_HEADER, identify};
+use super::document::{Origin, SOURCE_HEADER, Times, identify};
 use super::pace::{Pace, Step};
 use super::rejects::Rejects;
 use crate::config::{Config, Sink, Stage};
@@ -296,13 +296,9 @@ impl Worker {
         };
         let body = message.payload().map(Bytes::copy_from_slice);
         let record = match identify(*stage, origin, body.as_deref()) {
-            Ok(identity) => Ok(Document {
-                pipeline: Arc::clone(&self.pipeline),
-                stage: *stage,
-                id: identity.id,
-                timestamp_ms: identity.timestamp_ms,
-                body,
-            }),
+            Ok((id, Times { timestamp_ms, period_ms })) => {
+                Ok(Document { pipeline: Arc::clone(&self.pipeline), stage: *stage, id, timestamp_ms, period_ms, body })
+            }
             Err(unfit) => Err((unfit, body)),
         };
         reading.filling.push(turn, source, record);

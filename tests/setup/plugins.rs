@@ -301,6 +301,38 @@ async fn a_lease_that_a_crash_left_runs_out() {
     run(&config(&url, ""), INDEX).await.1.unwrap();
 }
 
+#[tokio::test]
+async fn dashboards_are_imported_once_and_a_hand_is_respected() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let config = config(&url, &format!("dashboards_url = {url:?}\n"));
+    let objects = setup::dashboards::wanted(&config, &config.pipelines[0]).len();
+    assert!(objects > 10, "{objects}");
+    let all = 6 + DETECTORS + MONITORS + objects;
+    for (options, created, written) in [(DRY, all, 0), (INDEX, all, all), (INDEX, 0, 0)] {
+        let (found, result) = run(&config, options).await;
+        result.unwrap();
+        assert_eq!(lines(&found, "create"), created, "{found:#?}");
+        assert_eq!(cluster.lock().unwrap().written().len(), written);
+    }
+    let board = "/api/saved_objects/dashboard/outlier-p-analyst";
+    cluster.lock().unwrap().stored.get_mut(board).unwrap()["attributes"]["title"] = json!("mine");
+    let (found, result) = run(&config, INDEX).await;
+    result.unwrap();
+    assert_eq!((lines(&found, "keep"), cluster.lock().unwrap().written().len()), (1, 0), "{found:#?}");
+    run(&config, Options { force: true, ..REMOVE }).await.1.unwrap();
+    assert!(!cluster.lock().unwrap().stored.keys().any(|path| path.starts_with("/api")));
+}
+
+#[tokio::test]
+async fn dashboards_that_are_not_there_hold_nothing_up() {
+    let (_, url) = serve(Cluster::default()).await;
+    let config = config(&url, "dashboards_url = \"http://127.0.0.1:1\"\n");
+    let (found, result) = run(&config, INDEX).await;
+    assert_eq!(lines(&found, "create"), 6 + DETECTORS + MONITORS, "{found:#?}");
+    let error = result.unwrap_err();
+    assert!(error.contains("dashboards were not imported") && error.contains("--export-dashboards"), "{error}");
+}
+
 /// Every error that a real server was seen to answer is known for one, whatever its status, and told in its own words.
 #[test]
 fn recorded_errors_are_errors() {
@@ -368,6 +400,18 @@ async fn a_channel_is_tried_and_a_refusal_told() {
     ));
     let error = setup::test_channel(&config, "team").await.unwrap_err().to_string();
     assert!(error.contains("not delivered") && error.contains("Failed to send notification"), "{error}");
+}
+
+#[tokio::test]
+async fn without_the_plugins_there_is_another_way() {
+    let (_, url) =
+        serve(Cluster { absent: ["_anomaly_detection", "_notifications"].into(), ..Cluster::default() }).await;
+    let config = config(&url, &channel("https://a"));
+    let error = setup::test_channel(&config, "team").await.unwrap_err().to_string();
+    assert!(error.contains("`outlier alert`"), "{error}");
+    let analysis = Analysis { flag: "action".to_owned(), last: Duration::from_secs(86_400) };
+    let error = setup::analyse(&config, &analysis).await.unwrap_err().to_string();
+    assert!(error.contains("`outlier backtest`"), "{error}");
 }
 
 #[tokio::test]

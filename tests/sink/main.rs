@@ -129,5 +129,5 @@ fn outcomes(telemetry: &Telemetry, pipeline: &str) -> (u64, u64, u64, u64) {
 
 fn document(stage: Stage, id: &str, body: Option<&[u8]>) -> Document {
     let body = body.map(Bytes::copy_from_slice);
-    Document { pipeline: "p".into(), stage, id: id.to_owned(), timestamp_ms: 11_000, body }
+    Document { pipeline: "p".into(), stage, id: id.to_owned(), timestamp_ms: 11_000, period_ms: 11_000, body }
 }

@@ -128,6 +128,15 @@ impl Cluster {
                     &json!({"hits": {"total": {"value": 1}}, "aggregations": {"intervals": {"buckets": buckets}}}),
                 )
             }
+            ("GET", "/_plugins/_ism/policies?size=1") => json(200, &json!({"policies": [], "total_policies": 0})),
+            ("GET", "/api/status") => json(200, &json!({"version": {"number": "3.4.0"}})),
+            ("POST", "/api/saved_objects/_import?overwrite=true") => self.import(bytes),
+            ("GET", path) if path.starts_with("/api/saved_objects/") => match self.stored.get(path) {
+                Some(object) => json(200, object),
+                None => {
+                    json(404, &json!({"statusCode": 404, "error": "Not Found", "message": "Saved object not found"}))
+                }
+            },
             ("PUT", path) => {
                 self.stored.insert(path.to_owned(), body);
                 json(200, &json!({"acknowledged": true}))
@@ -139,11 +148,34 @@ impl Cluster {
                 }
                 json(200, &json!({"acknowledged": true}))
             }
+            (_, path) if path.starts_with("/_data_stream") => error(404, "index_not_found_exception", "none"),
             (_, path) => match self.stored.get(path) {
                 Some(template) => json(200, &json!({"index_templates": [{"name": "x", "index_template": template}]})),
                 None => error(404, "resource_not_found_exception", "none"),
             },
         }
+    }
+
+    /// The import of OpenSearch Dashboards: a form with one file; what is referred to must be there.
+    fn import(&mut self, bytes: &[u8]) -> Reply {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, rest) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("name=\"file\"; filename=\"outlier.ndjson\""), "{head}");
+        let object: Value = serde_json::from_str(rest.lines().next().unwrap()).unwrap();
+        let path = |kind: &Value, id: &Value| {
+            format!("/api/saved_objects/{}/{}", kind.as_str().unwrap(), id.as_str().unwrap())
+        };
+        for reference in object["references"].as_array().unwrap() {
+            if !self.stored.contains_key(&path(&reference["type"], &reference["id"])) {
+                let error = json!({"id": object["id"], "error": {"type": "missing_references"}});
+                return json(200, &json!({"successCount": 0, "success": false, "errors": [error]}));
+            }
+        }
+        let at = path(&object["type"], &object["id"]);
+        let mut stored = object;
+        stored["version"] = json!("WzEsMV0=");
+        self.stored.insert(at, stored);
+        json(200, &json!({"successCount": 1, "success": true}))
     }
 
     /// One action, as the ledger sends them.

@@ -5,9 +5,9 @@
 use super::Owner;
 use crate::config::mistake::shown;
 use crate::config::names::{self, Unique};
+use crate::config::opensearch::check_url;
 use crate::config::reader::{Names, Reader};
 use crate::config::secret::{MASK, Secret};
-use crate::config::sink::check_url;
 use crate::config::writer::Writer;
 
 pub(super) const TITLE: &str = "[[alerting.channels]]";

@@ -73,6 +73,8 @@ fn sections() {
             "[opensearch]\ntoken = \"t\"\nusername = \"u\"\npassword = \"p\"",
             &["4:9 a `token` stands for a user: keep it, or `username` and `password`"],
         ),
+        ("[opensearch]\nretention = \"7d\"", &["4:13 `retention` deletes whole indices: set `indices` to"]),
+        ("[opensearch]\nindices = \"daily\"\nretention = \"2h\"", &["5:13 `retention` must be at least a day"]),
         ("[[alerting.channels]]\nname = \"x\"", &["3:1 [[alerting.channels]] lacks `type`"]),
         ("[[alerting.channels]]\nname = \"x\"\ntype = \"hook\"", &["5:8 `type` cannot be \"hook\""]),
         (

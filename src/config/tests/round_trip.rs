@@ -40,8 +40,13 @@ password = "***"
 ca_file = "ca.pem"
 gzip = true
 index_prefix = "x-"
+indices = "data_stream"
+retention = "30d"
+rollover_age = "2d"
+rollover_size = "5GiB"
 shards = 3
 replicas = 0
+dashboards_url = "http://d:5601"
 detectors = false
 [sqlite]
 path = "p"

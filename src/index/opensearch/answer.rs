@@ -1,7 +1,8 @@
 //! Reads the answer to a bulk request.
 //!
 //! Invariant: a status says whose fault it is. 429 and 5xx pass; 401, 403 and 404 are about rights and indices and
-//! need the operator, so the document waits; every other 4xx is the document's own and rejects it.
+//! need the operator, so the document waits, and so do errors about making an index (400); every other 4xx is the
+//! document's own and rejects it.
 
 use crate::index::Outcome;
 use serde::Deserialize;
@@ -56,9 +57,27 @@ fn outcome(item: &Created<'_>) -> Outcome {
             "OpenSearch does not allow the write: {}; give the user the right, or free disk space and lift the index block",
             reason(item)
         )),
+        400 if OPERATORS.contains(&kind(item)) => Outcome::Retry(format!(
+            "the index cannot be written to or made: {}; run `outlier setup`, which says what is in the way",
+            reason(item)
+        )),
         404 => Outcome::Retry(format!("the index is not there: {}; run `outlier setup`", reason(item))),
         _ => Outcome::Reject(reason(item)),
     }
+}
+
+/// Errors with the status of a bad document that are about its index: too many shards in the cluster, an alias in the
+/// way of an index or the reverse, a closed index.
+const OPERATORS: &[&str] = &[
+    "validation_exception",
+    "invalid_alias_name_exception",
+    "invalid_index_name_exception",
+    "index_closed_exception",
+    "index_create_block_exception",
+];
+
+fn kind<'a>(item: &'a Created<'_>) -> &'a str {
+    item.error.as_ref().map_or("", |error| &error.kind)
 }
 
 /// `mapper_parsing_exception: failed to parse: Duplicate field 'a'`, line breaks removed.
@@ -88,10 +107,11 @@ mod tests {
             {"create":{"status":429,"error":{"type":"rejected","reason":"queue \"full\""}}},
             {"create":{"status":503,"error":{"type":"unavailable_shards_exception","reason":"none"}}},
             {"create":{"status":403,"error":{"type":"cluster_block_exception","reason":"read only"}}},
+            {"create":{"status":400,"error":{"type":"validation_exception","reason":"this action would add [2] shards"}}},
             {"create":{"status":404,"error":{"type":"index_not_found_exception","reason":"no such index"}}},
             {"create":{"status":400,"error":{"type":"mapper_parsing_exception","reason":"failed to parse",
                 "caused_by":{"type":"json_parse_exception","reason":"Duplicate field 'a'\n at [Source]"}}}}]}"#;
-        let found = outcomes(body, 7).unwrap();
+        let found = outcomes(body, 8).unwrap();
         let kinds: Vec<String> = found
             .iter()
             .map(|outcome| match outcome {
@@ -102,7 +122,7 @@ mod tests {
             })
             .collect();
         let rejected = "mapper_parsing_exception: failed to parse: Duplicate field 'a' (status 400)";
-        assert_eq!(kinds, ["created", "there", "retry", "retry", "retry", "retry", rejected]);
+        assert_eq!(kinds, ["created", "there", "retry", "retry", "retry", "retry", "retry", rejected]);
     }
 
     #[test]

@@ -190,7 +190,8 @@ mod tests {
 
     fn line(stage: Stage, body: Option<&[u8]>, as_text: bool) -> Result<Value, String> {
         let body = body.map(Bytes::copy_from_slice);
-        let document = Document { pipeline: "p".into(), stage, id: "a\"b".to_owned(), timestamp_ms: 5, body };
+        let document =
+            Document { pipeline: "p".into(), stage, id: "a\"b".to_owned(), timestamp_ms: 5, period_ms: 5, body };
         let mut out = Vec::new();
         push(&mut out, "p-raw", &document, as_text)?;
         let text = String::from_utf8(out).unwrap();

@@ -42,6 +42,8 @@ pub struct Client {
     gzip: bool,
     /// For errors.
     urls: Arc<str>,
+    /// OpenSearch Dashboards, where the setup knows it.
+    dashboards: Option<Arc<Client>>,
 }
 
 /// An answer, whatever its status.
@@ -96,7 +98,26 @@ impl Client {
             builder = builder.cert_validation(CertificateValidation::Full(certificate));
         }
         let transport = builder.build().context("the connection to OpenSearch cannot be prepared")?;
-        Ok(Self { transport, gzip: opensearch.gzip, urls: opensearch.urls.join(", ").into() })
+        Ok(Self { transport, gzip: opensearch.gzip, urls: opensearch.urls.join(", ").into(), dashboards: None })
+    }
+
+    /// As [`Client::new`], with OpenSearch Dashboards beside it if that is configured. It takes the same credentials.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn with_dashboards(config: &Config) -> anyhow::Result<Self> {
+        let mut client = Self::new(config)?;
+        if let Some(url) = &config.opensearch.dashboards_url {
+            let mut config = config.clone();
+            config.opensearch.urls = vec![url.clone()];
+            client.dashboards = Some(Arc::new(Self::new(&config)?));
+        }
+        Ok(client)
+    }
+
+    /// OpenSearch Dashboards, if it is configured and this client was made for it.
+    pub fn dashboards(&self) -> Option<&Client> {
+        self.dashboards.as_deref()
     }
 
     /// Sends a request with a JSON body, or without one.
@@ -122,7 +143,11 @@ impl Client {
         self.send_with(Method::Post, path, headers, Some(body.into())).await
     }
 
-    async fn send_with(
+    /// As [`Client::send`], with headers of its own.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn send_with(
         &self,
         method: Method,
         path: &str,

@@ -15,10 +15,11 @@ pub mod client;
 
 pub use client::{Answer, Client};
 
-use crate::config::Config;
+use crate::config::{Config, Indices};
 use crate::index::names::{self, STAGES};
 use crate::index::{Document, Index, Outcome, Stage, Unavailable};
 use futures::future::BoxFuture;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ const BULK: &str = "/_bulk?filter_path=error,items.*.status,items.*.error";
 /// Writes to OpenSearch.
 pub struct OpenSearch {
     client: Client,
+    indices: Indices,
     /// Index names by pipeline, in the order of [`STAGES`].
     names: HashMap<Arc<str>, [String; STAGES.len()]>,
 }
@@ -41,12 +43,13 @@ impl OpenSearch {
         let prefix = &config.opensearch.index_prefix;
         let of = |pipeline: &str| STAGES.map(|stage| names::index(prefix, pipeline, stage));
         let names = config.pipelines.iter().map(|p| (p.name.as_str().into(), of(&p.name))).collect();
-        Ok(Self { client: Client::new(config)?, names })
+        Ok(Self { client: Client::new(config)?, indices: config.opensearch.indices, names })
     }
 
-    fn index_of(&self, document: &Document) -> &str {
+    fn index_of(&self, document: &Document) -> Cow<'_, str> {
         let position = STAGES.iter().position(|stage| *stage == document.stage).unwrap_or_default();
-        self.names.get(&document.pipeline).map_or("", |names| &names[position])
+        let base = self.names.get(&document.pipeline).map_or("", |names| &names[position]);
+        names::of_period(base, self.indices, document.period_ms)
     }
 
     async fn write_all(&self, batch: &[Document]) -> Result<Vec<Outcome>, Unavailable> {
@@ -70,7 +73,7 @@ impl OpenSearch {
         let mut parts = vec![chosen];
         while let Some(mut part) = parts.pop() {
             let mut body = Vec::with_capacity(part.iter().map(|i| batch[*i].len() + 128).sum());
-            part.retain(|i| match body::push(&mut body, self.index_of(&batch[*i]), &batch[*i], as_text) {
+            part.retain(|i| match body::push(&mut body, &self.index_of(&batch[*i]), &batch[*i], as_text) {
                 Ok(()) => true,
                 Err(reason) => {
                     outcomes[*i] = Outcome::Reject(reason);

@@ -5,6 +5,7 @@ use super::{Detector, wanted};
 use crate::config::Config;
 use crate::index::opensearch::Client;
 use crate::produce::stamp;
+use crate::setup::index::plugins::{Plugins, Presence};
 use crate::setup::index::thing::{self, DETECTORS, Kind, bytes};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -34,6 +35,11 @@ pub struct Analysis {
 /// No such flag group or several, no detector, or the analysis fails.
 pub async fn run(config: &Config, client: &Client, analysis: &Analysis) -> anyhow::Result<String> {
     let detector = choose(config, &analysis.flag)?;
+    if Plugins::find(client).await?.detection == Presence::Absent {
+        bail!(
+            "OpenSearch has no anomaly detection plugin; `outlier backtest` analyses log files and the raw topic with outlier's own models"
+        );
+    }
     let found = thing::find(client, Kind::Detector, &detector.name).await?;
     let found = found.with_context(|| format!("there is no detector {}: run `outlier setup` first", detector.name))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);

@@ -8,6 +8,7 @@ use crate::index::opensearch::{Answer, Client};
 use anyhow::bail;
 use bytes::Bytes;
 use opensearch::http::Method;
+use outlier_core::pipeline::Millis;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,13 +42,13 @@ pub struct Lease {
     id: String,
     seq_no: i64,
     primary_term: i64,
-    until: u64,
+    until: Millis,
 }
 
 impl Lease {
     /// Whether it has so much time left.
     pub fn lasts(&self, more: Duration) -> bool {
-        now() + more.as_millis() as u64 <= self.until
+        now() + more.as_millis() as Millis <= self.until
     }
 }
 
@@ -179,7 +180,7 @@ impl Ledger {
     /// No answer, or no right to write.
     pub async fn try_hold(&self, what: &str, length: Duration) -> anyhow::Result<Option<Lease>> {
         let id = format!("lease-{what}");
-        let until = now() + length.as_millis() as u64;
+        let until = now() + length.as_millis() as Millis;
         let source = json!({"until": until});
         let create = json!({"create": {"_index": self.index, "_id": id}});
         if let Some(lease) = self.take(&create, &source, &id, until).await? {
@@ -200,7 +201,7 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::try_hold`].
     pub async fn renew(&self, lease: &mut Lease, length: Duration) -> anyhow::Result<bool> {
-        let until = now() + length.as_millis() as u64;
+        let until = now() + length.as_millis() as Millis;
         let action = self.replace(&lease.id, lease.seq_no, lease.primary_term);
         let taken = self.take(&action, &json!({"until": until}), &lease.id.clone(), until).await?;
         let kept = taken.is_some();
@@ -224,7 +225,7 @@ impl Ledger {
         json!({"index": {"_index": self.index, "_id": id, "if_seq_no": seq_no, "if_primary_term": primary_term}})
     }
 
-    async fn take(&self, action: &Value, source: &Value, id: &str, until: u64) -> anyhow::Result<Option<Lease>> {
+    async fn take(&self, action: &Value, source: &Value, id: &str, until: Millis) -> anyhow::Result<Option<Lease>> {
         let item = self.act(action, Some(source)).await?;
         let (Some(seq_no), Some(primary_term)) = (item["_seq_no"].as_i64(), item["_primary_term"].as_i64()) else {
             return Ok(None);
@@ -233,13 +234,13 @@ impl Ledger {
     }
 
     /// Where a lease is and when it ends; `None` when it was given back meanwhile.
-    async fn lease(&self, id: &str) -> anyhow::Result<Option<(i64, i64, u64)>> {
+    async fn lease(&self, id: &str) -> anyhow::Result<Option<(i64, i64, Millis)>> {
         let query = json!({"docs": [{"_index": self.index, "_id": id}]});
         let answer = self.client.send(Method::Post, "/_mget", Some(bytes(&query)?)).await?;
         self.check(&answer, "read")?;
         let found = &answer.json()?["docs"][0];
         let (seq_no, term) = (found["_seq_no"].as_i64(), found["_primary_term"].as_i64());
-        Ok(seq_no.zip(term).map(|(seq_no, term)| (seq_no, term, found["_source"]["until"].as_u64().unwrap_or(0))))
+        Ok(seq_no.zip(term).map(|(seq_no, term)| (seq_no, term, found["_source"]["until"].as_i64().unwrap_or(0))))
     }
 
     /// Creates the index if it is not there.
@@ -286,8 +287,8 @@ impl Ledger {
 }
 
 /// Epoch milliseconds.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
+pub(in crate::setup) fn now() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as Millis)
 }
 
 fn bytes(body: &Value) -> anyhow::Result<Bytes> {

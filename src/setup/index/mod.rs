@@ -1,4 +1,4 @@
-//! Applies templates, indices, channels, detectors and monitors to OpenSearch, and takes them away again.
+//! Applies policies, templates, indices, channels, detectors and monitors to OpenSearch, and takes them away again.
 //!
 //! ```text
 //! plugins ─► wanted ─┐
@@ -14,6 +14,7 @@
 
 pub mod ledger;
 pub mod plugins;
+pub mod shape;
 pub mod step;
 pub mod thing;
 pub mod wanted;
@@ -63,12 +64,13 @@ pub struct Report {
 pub async fn apply(config: &Config, client: &Client, how: How) -> anyhow::Result<Report> {
     let plugins = Plugins::find(client).await?;
     let setup = Setup::new(config, client, how.force);
-    let looked = setup.pass(wanted::all(config, &plugins), None).await?;
+    shape::check(config, client).await?;
+    let looked = setup.pass(wanted::all(config, &plugins, ledger::now()), None).await?;
     if how.dry_run || looked.writes == 0 {
         return Ok(looked);
     }
     let mut lease = setup.ledger.hold(LEASE, LEASE_TIME).await?;
-    let done = setup.pass(wanted::all(config, &plugins), Some(&mut lease)).await;
+    let done = setup.pass(wanted::all(config, &plugins, ledger::now()), Some(&mut lease)).await;
     setup.ledger.release(lease).await;
     done
 }
@@ -177,7 +179,10 @@ impl<'a> Setup<'a> {
             let title = thing::title(*kind, name);
             let found =
                 thing::find(self.client, *kind, name).await.with_context(|| format!("while removing the {title}"))?;
-            let kept = found.as_ref().and_then(|found| self.reason_to_keep(*kind, found, body));
+            let mut kept = found.as_ref().and_then(|found| self.reason_to_keep(*kind, found, body));
+            if *kind == Kind::Template && thing::has_stream(self.client, name).await? {
+                kept = Some("its data stream holds your data; delete that yourself, then run this again");
+            }
             report.lines.push(match (&found, kept) {
                 (None, _) => format!("gone   {title}"),
                 (Some(_), Some(why)) => format!("keep   {title}: {why}"),

@@ -20,15 +20,21 @@ pub enum Presence {
 /// The plugins that the setup can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plugins {
+    /// Index State Management.
+    pub management: Presence,
     /// Anomaly detection.
     pub detection: Presence,
+    /// OpenSearch Dashboards, which is no plugin, and asked in the same way; absent where it is not configured.
+    pub dashboards: Presence,
     /// Alerting.
     pub alerting: Presence,
     /// Notifications.
     pub notifications: Presence,
 }
 
+const MANAGEMENT: &str = "/_plugins/_ism/policies?size=1";
 const DETECTION: &str = "/_plugins/_anomaly_detection/detectors/count";
+const STATUS: &str = "/api/status";
 const ALERTING: &str = "/_plugins/_alerting/monitors/alerts?size=1";
 const NOTIFICATIONS: &str = "/_plugins/_notifications/features";
 
@@ -39,7 +45,16 @@ impl Plugins {
     /// It does not answer, or broke.
     pub async fn find(client: &Client) -> anyhow::Result<Self> {
         Ok(Self {
+            management: ask(client, MANAGEMENT).await?,
             detection: ask(client, DETECTION).await?,
+            dashboards: match client.dashboards() {
+                None => Presence::Absent,
+                Some(dashboards) => match dashboards.send(Method::Get, STATUS, None).await {
+                    Ok(answer) => presence(&answer).unwrap_or_else(|| Presence::Refused(answer.reason())),
+                    // It is a thing for people, and nothing else waits for it.
+                    Err(error) => Presence::Refused(error.to_string()),
+                },
+            },
             alerting: ask(client, ALERTING).await?,
             notifications: ask(client, NOTIFICATIONS).await?,
         })

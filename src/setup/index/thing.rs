@@ -4,16 +4,23 @@
 //! that holds data is ever deleted.
 
 use crate::index::opensearch::{Answer, Client};
-use crate::setup::{monitors, script};
+use crate::setup::{dashboards, monitors, script};
 use anyhow::bail;
 use bytes::Bytes;
 use opensearch::http::Method;
+use opensearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+const POLICIES: &str = "/_plugins/_ism/policies";
 pub(super) const MONITORS: &str = "/_plugins/_alerting/monitors";
 pub(in crate::setup) const CHANNELS: &str = "/_plugins/_notifications/configs";
 pub(in crate::setup) const DETECTORS: &str = "/_plugins/_anomaly_detection/detectors";
+
+const SAVED: &str = "/api/saved_objects";
+
+/// Between the parts of an import's body.
+const BOUNDARY: &str = "outlier-saved-objects";
 
 /// What a secret is replaced by, before its hash.
 const HASH: &str = "sha256:";
@@ -21,9 +28,11 @@ const HASH: &str = "sha256:";
 /// The sorts of things, in the order in which they are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// A policy of Index State Management.
+    Policy,
     /// An index template.
     Template,
-    /// An index. It holds data.
+    /// An index, or what has its name: an alias of dated ones, a data stream. It holds data.
     Index,
     /// A notification channel, or an account that it needs.
     Channel,
@@ -31,14 +40,18 @@ pub enum Kind {
     Detector,
     /// A monitor.
     Monitor,
+    /// A saved object of OpenSearch Dashboards.
+    Saved,
 }
 
-const KINDS: [(Kind, &str, &str); 5] = [
+const KINDS: [(Kind, &str, &str); 7] = [
+    (Kind::Policy, "policy", "index policy"),
     (Kind::Template, "template", "index template"),
     (Kind::Index, "index", "index"),
     (Kind::Channel, "channel", "notification channel"),
     (Kind::Detector, "detector", "anomaly detector"),
     (Kind::Monitor, "monitor", "monitor"),
+    (Kind::Saved, "saved", "dashboard object"),
 ];
 
 impl Kind {
@@ -83,6 +96,8 @@ pub struct Found {
     pub body: Value,
     /// Others of the same name were seen.
     pub twins: bool,
+    /// Of a policy: what must not have changed when it is written.
+    pub version: Option<(i64, i64)>,
 }
 
 impl Thing {
@@ -102,8 +117,11 @@ pub fn title(kind: Kind, name: &str) -> String {
     format!("{} {name}", kind.title())
 }
 
-/// A channel's addresses are secrets.
+/// A channel's addresses are secrets. Of an index, only where it is made is known, which is nothing to compare.
 fn masked(kind: Kind, mut body: Value) -> Value {
+    if kind == Kind::Index {
+        return json!({});
+    }
     if kind == Kind::Channel {
         for own in body.as_object_mut().into_iter().flat_map(|body| body.values_mut()) {
             if let Some(Value::String(url)) = own.get_mut("url") {
@@ -129,6 +147,13 @@ pub fn readable(line: &str) -> String {
 /// No answer, or no right to look.
 pub async fn find(client: &Client, kind: Kind, name: &str) -> anyhow::Result<Option<Found>> {
     match kind {
+        Kind::Policy => {
+            let found = get(client, kind, name, &format!("{POLICIES}/{name}")).await?;
+            Ok(found.map(|mut json| {
+                let version = json["_seq_no"].as_i64().zip(json["_primary_term"].as_i64());
+                Found { version, ..one(name, json["policy"].take()) }
+            }))
+        }
         Kind::Template => {
             let found = get(client, kind, name, &format!("/_index_template/{name}")).await?;
             Ok(found.map(|mut json| one(name, json["index_templates"][0]["index_template"].take())))
@@ -145,13 +170,20 @@ pub async fn find(client: &Client, kind: Kind, name: &str) -> anyhow::Result<Opt
             let found = get(client, kind, name, &format!("{CHANNELS}/{name}")).await?;
             Ok(found.map(|mut json| one(name, masked(kind, json["config_list"][0]["config"].take()))))
         }
+        Kind::Saved => {
+            let Some(dashboards) = client.dashboards() else {
+                return Ok(None);
+            };
+            let found = get(dashboards, kind, name, &format!("{SAVED}/{name}")).await?;
+            Ok(found.map(|json| one(name, json!({"attributes": json["attributes"], "references": json["references"]}))))
+        }
         Kind::Detector => search(client, kind, name, DETECTORS, json!({"term": {"name.keyword": name}})).await,
         Kind::Monitor => search(client, kind, name, MONITORS, json!({"match_phrase": {"monitor.name": name}})).await,
     }
 }
 
 fn one(id: &str, body: Value) -> Found {
-    Found { id: id.to_owned(), body, twins: false }
+    Found { id: id.to_owned(), body, twins: false, version: None }
 }
 
 async fn get(client: &Client, kind: Kind, name: &str, path: &str) -> anyhow::Result<Option<Value>> {
@@ -185,7 +217,7 @@ async fn search(client: &Client, kind: Kind, name: &str, base: &str, query: Valu
     same.sort_by_key(|(id, _)| *id);
     let twins = same.len() > 1;
     let first = same.first();
-    Ok(first.map(|(id, body)| Found { id: (*id).to_owned(), body: (*body).clone(), twins }))
+    Ok(first.map(|(id, body)| Found { twins, ..one(id, (*body).clone()) }))
 }
 
 /// Creates a thing that is not there, or changes one that is; answers its id.
@@ -197,11 +229,18 @@ pub async fn write(client: &Client, thing: &Thing, found: Option<&Found>) -> any
     script::check(&thing.body).map_err(|wrong| anyhow::anyhow!("the {} is not sound: {wrong}", thing.title()))?;
     let body = &thing.body;
     let answer = match (thing.kind, found) {
+        (Kind::Policy, found) => {
+            let version = found.and_then(|found| found.version);
+            let version = version.map(|(seq, term)| format!("?if_seq_no={seq}&if_primary_term={term}"));
+            let path = format!("{POLICIES}/{name}{}", version.unwrap_or_default());
+            client.send(Method::Put, &path, Some(bytes(&json!({"policy": body}))?)).await?
+        }
         (Kind::Template, _) => {
             client.send(Method::Put, &format!("/_index_template/{name}"), Some(bytes(body)?)).await?
         }
         (Kind::Index, _) => {
-            let answer = client.send(Method::Put, &format!("/{name}"), Some(bytes(body)?)).await?;
+            let path = body["path"].as_str().unwrap_or_default();
+            let answer = client.send(Method::Put, path, None).await?;
             // Another instance was faster.
             if !answer.good() && answer.reason().contains("resource_already_exists_exception") {
                 return Ok(name.clone());
@@ -216,6 +255,7 @@ pub async fn write(client: &Client, thing: &Thing, found: Option<&Found>) -> any
             let body = json!({"config": body});
             client.send(Method::Put, &format!("{CHANNELS}/{name}"), Some(bytes(&body)?)).await?
         }
+        (Kind::Saved, _) => return import(client, thing).await,
         (Kind::Detector, None) => client.send(Method::Post, DETECTORS, Some(bytes(body)?)).await?,
         (Kind::Detector, Some(found)) => {
             stop(client, &found.id).await?;
@@ -241,9 +281,20 @@ pub async fn write(client: &Client, thing: &Thing, found: Option<&Found>) -> any
 /// No answer, or OpenSearch refuses.
 pub async fn remove(client: &Client, kind: Kind, name: &str, found: &Found) -> anyhow::Result<()> {
     let path = match kind {
+        Kind::Policy => format!("{POLICIES}/{name}"),
         Kind::Template => format!("/_index_template/{name}"),
         Kind::Index => return Ok(()),
         Kind::Channel => format!("{CHANNELS}/{name}"),
+        Kind::Saved => {
+            let Some(dashboards) = client.dashboards() else {
+                return Ok(());
+            };
+            let answer = dashboards.send_with(Method::Delete, &format!("{SAVED}/{name}"), headers(None)?, None).await?;
+            if !answer.good() && answer.status != 404 {
+                bail!("the {} cannot be deleted: {}", title(kind, name), answer.reason());
+            }
+            return Ok(());
+        }
         Kind::Detector => {
             stop(client, &found.id).await?;
             format!("{DETECTORS}/{}", found.id)
@@ -255,6 +306,48 @@ pub async fn remove(client: &Client, kind: Kind, name: &str, found: &Found) -> a
         bail!("the {} cannot be deleted: {}", title(kind, name), answer.reason());
     }
     Ok(())
+}
+
+/// Imports one object, over one of the same id if there is one.
+async fn import(client: &Client, thing: &Thing) -> anyhow::Result<String> {
+    let Some(dashboards) = client.dashboards() else {
+        bail!("opensearch.dashboards_url is not set");
+    };
+    let line = dashboards::line(&thing.name, &thing.body);
+    // The API takes a file as browsers send it; no line of JSON can hold the boundary, as it begins with a line break.
+    let body = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"outlier.ndjson\"\r\nContent-Type: application/ndjson\r\n\r\n{line}\n\r\n--{BOUNDARY}--\r\n"
+    );
+    let form = format!("multipart/form-data; boundary={BOUNDARY}");
+    let path = format!("{SAVED}/_import?overwrite=true");
+    let answer = dashboards.send_with(Method::Post, &path, headers(Some(&form))?, Some(body.into())).await?;
+    if !answer.good() {
+        bail!("the {} cannot be imported: {}", thing.title(), answer.reason());
+    }
+    let json = answer.json()?;
+    if json["success"] != true {
+        bail!("the {} cannot be imported: {}", thing.title(), json["errors"][0]["error"]);
+    }
+    Ok(thing.name.clone())
+}
+
+/// What OpenSearch Dashboards wants of a request that changes something.
+fn headers(form: Option<&str>) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert("osd-xsrf", HeaderValue::from_static("true"));
+    if let Some(form) = form {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_str(form)?);
+    }
+    Ok(headers)
+}
+
+/// Whether a data stream has this name; while it is there, the server keeps its template.
+///
+/// # Errors
+/// No answer.
+pub async fn has_stream(client: &Client, name: &str) -> anyhow::Result<bool> {
+    let answer = client.send(Method::Get, &format!("/_data_stream/{name}"), None).await?;
+    Ok(answer.good() && answer.json()?["data_streams"].as_array().is_some_and(|streams| !streams.is_empty()))
 }
 
 /// Stops a detector; one that does not run is fine.

@@ -2,8 +2,10 @@
 
 use super::plugins::{Plugins, Presence};
 use super::thing::{Kind, Thing};
-use crate::config::{Config, Owner};
-use crate::setup::{channels, detectors, monitors, templates};
+use crate::config::{Config, Indices, Owner};
+use crate::index::names;
+use crate::setup::{channels, dashboards, detectors, monitors, policy, templates};
+use outlier_core::pipeline::Millis;
 use serde_json::json;
 
 /// What is wanted, and what had to be left out and why.
@@ -17,14 +19,28 @@ pub struct Wanted {
     pub refused: Vec<String>,
 }
 
-/// What the configuration wants of a cluster with these plugins.
-pub fn all(config: &Config, plugins: &Plugins) -> Wanted {
+/// What the configuration wants of a cluster with these plugins; `now` is epoch milliseconds.
+pub fn all(config: &Config, plugins: &Plugins, now: Millis) -> Wanted {
     let mut wanted = Wanted::default();
+    let absent = if config.opensearch.indices == Indices::DataStream {
+        "no Index State Management: the data streams never begin a new index, and nothing is deleted; `indices = \"daily\"` works without it"
+    } else {
+        "no Index State Management: the sink deletes old indices itself"
+    };
+    let policies: Vec<_> =
+        config.pipelines.iter().filter_map(|p| Some((policy::name(config, p), policy::wanted(config, p)?))).collect();
+    if !policies.is_empty()
+        && wanted.usable(&plugins.management, "index management", absent, "index_management_full_access")
+    {
+        for (name, body) in policies {
+            wanted.add(Kind::Policy, name, body);
+        }
+    }
     for pipeline in &config.pipelines {
         for template in templates::wanted(config, pipeline) {
             let name = template.name;
             wanted.add(Kind::Template, name.clone(), template.body);
-            wanted.add(Kind::Index, name, json!({}));
+            wanted.add(Kind::Index, name.clone(), json!({"path": first_index(config, &name, now)}));
         }
     }
     let owner = config.alerting.owner == Owner::OpenSearch;
@@ -60,7 +76,26 @@ pub fn all(config: &Config, plugins: &Plugins) -> Wanted {
             }
         }
     }
+    match &plugins.dashboards {
+        Presence::There => {
+            for saved in config.pipelines.iter().flat_map(|pipeline| dashboards::wanted(config, pipeline)) {
+                wanted.add(Kind::Saved, saved.path(), saved.body());
+            }
+        }
+        Presence::Absent => {}
+        Presence::Refused(why) => wanted.refused.push(format!(
+            "dashboards were not imported: {why}; check opensearch.dashboards_url, or import the file that `outlier setup --export-dashboards FILE` writes"
+        )),
+    }
     wanted
+}
+
+/// Where the first index of a name is made: detectors and monitors refuse a name behind which there is none.
+fn first_index(config: &Config, name: &str, now: Millis) -> String {
+    match config.opensearch.indices {
+        Indices::DataStream => format!("/_data_stream/{name}"),
+        indices => format!("/{}", names::of_period(name, indices, now)),
+    }
 }
 
 impl Wanted {
