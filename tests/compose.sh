@@ -16,7 +16,7 @@ if [ -z "${COMPOSE:-}" ]; then
   if command -v docker-compose >/dev/null; then COMPOSE=docker-compose; else COMPOSE="$DOCKER compose"; fi
 fi
 INDEX=http://127.0.0.1:$OUTLIER_OPENSEARCH_PORT DASHBOARD=http://127.0.0.1:$OUTLIER_DASHBOARD_PORT
-SERVICES=(kafka opensearch producer processor sink dashboard)
+SERVICES=(kafka opensearch producer processor alert sink dashboard)
 
 compose() { $COMPOSE -p outlier-test "$@"; }
 

@@ -23,11 +23,14 @@ pub struct Said {
     pub body: Value,
 }
 
+/// Given the number of the request, from 1.
+type Answer = fn(usize) -> Reply;
+
 /// Takes messages; how it answers can change.
 pub struct Receiver {
     pub url: String,
     said: Arc<Mutex<Vec<Said>>>,
-    answer: Arc<Mutex<fn(usize) -> Reply>>,
+    answer: Arc<Mutex<Answer>>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -36,8 +39,7 @@ impl Receiver {
         Self::answering(|_| Reply::Json(200, "{}".to_owned()))
     }
 
-    /// `answer` is given the number of the request, from 1.
-    pub fn answering(answer: fn(usize) -> Reply) -> Self {
+    pub fn answering(answer: Answer) -> Self {
         let said: Arc<Mutex<Vec<Said>>> = Arc::default();
         let answer = Arc::new(Mutex::new(answer));
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -52,7 +54,7 @@ impl Receiver {
         Self { url, said, answer, _runtime: runtime }
     }
 
-    pub fn answers(&self, answer: fn(usize) -> Reply) {
+    pub fn answers(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
 

@@ -29,6 +29,7 @@ fn all_kinds() -> Vec<(Document, bool)> {
     all.push((document(Stage::Enriched, "good", Some(enriched)), true));
     all.push((document(Stage::Enriched, "tombstone", None), false));
     all.push((document(Stage::Scores, "action/sum(bad)/1000", Some(SCORE.as_bytes())), true));
+    all.push((document(Stage::Alerts, "0123456789abcdef-1", Some(ALERT.as_bytes())), true));
     all
 }
 

@@ -33,6 +33,8 @@ use support::standin::{self, Reply, Request};
 use support::{Folder, until};
 use tokio_util::sync::CancellationToken;
 
+const ALERT: &str = r#"{"id":"0123456789abcdef","state":"firing","sequence":1,"severity":"normal","detector":"action","series":"sum(bad){a=1}","by":{"a":"1"},"start":1000,"end":11000,"updated":11000,"windows":1,"peak":{"window_end":11000,"value":5,"expected":1,"lower":0,"upper":3,"score":99.5,"why":[{"field":"f","value":"x","now":0.5,"usual":0.1,"contribution":100.0}]},"tell":true,"told":11000,"owed":[{"occasion":"began","since":1,"batch":"b","channels":["team"]}]}"#;
+
 const SCORE: &str = r#"{"detector":"action","series":"sum(bad)","window_start":1000,"window_end":11000,"value":7.0,"count":9,"expected":1.5,"lower":0.0,"upper":4.0,"score":88.5,"anomaly":true,"confidence":1.0}"#;
 
 async fn search(client: &Client, index: &str, query: &str) -> Vec<(String, Value)> {

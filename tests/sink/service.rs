@@ -24,7 +24,7 @@ impl Running {
     }
 }
 
-/// Fills the three topics; answers how many records there are and how many of them are bad.
+/// Fills the four topics; answers how many records there are and how many of them are bad.
 async fn fill(servers: &str, config: &Config) -> (u64, u64) {
     let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
     let topics = &config.pipelines[0].topics;
@@ -35,6 +35,8 @@ async fn fill(servers: &str, config: &Config) -> (u64, u64) {
         records.push((&topics.enriched, enriched.into_bytes(), Some(format!("{}/0/{i}", topics.raw))));
         let score = SCORE.replace("\"window_start\":1000", &format!("\"window_start\":{i}"));
         records.push((&topics.scores, score.into_bytes(), None));
+        let alert = ALERT.replace("\"sequence\":1", &format!("\"sequence\":{i}"));
+        records.push((&topics.alerts, alert.into_bytes(), None));
     }
     for text in ["plain text", "{\"broken\"", "\u{feff}"] {
         records.push((&topics.raw, text.as_bytes().to_vec(), None));
@@ -44,6 +46,7 @@ async fn fill(servers: &str, config: &Config) -> (u64, u64) {
     records.push((&topics.enriched, br#"{"outlier":{"event_time":1}}"#.to_vec(), None));
     records.push((&topics.enriched, br#"{"no":"time"}"#.to_vec(), Some("r/0/1".to_owned())));
     records.push((&topics.scores, b"no score".to_vec(), None));
+    records.push((&topics.alerts, b"no alert".to_vec(), None));
     let all = records.len();
     let sent = records.iter().map(|(topic, body, source)| {
         let mut record = FutureRecord::to(topic).payload(body).key("k");
@@ -59,7 +62,7 @@ async fn fill(servers: &str, config: &Config) -> (u64, u64) {
 }
 
 fn topics_toml(name: &str) -> String {
-    let stages = ["raw", "enriched", "windows", "scores", "state", "anomalies", "rejected"];
+    let stages = ["raw", "enriched", "windows", "scores", "state", "anomalies", "alerts", "rejected"];
     let lines: Vec<String> = stages.iter().map(|stage| format!("{stage} = \"{name}.{stage}\"")).collect();
     format!("[pipeline.topics]\n{}\n", lines.join("\n"))
 }
@@ -89,15 +92,16 @@ async fn the_sink_indexes_all_topics_once_and_rejects_the_rest() {
     until("all is settled", || outcomes(&first.telemetry, "p").0 >= all).await;
     assert_eq!(first.stop().await, (all, all - bad, 0, bad));
     let reader = Reader::open(&config.sqlite).unwrap();
-    let counts = [Stage::Raw, Stage::Enriched, Stage::Scores].map(|stage| reader.count("p", stage).unwrap());
-    assert_eq!(counts, [504, 500, 500]);
+    let counts =
+        [Stage::Raw, Stage::Enriched, Stage::Scores, Stage::Alerts].map(|stage| reader.count("p", stage).unwrap());
+    assert_eq!(counts, [504, 500, 500, 500]);
 
     // The offsets were committed: only what came since is read.
     let (more, _) = (fill(&servers, &config).await, ());
     let second = Running::start(&config);
     until("the rest is settled", || outcomes(&second.telemetry, "p").0 >= more.0).await;
-    // Raw records have new ids; enriched and scores have those of the first time.
-    assert_eq!(second.stop().await, (more.0, 504, 1_000, bad));
+    // Raw records have new ids; the others have those of the first time.
+    assert_eq!(second.stop().await, (more.0, 504, 1_500, bad));
 
     // Another group reads everything again and changes nothing.
     let again = config_on(&servers, &name, &format!("{name}b."), &head);
@@ -107,7 +111,7 @@ async fn the_sink_indexes_all_topics_once_and_rejects_the_rest() {
 
     let rejected = read_all(&servers, &format!("{name}.rejected"), 4 * bad as usize);
     let kinds: BTreeSet<&str> = rejected.iter().map(|(headers, _)| headers["outlier-reason"].as_str()).collect();
-    assert_eq!(kinds, BTreeSet::from(["no-source", "no-event-time", "not-a-score"]));
+    assert_eq!(kinds, BTreeSet::from(["no-source", "no-event-time", "not-a-score", "not-an-alert"]));
     for (headers, body) in &rejected {
         assert_eq!(headers["outlier-service"], "sink");
         assert!(headers["outlier-source"].starts_with(&name) && !headers["outlier-detail"].is_empty(), "{headers:?}");

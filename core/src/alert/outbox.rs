@@ -76,45 +76,51 @@ pub fn batch<'a>(books: impl Iterator<Item = &'a mut Book>, recipients: &[Recipi
     }
 }
 
+/// What makes a message: the alerts of a batch that a channel did not get. In the order in which they are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Slot<'a> {
+    since: Millis,
+    class: usize,
+    batch: &'a str,
+    channel: &'a str,
+}
+
 /// The messages that are made and not delivered, the oldest first; of alerts that go on before those that are over.
 pub fn owed<'a>(books: impl Iterator<Item = &'a Book>) -> Vec<Message> {
-    let mut found: BTreeMap<(Millis, usize, &str, &str), Vec<(&Owed, &Alert)>> = BTreeMap::new();
-    let books: Vec<&Book> = books.collect();
+    let alerts = books.flat_map(|book| book.made.iter().filter_map(|id| book.alerts.get(id)));
+    let all = alerts.flat_map(|alert| alert.owed.iter().map(move |owed| (owed, alert)));
+    let made: Vec<(&str, &Owed, &Alert)> =
+        all.filter_map(|(owed, alert)| Some((owed.batch.as_deref()?, owed, alert))).collect();
     let mut since: BTreeMap<&str, Millis> = BTreeMap::new();
-    let all = || {
-        let alerts = books.iter().flat_map(|book| book.made.iter().filter_map(|id| book.alerts.get(id)));
-        let owed = alerts.flat_map(|alert| alert.owed.iter().map(move |owed| (alert, owed)));
-        owed.filter_map(|(alert, owed)| Some((alert, owed, owed.batch.as_deref()?)))
-    };
-    for (_, owed, batch) in all() {
+    for (batch, owed, _) in &made {
         let first = since.entry(batch).or_insert(owed.since);
         *first = owed.since.min(*first);
     }
-    for (alert, owed, batch) in all() {
+    let mut found: BTreeMap<Slot<'_>, Vec<(&Owed, &Alert)>> = BTreeMap::new();
+    for (batch, owed, alert) in made {
         for channel in &owed.channels {
-            let at = since.get(batch).copied().unwrap_or(owed.since);
-            found.entry((at, class(owed.occasion), batch, channel)).or_default().push((owed, alert));
+            let since = since.get(batch).copied().unwrap_or(owed.since);
+            let slot = Slot { since, class: class(owed.occasion), batch, channel };
+            found.entry(slot).or_default().push((owed, alert));
         }
     }
-    let message =
-        |((since, class, batch, channel), mut alerts): ((Millis, usize, &str, &str), Vec<(&Owed, &Alert)>)| {
-            let mut key = Key::default();
-            alerts.iter().for_each(|(owed, alert)| key.add(alert, owed));
-            alerts.sort_by(|(_, a), (_, b)| b.peak.score.total_cmp(&a.peak.score).then_with(|| a.id.cmp(&b.id)));
-            let shown = alerts.iter().take(MOST_SHOWN);
-            Message {
-                key: key.text(),
-                batch: batch.to_owned(),
-                channel: channel.to_owned(),
-                since,
-                over: class == 1,
-                total: alerts.len(),
-                alerts: shown
-                    .map(|(owed, alert)| Telling { occasion: owed.occasion, alert: (*alert).clone() })
-                    .collect(),
-            }
-        };
-    found.into_iter().map(message).collect()
+    found.into_iter().map(|(slot, alerts)| message(slot, alerts)).collect()
+}
+
+fn message(slot: Slot<'_>, mut alerts: Vec<(&Owed, &Alert)>) -> Message {
+    let mut key = Key::default();
+    alerts.iter().for_each(|(owed, alert)| key.add(alert, owed));
+    alerts.sort_by(|(_, a), (_, b)| b.peak.score.total_cmp(&a.peak.score).then_with(|| a.id.cmp(&b.id)));
+    let shown = alerts.iter().take(MOST_SHOWN);
+    Message {
+        key: key.text(),
+        batch: slot.batch.to_owned(),
+        channel: slot.channel.to_owned(),
+        since: slot.since,
+        over: slot.class == 1,
+        total: alerts.len(),
+        alerts: shown.map(|(owed, alert)| Telling { occasion: owed.occasion, alert: (*alert).clone() }).collect(),
+    }
 }
 
 /// Which of the two messages of a batch tells of it.

@@ -61,7 +61,7 @@ pub enum Failure {
 /// A way to send.
 enum Sender {
     Webhook(webhook::Webhook),
-    Email(email::Mailer),
+    Email(Box<email::Mailer>),
 }
 
 impl Sender {
@@ -99,7 +99,7 @@ impl Notifier {
         let mut queues = BTreeMap::new();
         for channel in channels {
             let sender = match &channel.recipient {
-                Recipient::Email(email) => Sender::Email(email::Mailer::new(email, ATTEMPT)?),
+                Recipient::Email(email) => Sender::Email(Box::new(email::Mailer::new(email, ATTEMPT)?)),
                 Recipient::Webhook { url } => Sender::Webhook(webhook::Webhook::plain(url, ATTEMPT)?),
                 Recipient::Slack { url } => Sender::Webhook(webhook::Webhook::slack(url, ATTEMPT)?),
                 Recipient::Teams { url } => Sender::Webhook(webhook::Webhook::teams(url, ATTEMPT)?),
