@@ -1,16 +1,17 @@
 //! An HTTP server of a few lines that answers as it is told, one request a connection.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use super::http::Head;
+use std::sync::{Arc, Mutex};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-/// A request: method, path with query, credentials, body.
+/// A request: method, path with query, credentials, body, and its digest as the client signed it.
 pub struct Request {
     pub method: String,
     pub path: String,
     pub authorization: Option<String>,
     pub body: Vec<u8>,
+    pub digest: Option<String>,
 }
 
 /// What goes over the wire.
@@ -36,32 +37,11 @@ pub async fn serve(answer: impl FnMut(Request) -> Reply + Send + 'static) -> Str
 }
 
 async fn one(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request) -> Reply>) -> Option<()> {
-    let mut bytes = Vec::new();
-    let head = loop {
-        let mut part = [0; 65_536];
-        let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
-        bytes.extend_from_slice(&part[..read]);
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end;
-        }
-    };
-    let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
-    let header = |wanted: &str| {
-        let named =
-            text.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        named.map(|(_, value)| value.trim().to_owned())
-    };
-    let length = header("content-length").and_then(|value| value.parse::<usize>().ok());
-    let mut body = bytes.split_off(head + 4);
-    while body.len() < length.unwrap_or(0) {
-        let mut part = [0; 65_536];
-        let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
-        body.extend_from_slice(&part[..read]);
-    }
-    let mut words = text.split(' ');
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let head_only = method == "HEAD";
-    let reply = answer.lock().unwrap()(Request { method, path, authorization: header("authorization"), body });
+    let mut head = Head::read(&mut stream).await?;
+    let body = head.body(&mut stream).await?;
+    let head_only = head.method == "HEAD";
+    let (authorization, digest) = (head.header("authorization"), head.header("x-amz-content-sha256"));
+    let reply = answer.lock().unwrap()(Request { method: head.method, path: head.path, authorization, body, digest });
     match reply {
         Reply::Bytes(bytes) => stream.write_all(bytes).await.ok()?,
         Reply::Json(status, body) => {
