@@ -14,6 +14,7 @@ pub mod topics;
 
 use crate::config::{Config, IndexKind};
 use crate::index::opensearch::Client;
+use crate::index::opensearch::probe::probe;
 use crate::index::sqlite::Sqlite;
 use admin::Admin;
 use anyhow::{Context, bail};
@@ -135,7 +136,11 @@ async fn topics(config: &Config, dry_run: bool, report: &mut Vec<String>) -> any
 
 async fn index_part(config: &Config, dry_run: bool) -> anyhow::Result<Vec<String>> {
     match config.sink.index {
-        IndexKind::OpenSearch => index::apply(config, &Client::new(config)?, dry_run).await,
+        IndexKind::OpenSearch => {
+            let client = Client::new(config)?;
+            probe(&client).await?;
+            index::apply(config, &client, dry_run).await
+        }
         IndexKind::Sqlite => {
             let path = config.sqlite.path.display();
             if config.sqlite.path.exists() {

@@ -3,6 +3,7 @@
 //! Invariant: a status says whose fault it is. 429 and 5xx pass; 401, 403 and 404 are about rights and indices and
 //! need the operator, so the document waits; every other 4xx is the document's own and rejects it.
 
+use super::words::remedy;
 use crate::index::Outcome;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -51,13 +52,20 @@ fn outcome(item: &Created<'_>) -> Outcome {
     match item.status {
         200..=299 => Outcome::Created,
         409 => Outcome::AlreadyThere,
-        429 | 500.. => Outcome::Retry(format!("OpenSearch is overloaded or broken: {}", reason(item))),
-        401 | 403 => Outcome::Retry(format!(
-            "OpenSearch does not allow the write: {}; give the user the right, or free disk space and lift the index block",
-            reason(item)
-        )),
-        404 => Outcome::Retry(format!("the index is not there: {}; run `outlier setup`", reason(item))),
+        status @ (401 | 403 | 404 | 429 | 500..) => {
+            let reason = reason(item);
+            let remedy = remedy(status, &reason);
+            Outcome::Retry(format!("{}: {reason}; {remedy}", trouble(status)))
+        }
         _ => Outcome::Reject(reason(item)),
+    }
+}
+
+fn trouble(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "OpenSearch does not allow the write",
+        404 => "the index is not there",
+        _ => "OpenSearch does not take it now",
     }
 }
 
