@@ -21,12 +21,13 @@ test-real kafka="localhost:9092" opensearch="http://localhost:9200":
 test-containers:
     OUTLIER_TEST_CONTAINERS=1 cargo test --test containers -- --nocapture
 
-# The long courses of docs/soak.md, on the embedded broker, or on a Kafka and an OpenSearch of the environment; the
-# broker is killed too where OUTLIER_KAFKA_CONTROL is a command that takes `kill` and `up`.
+# The long courses of docs/soak.md, on the embedded broker, or on a Kafka and an OpenSearch of the environment; these are
+# killed too where OUTLIER_KAFKA_CONTROL and OUTLIER_OPENSEARCH_CONTROL are commands that take `kill` and `up`.
 soak seed="1":
     OUTLIER_SIM_SEEDS=100000 cargo test --release -p outlier-core --test simulation -- --nocapture
     OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test chaos -- --nocapture
     OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test kill -- --nocapture
+    OUTLIER_FAULT_SEEDS=20 OUTLIER_FAULT_STALL=30 OUTLIER_SEED={{seed}} cargo test --test faults -- --nocapture
 
 # The property tests with other cases each time: as many rounds, each with a seed of its own that is printed.
 properties rounds="20":

@@ -21,6 +21,7 @@ pub mod topics;
 
 use crate::config::{Config, IndexKind};
 use crate::index::opensearch::Client;
+use crate::index::opensearch::probe::probe;
 use crate::index::sqlite::Sqlite;
 use admin::Admin;
 use anyhow::{Context, bail};
@@ -186,6 +187,7 @@ async fn index_part(config: &Config, options: Options) -> anyhow::Result<Report>
     match config.sink.index {
         IndexKind::OpenSearch => {
             let client = Client::with_dashboards(config)?;
+            probe(&client).await?;
             let how = How { dry_run: options.dry_run, force: options.force };
             if options.remove {
                 index::remove(config, &client, how).await

@@ -78,7 +78,7 @@ fn nothing_that_happens_changes_the_results() {
     let (seed, rounds) = (from_env("OUTLIER_SEED", 1), from_env("OUTLIER_KILLS", 12));
     println!("seed {seed}, {rounds} rounds");
     let kafka = Kafka::start();
-    let control = Control::find();
+    let control = Control::kafka();
     let place = Workplace::new("chaos");
     let raw = format!("{}raw", place.prefix);
     kafka.create(&[(raw.clone(), PARTITIONS)]);

@@ -29,6 +29,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::http::plain;
+use support::memory::Memory;
+use support::sink::{Running, outcomes, topics_toml};
 use support::standin::{self, Reply, Request};
 use support::{Folder, until};
 use tokio_util::sync::CancellationToken;
@@ -56,39 +59,6 @@ async fn clean(client: &Client, prefix: &str) {
     }
 }
 
-/// Takes bulk requests like OpenSearch, into memory.
-#[derive(Default)]
-struct Memory {
-    documents: BTreeMap<String, Value>,
-    requests: usize,
-}
-
-impl Memory {
-    fn bulk(&mut self, body: &[u8]) -> String {
-        let lines: Vec<Value> =
-            str::from_utf8(body).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let items: Vec<String> = lines
-            .chunks(2)
-            .map(|pair| {
-                let id = pair[0]["create"]["_id"].as_str().unwrap().to_owned();
-                let new = self.documents.insert(id, pair[1].clone()).is_none();
-                format!(r#"{{"create":{{"status":{}}}}}"#, if new { 201 } else { 409 })
-            })
-            .collect();
-        format!(r#"{{"errors":false,"items":[{}]}}"#, items.join(","))
-    }
-}
-
-/// A request's body; gzip is told by its first bytes.
-fn plain(body: Vec<u8>) -> Vec<u8> {
-    if !body.starts_with(&[0x1f, 0x8b]) {
-        return body;
-    }
-    let mut plain = Vec::new();
-    flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
-    plain
-}
-
 /// Answers the first requests with faults, one each, then works; the fourth fault works and says that it did not.
 fn faulty(memory: Arc<Mutex<Memory>>) -> impl FnMut(Request) -> Reply {
     move |request| {
@@ -114,17 +84,6 @@ fn faulty(memory: Arc<Mutex<Memory>>) -> impl FnMut(Request) -> Reply {
             _ => Reply::Json(200, memory.bulk(&body)),
         }
     }
-}
-
-fn outcomes(telemetry: &Telemetry, pipeline: &str) -> (u64, u64, u64, u64) {
-    let text = telemetry.metrics.text();
-    let of = |outcome: &str| {
-        let lines = text.lines().filter(|line| {
-            line.contains(&format!("outcome=\"{outcome}\"")) && line.contains(&format!("pipeline=\"{pipeline}\""))
-        });
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
-    };
-    (of("in"), of("out"), of("already_there"), of("rejected"))
 }
 
 fn document(stage: Stage, id: &str, body: Option<&[u8]>) -> Document {

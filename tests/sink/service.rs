@@ -2,28 +2,6 @@
 
 use super::*;
 
-/// A started sink.
-struct Running {
-    telemetry: Telemetry,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<anyhow::Result<()>>,
-}
-
-impl Running {
-    fn start(config: &Config) -> Self {
-        let (telemetry, stop) = (Telemetry::default(), CancellationToken::new());
-        let options = outlier::sink::Options { setup: false };
-        let run = outlier::sink::run_with(Arc::new(config.clone()), options, telemetry.clone(), stop.clone());
-        Self { telemetry, stop, task: tokio::spawn(run) }
-    }
-
-    async fn stop(self) -> (u64, u64, u64, u64) {
-        self.stop.cancel();
-        self.task.await.unwrap().unwrap();
-        outcomes(&self.telemetry, "p")
-    }
-}
-
 /// Fills the four topics; answers how many records there are and how many of them are bad.
 async fn fill(servers: &str, config: &Config) -> (u64, u64) {
     let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
@@ -59,12 +37,6 @@ async fn fill(servers: &str, config: &Config) -> (u64, u64) {
         delivered.unwrap();
     }
     (all as u64, (all - good) as u64)
-}
-
-fn topics_toml(name: &str) -> String {
-    let stages = ["raw", "enriched", "windows", "scores", "state", "anomalies", "alerts", "rejected"];
-    let lines: Vec<String> = stages.iter().map(|stage| format!("{stage} = \"{name}.{stage}\"")).collect();
-    format!("[pipeline.topics]\n{}\n", lines.join("\n"))
 }
 
 /// A configuration of the pipeline `p` on topics of this name; `group` comes before the group's name.

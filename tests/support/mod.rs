@@ -6,12 +6,17 @@
 
 pub mod cluster;
 pub mod control;
+pub mod http;
 pub mod kafka;
+pub mod memory;
 pub mod opensearch;
 pub mod outlier;
 pub mod pipeline;
+pub mod proxy;
 pub mod recorded;
+pub mod sink;
 pub mod standin;
+pub mod tls;
 
 use ::outlier::config::{Config, Environment};
 use std::path::{Path, PathBuf};
@@ -141,10 +146,15 @@ measures = ["sum(good)", "sum(bad)"]
 }
 
 /// Waits for a condition; panics with `what` after a minute.
-pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub async fn until(what: &str, done: impl FnMut() -> bool) {
+    within(Duration::from_secs(60), what, done).await;
+}
+
+/// Waits for a condition; panics with `what` after so long.
+pub async fn within(limit: Duration, what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited too long: {what}");
+        assert!(start.elapsed() < limit, "waited too long: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,17 +1,18 @@
 //! An HTTP server of a few lines that answers as it is told, one request a connection.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use super::http::Head;
+use std::sync::{Arc, Mutex};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-/// A request: method, path with query, headers as they came, credentials, body.
+/// A request: method, path with query, headers as they came, credentials, body, and its digest as the client signed it.
 pub struct Request {
     pub method: String,
     pub path: String,
     pub head: String,
     pub authorization: Option<String>,
     pub body: Vec<u8>,
+    pub digest: Option<String>,
 }
 
 /// What goes over the wire.
@@ -50,30 +51,12 @@ pub async fn serve(answer: impl FnMut(Request) -> Reply + Send + 'static) -> Str
 }
 
 async fn one(mut stream: TcpStream, answer: &Mutex<impl FnMut(Request) -> Reply>) -> Option<()> {
-    let mut bytes = Vec::new();
-    let head = loop {
-        let mut part = [0; 65_536];
-        let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
-        bytes.extend_from_slice(&part[..read]);
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end;
-        }
-    };
-    let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
-    let length = header(&text, "content-length").and_then(|value| value.parse::<usize>().ok());
-    let mut body = bytes.split_off(head + 4);
-    while body.len() < length.unwrap_or(0) {
-        let mut part = [0; 65_536];
-        let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
-        body.extend_from_slice(&part[..read]);
-    }
-    let (method, path) = {
-        let mut words = text.split(' ');
-        (words.next()?.to_owned(), words.next()?.to_owned())
-    };
-    let head_only = method == "HEAD";
-    let authorization = header(&text, "authorization").map(str::to_owned);
-    let reply = answer.lock().unwrap()(Request { method, path, head: text, authorization, body });
+    let mut head = Head::read(&mut stream).await?;
+    let body = head.body(&mut stream).await?;
+    let head_only = head.method == "HEAD";
+    let (authorization, digest) = (head.header("authorization"), head.header("x-amz-content-sha256"));
+    let Head { method, path, lines, .. } = head;
+    let reply = answer.lock().unwrap()(Request { method, path, head: lines, authorization, body, digest });
     match reply {
         Reply::Never => std::future::pending().await,
         Reply::Bytes(bytes) => stream.write_all(bytes).await.ok()?,

@@ -4,6 +4,7 @@
 //! need the operator, so the document waits, and so do errors about making an index (400); every other 4xx is the
 //! document's own and rejects it.
 
+use super::words::remedy;
 use crate::index::Outcome;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -52,18 +53,17 @@ fn outcome(item: &Created<'_>) -> Outcome {
     match item.status {
         200..=299 => Outcome::Created,
         409 => Outcome::AlreadyThere,
-        429 | 500.. => Outcome::Retry(format!("OpenSearch is overloaded or broken: {}", reason(item))),
-        401 | 403 => Outcome::Retry(format!(
-            "OpenSearch does not allow the write: {}; give the user the right, or free disk space and lift the index block",
-            reason(item)
-        )),
         400 if OPERATORS.contains(&kind(item)) || reason(item).contains("no write index is defined") => {
             Outcome::Retry(format!(
                 "the index cannot be written to or made: {}; run `outlier setup`, which says what is in the way",
                 reason(item)
             ))
         }
-        404 => Outcome::Retry(format!("the index is not there: {}; run `outlier setup`", reason(item))),
+        status @ (401 | 403 | 404 | 429 | 500..) => {
+            let reason = reason(item);
+            let remedy = remedy(status, &reason);
+            Outcome::Retry(format!("{}: {reason}; {remedy}", trouble(status)))
+        }
         _ => Outcome::Reject(reason(item)),
     }
 }
@@ -80,6 +80,14 @@ const OPERATORS: &[&str] = &[
 
 fn kind<'a>(item: &'a Created<'_>) -> &'a str {
     item.error.as_ref().map_or("", |error| &error.kind)
+}
+
+fn trouble(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "OpenSearch does not allow the write",
+        404 => "the index is not there",
+        _ => "OpenSearch does not take it now",
+    }
 }
 
 /// `mapper_parsing_exception: failed to parse: Duplicate field 'a'`, line breaks removed.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: an error names what the operator can change; credentials never appear in one.
 
+use super::words;
 use crate::config::Config;
 use crate::index::Unavailable;
 use anyhow::{Context, bail};
@@ -173,19 +174,14 @@ impl Client {
         let mut why = String::new();
         let mut cause: Option<&dyn Error> = Some(error);
         while let Some(inner) = cause {
-            why = inner.to_string();
+            let text = inner.to_string();
+            // Some errors repeat their cause and add to it.
+            if !why.contains(&text) {
+                why = text;
+            }
             cause = inner.source();
         }
-        let urls = &self.urls;
-        Unavailable(if error.is_timeout() {
-            format!(
-                "OpenSearch at {urls} did not answer in time: it is overloaded or stuck; see its log, or raise sink.request_timeout"
-            )
-        } else if why.contains("certificate") {
-            format!("the certificate of OpenSearch at {urls} is not trusted ({why}): set opensearch.ca_file")
-        } else {
-            format!("OpenSearch at {urls} does not answer ({why}): check that it runs, and opensearch.urls")
-        })
+        Unavailable(words::no_answer(&self.urls, &why, error.is_timeout()))
     }
 }
 
@@ -211,7 +207,7 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|_| self.not_opensearch())
     }
 
-    /// The error that the body tells of, with the status.
+    /// The error that the body tells of, with the status, and what to do where it is about rights, blocks or load.
     pub fn reason(&self) -> String {
         let json: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let text = match &json["error"] {
@@ -222,7 +218,12 @@ impl Answer {
             }
             _ => return self.not_opensearch().0,
         };
-        format!("{text} (HTTP {})", self.status)
+        let status = self.status;
+        match status {
+            400 if !text.contains("no handler found") => format!("{text} (HTTP {status})"),
+            400 | 403 | 429 | 503 => format!("{text} (HTTP {status}); {}", words::remedy(status, &text)),
+            _ => format!("{text} (HTTP {status})"),
+        }
     }
 
     /// What to say of a body that is not OpenSearch's.

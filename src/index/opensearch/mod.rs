@@ -12,6 +12,8 @@
 pub mod answer;
 pub mod body;
 pub mod client;
+pub mod probe;
+pub mod words;
 
 pub use client::{Answer, Client};
 
@@ -123,12 +125,11 @@ fn odd(answer: &Answer) -> Unavailable {
 
 /// A status that is about the whole request.
 fn refused(answer: &Answer) -> Unavailable {
-    let reason = answer.reason();
-    Unavailable(match answer.status {
-        403 => {
-            format!("OpenSearch does not allow the write: {reason}; give the user the rights, or lift the index block")
-        }
-        429 | 502..=504 => format!("OpenSearch is overloaded or starting: {reason}; if it lasts, see its log"),
+    let (status, reason) = (answer.status, answer.reason());
+    Unavailable(match status {
+        403 => format!("OpenSearch does not allow the write: {reason}"),
+        400 if reason.contains("no handler found") => format!("OpenSearch refused the request: {reason}"),
+        429 | 502..=504 => format!("OpenSearch does not take the request now: {reason}"),
         _ => {
             format!("OpenSearch refused the request: {reason}; check opensearch.urls and OpenSearch's version (2 or 3)")
         }

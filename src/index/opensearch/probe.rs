@@ -1,0 +1,90 @@
+//! Is it OpenSearch, and of a version that outlier knows? Asked before anything else is.
+//!
+//! Invariant: a server that does not tell its version passes: Amazon OpenSearch Serverless has no `GET /`, and a user
+//! need not have the right to it.
+
+use super::{Answer, Client};
+use crate::index::Unavailable;
+use opensearch::http::Method;
+use serde_json::Value;
+
+/// What `GET /` says under `tagline`, also where OpenSearch 2 gives its version as Elasticsearch's 7.10.2.
+const TAGLINE: &str = "The OpenSearch Project";
+
+/// Asks the server what it is.
+///
+/// # Errors
+/// It does not answer, refuses the credentials, or is not OpenSearch 2 or 3: says what to do.
+pub async fn probe(client: &Client) -> Result<(), Unavailable> {
+    let answer = client.send(Method::Get, "/", None).await?;
+    judge(&answer)
+}
+
+fn judge(answer: &Answer) -> Result<(), Unavailable> {
+    match answer.status {
+        200..=299 => {}
+        403 | 404 => return Ok(()),
+        429 | 500.. => return Err(super::refused(answer)),
+        _ => return Err(answer.not_opensearch()),
+    }
+    let json = answer.json()?;
+    let version = &json["version"];
+    let Value::String(number) = &version["number"] else {
+        return Err(answer.not_opensearch());
+    };
+    let own = version["distribution"] == "opensearch";
+    let tagline = json["tagline"].as_str().is_some_and(|text| text.starts_with(TAGLINE));
+    let major: u32 = number.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    match (own, tagline) {
+        (true, _) if major < 2 => Err(Unavailable(format!(
+            "this is OpenSearch {number}, and outlier needs 2 or 3: upgrade it, or name another cluster in opensearch.urls"
+        ))),
+        (true, _) => {
+            if major > 3 {
+                tracing::warn!("this is OpenSearch {number}; outlier was tested with 2 and 3");
+            }
+            Ok(())
+        }
+        (false, true) => Ok(()),
+        (false, false) => Err(Unavailable(format!(
+            "this is Elasticsearch {number} or something like it, and outlier needs OpenSearch 2 or 3: name an OpenSearch in opensearch.urls"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_told_apart() {
+        let elastic = r#"{"version":{"number":"8.15.0","build_flavor":"default"},"tagline":"You Know, for Search"}"#;
+        let compatible =
+            r#"{"version":{"number":"7.10.2"},"tagline":"The OpenSearch Project: https://opensearch.org/"}"#;
+        let of = |number: &str| format!(r#"{{"version":{{"distribution":"opensearch","number":"{number}"}}}}"#);
+        for (status, body, want) in [
+            (200, of("3.4.0"), Ok(())),
+            (200, of("2.19.1"), Ok(())),
+            (200, of("4.0.0-SNAPSHOT"), Ok(())),
+            (200, of("1.3.20"), Err("this is OpenSearch 1.3.20")),
+            (200, compatible.to_owned(), Ok(())),
+            (200, elastic.to_owned(), Err("this is Elasticsearch 8.15.0")),
+            (404, String::new(), Ok(())),
+            (403, r#"{"error":{"type":"security_exception","reason":"no permissions"}}"#.to_owned(), Ok(())),
+            (
+                503,
+                r#"{"error":{"type":"x","reason":"not yet"},"status":503}"#.to_owned(),
+                Err("overloaded or starting"),
+            ),
+            (200, "<html>welcome</html>".to_owned(), Err("not OpenSearch's")),
+            (200, r#"{"hello":"world"}"#.to_owned(), Err("not OpenSearch's")),
+            (302, String::new(), Err("not OpenSearch's")),
+        ] {
+            let judged = judge(&Answer { status, body: body.clone().into() });
+            match want {
+                Ok(()) => assert_eq!(judged, Ok(()), "{status} {body}"),
+                Err(part) => assert!(judged.clone().is_err_and(|told| told.0.contains(part)), "{body}: {judged:?}"),
+            }
+        }
+    }
+}

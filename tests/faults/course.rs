@@ -1,0 +1,179 @@
+//! One course: a sink of its own group reads all records through a proxy; then everything is compared.
+
+use crate::records::{Expected, LARGEST, Records, STAGES};
+use crate::support::http::plain;
+use crate::support::kafka::Kafka;
+use crate::support::memory::Memory;
+use crate::support::proxy::{Fault, Plan, Proxy};
+use crate::support::sink::{Running, outcomes};
+use crate::support::standin::{self, Reply};
+use crate::support::tls::Certificate;
+use crate::support::{self, Folder, within};
+use opensearch::http::Method;
+use outlier::config::Config;
+use outlier::index::opensearch::Client;
+use outlier::setup;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What a course is made of.
+pub struct Course<'a> {
+    pub kafka: &'a Kafka,
+    pub records: &'a Records,
+    /// The OpenSearch; `None`: an index in memory.
+    pub server: Option<&'a str>,
+    pub faults: Vec<Fault>,
+    pub seed: u64,
+    pub stall: Duration,
+}
+
+/// Where the documents go in the end.
+pub enum Target {
+    Memory(Arc<Mutex<Memory>>),
+    /// `host:port`, and a client without a proxy.
+    Server(String, Client),
+}
+
+impl Target {
+    /// An index in memory and its address.
+    pub async fn memory() -> (Self, String) {
+        let memory = Arc::new(Mutex::new(Memory::default()));
+        let served = Arc::clone(&memory);
+        let answer =
+            move |request: standin::Request| Reply::Json(200, served.lock().unwrap().bulk(&plain(request.body)));
+        (Self::Memory(memory), standin::serve(answer).await)
+    }
+
+    /// Indices on a server, as the setup makes them.
+    pub async fn server(records: &Records, own: &str, url: &str) -> Self {
+        let mut config = config(records, own, &format!("urls = [{url:?}]"));
+        config.sink.request_timeout = Duration::from_secs(60);
+        let config = &config;
+        setup::apply_index(config).await.unwrap();
+        let client = Client::new(config).unwrap();
+        let address = config.opensearch.urls[0].trim_start_matches("http://").trim_end_matches('/').to_owned();
+        Self::Server(address, client)
+    }
+
+    fn all(&self, index: &str) -> BTreeMap<String, Value> {
+        match self {
+            Self::Memory(memory) => memory.lock().unwrap().all(index),
+            Self::Server(address, _) => support::opensearch::all(address, index),
+        }
+    }
+
+    /// Fails unless every index holds exactly these documents.
+    pub fn check(&self, prefix: &str, expected: &Expected, what: &str) {
+        for (stage, wanted) in STAGES.iter().zip(&expected.documents) {
+            let mut found = self.all(&format!("{prefix}p-{stage}"));
+            for (id, document) in &mut found {
+                let time = document.as_object_mut().and_then(|members| members.remove("@timestamp"));
+                assert!(time.is_some_and(|time| time.is_i64()), "{what}: {stage} {id} has no @timestamp");
+            }
+            let missing: Vec<_> = wanted.keys().filter(|id| !found.contains_key(*id)).take(3).collect();
+            let extra: Vec<_> = found.keys().filter(|id| !wanted.contains_key(*id)).take(3).collect();
+            assert!(missing.is_empty() && extra.is_empty(), "{what}: {stage}: missing {missing:?}, extra {extra:?}");
+            for (id, document) in found {
+                assert_eq!(document, wanted[&id], "{what}: {stage} {id}");
+            }
+        }
+    }
+
+    /// Removes the indices.
+    pub async fn clean(&self, prefix: &str) {
+        let Self::Server(_, client) = self else { return };
+        for stage in STAGES {
+            for path in [format!("/{prefix}p-{stage}"), format!("/_index_template/{prefix}p-{stage}")] {
+                client.send(Method::Delete, &path, None).await.unwrap();
+            }
+        }
+    }
+}
+
+/// A configuration of a sink with a group, indices and a rejected topic of its own, all named `own`.
+pub fn config(records: &Records, own: &str, opensearch: &str) -> Config {
+    let (servers, name) = (&records.servers, &records.name);
+    let head = format!(
+        "[kafka]\nbootstrap_servers = {servers:?}\ntopic_prefix = \"{own}.\"\nraw_partitions = 2\nreplication_factor = 1\n\
+         [sink]\nflush_interval = \"20ms\"\nbulk_records = 40\nrequest_timeout = \"2s\"\n\
+         [opensearch]\nindex_prefix = \"{own}\"\nreplicas = 0\n{opensearch}"
+    );
+    let topics = support::sink::topics_toml(name).replace(&format!("{name}.rejected"), &format!("{own}.rejected"));
+    support::parse(&(support::text(&head, "p") + &topics))
+}
+
+/// The offsets that a course's group committed are the ends of what it read.
+pub fn check_offsets(kafka: &Kafka, records: &Records, config: &Config, what: &str) {
+    let pipeline = &config.pipelines[0];
+    let group = outlier::sink::worker::group(config, pipeline);
+    let consumer: BaseConsumer = kafka.client().set("group.id", &group).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    for stage in STAGES {
+        let metadata = consumer.fetch_metadata(Some(&format!("{}.{stage}", records.name)), Duration::from_secs(30));
+        for partition in metadata.unwrap().topics()[0].partitions() {
+            list.add_partition(&format!("{}.{stage}", records.name), partition.id());
+        }
+    }
+    let committed = consumer.committed_offsets(list, Duration::from_secs(30)).unwrap();
+    for element in committed.elements() {
+        let (topic, partition) = (element.topic(), element.partition());
+        let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(30)).unwrap();
+        let offset = element.offset().to_raw().unwrap_or(-1).max(0);
+        assert_eq!(offset, end, "{what}: {topic}/{partition} is committed to its end");
+    }
+}
+
+impl Course<'_> {
+    /// For what is printed.
+    pub fn name(&self) -> String {
+        let index = if self.server.is_some() { "OpenSearch" } else { "memory" };
+        let faults = if self.faults.len() == 1 { format!("{:?}", self.faults[0]) } else { "all faults".to_owned() };
+        format!("{faults} with seed {} into {index}", self.seed)
+    }
+
+    /// Runs it; how many faults of which kind there were.
+    pub async fn run(self) -> BTreeMap<Fault, usize> {
+        let what = self.name();
+        let Self { kafka, records, seed, .. } = self;
+        let own = support::unique("course");
+        let folder = Folder::new();
+        let (target, url) = match self.server {
+            None => Target::memory().await,
+            Some(url) => (Target::server(records, &own, url).await, url.to_owned()),
+        };
+        let plan = Plan { seed, faults: self.faults, most: 3, stall: self.stall, largest: LARGEST };
+        let mut tls = None;
+        let mut options = format!("gzip = {}\n", seed % 3 == 0);
+        if seed.is_multiple_of(2) {
+            let authority = Certificate::authority("faults");
+            let path = folder.0.join("ca.pem");
+            std::fs::write(&path, authority.pem()).unwrap();
+            options += &format!("ca_file = {path:?}\n");
+            tls = Some(authority.issue("localhost").acceptor(None));
+        }
+        let proxy = Proxy::start(&url, plan, tls).await;
+        let config = config(records, &own, &format!("urls = [{:?}]\n{options}", proxy.url));
+        setup::ensure_topics(&config).await.unwrap();
+
+        let running = Running::start(&config);
+        let all = records.expected.all() as u64;
+        // A stall may come before each of some waits.
+        let limit = Duration::from_secs(90) + 4 * self.stall;
+        within(limit, &what, || outcomes(&running.telemetry, "p").0 >= all).await;
+        within(limit, "requests that were given up", || proxy.quiet()).await;
+        let (read, out, there, rejected) = running.stop().await;
+        let expected = &records.expected;
+        assert_eq!(read, all, "{what}: each record is read once");
+        assert_eq!((out + there) as usize, expected.indexed(), "{what}: indexed");
+        assert_eq!(rejected as usize, expected.rejected.len(), "{what}: rejected");
+        target.check(&own, expected, &what);
+        expected.check_rejected(&kafka.read_all(&config.pipelines[0].topics.rejected), &what);
+        check_offsets(kafka, records, &config, &what);
+        target.clean(&own).await;
+        proxy.done()
+    }
+}

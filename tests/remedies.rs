@@ -1,0 +1,264 @@
+//! What can be wrong between outlier and OpenSearch: `outlier setup` ends with one sentence that names the remedy, and
+//! `outlier sink` waits with the same on `/health`, however long it takes.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use outlier::index::opensearch::Client;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use support::kafka::Kafka;
+use support::outlier::Outlier;
+use support::proxy::{Plan, Proxy};
+use support::standin::{self, Reply, Request};
+use support::tls::Certificate;
+use support::{Workplace, read, wait};
+
+/// What is wrong, and what must be said.
+struct Case {
+    name: &'static str,
+    /// Lines of `[opensearch]`.
+    opensearch: String,
+    /// Parts of the sentence.
+    told: Vec<&'static str>,
+    /// `outlier setup` ends with it; what is wrong with documents alone it cannot know.
+    setup: bool,
+}
+
+fn case(name: &'static str, opensearch: String, told: &[&'static str]) -> Case {
+    Case { name, opensearch, told: told.to_vec(), setup: true }
+}
+
+fn url(url: &str) -> String {
+    format!("urls = [{url:?}]")
+}
+
+fn configuration(place: &Workplace, kafka: &Kafka, name: &str, opensearch: &str) -> PathBuf {
+    let (servers, prefix) = (&kafka.bootstrap, &place.prefix);
+    let head = format!(
+        "[kafka]\nbootstrap_servers = {servers:?}\ntopic_prefix = \"{prefix}\"\nreplication_factor = 1\n\
+         [sink]\nflush_interval = \"20ms\"\nrequest_timeout = \"2s\"\n[telemetry]\nlisten = \"127.0.0.1:0\"\n\
+         [opensearch]\nreplicas = 0\n{opensearch}"
+    );
+    place.file(&format!("{name}.toml"), &support::text(&head, "p"))
+}
+
+/// What the components that wait say on `/health`.
+fn waiting(sink: &Outlier) -> Vec<String> {
+    let health = support::opensearch::get(&sink.telemetry(), "/health").unwrap_or_default();
+    let health: Value = serde_json::from_str(&health).unwrap_or_default();
+    let components = health.as_object().into_iter().flatten();
+    let waiting = components.filter(|(name, own)| name.ends_with("index") && own["state"] == "waiting");
+    waiting.map(|(_, own)| own["reason"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+fn check(place: &Workplace, kafka: &Kafka, case: &Case) {
+    let name = case.name;
+    let config = configuration(place, kafka, name, &case.opensearch);
+    let tells = |text: &str| case.told.iter().all(|part| text.contains(part));
+    if case.setup {
+        let log = format!("{name}-setup");
+        let status = Outlier::run_to_end(&config, &log, &["setup", "--only-index"]);
+        let said = read(&place.dir.join(format!("{log}.log")));
+        assert_eq!(status.code(), Some(1), "{name}: {said}");
+        let last = said.lines().last().unwrap_or_default();
+        println!("{name}: {last}");
+        assert!(tells(last), "{name}: {:?} is not in: {said}", case.told);
+    }
+    let mut sink = Outlier::start(&config, name, &["sink"]);
+    let mut said = Vec::new();
+    wait(&format!("{name}: what the sink waits for"), Duration::from_secs(30), || {
+        assert!(sink.ended().is_none(), "{name}: the sink ended");
+        said = waiting(&sink);
+        said.iter().any(|reason| tells(reason))
+    });
+    if !case.setup {
+        println!("{name}: {}", said.join(" "));
+    }
+    assert!(sink.stop().success(), "{name}: the sink can be stopped while it waits");
+}
+
+/// Answers `GET /` like OpenSearch, everything else as told.
+async fn refusing(status: u16, kind: &str, reason: &str) -> String {
+    let body = format!(r#"{{"error":{{"type":"{kind}","reason":"{reason}"}},"status":{status}}}"#);
+    standin::serve(move |request: Request| match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/") => version("opensearch", "3.4.0"),
+        _ => Reply::Json(status, body.clone()),
+    })
+    .await
+}
+
+fn version(distribution: &str, number: &str) -> Reply {
+    Reply::Json(200, format!(r#"{{"version":{{"distribution":"{distribution}","number":"{number}"}}}}"#))
+}
+
+/// A setup without a fault, then bulk requests of which each document is answered with that error.
+async fn refusing_documents(status: u16, kind: &'static str, reason: &'static str) -> String {
+    standin::serve(move |request: Request| match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/") => version("opensearch", "2.19.0"),
+        ("POST", path) if path.starts_with("/_bulk") => {
+            let count = request.body.split(|byte| *byte == b'\n').count() / 2;
+            let item = format!(r#"{{"create":{{"status":{status},"error":{{"type":"{kind}","reason":"{reason}"}}}}}}"#);
+            Reply::Json(200, format!(r#"{{"items":[{}]}}"#, vec![item; count].join(",")))
+        }
+        ("POST", _) => Reply::Json(400, r#"{"error":"no handler found for uri [/_plugins] and method [POST]"}"#.into()),
+        ("PUT", _) => Reply::Json(200, r#"{"acknowledged":true}"#.to_owned()),
+        _ => Reply::Json(404, r#"{"error":{"type":"x","reason":"none"},"status":404}"#.to_owned()),
+    })
+    .await
+}
+
+async fn page() -> String {
+    standin::serve(|_| Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n<html>welcome</html>")).await
+}
+
+async fn cases(place: &Workplace) -> Vec<Case> {
+    let plan = || Plan { seed: 1, faults: Vec::new(), most: 0, stall: Duration::ZERO, largest: usize::MAX };
+    let index = refusing(503, "x", "not reached").await;
+    let authority = Certificate::authority("remedies");
+    let ca = place.file("ca.pem", &authority.pem());
+    let other = place.file("other.pem", &Certificate::authority("another").pem());
+    let plain = standin::serve(|_| Reply::Bytes(b"")).await;
+    let tls = Proxy::start(&index, plan(), Some(authority.issue("localhost").acceptor(None))).await;
+    let expired = Proxy::start(&index, plan(), Some(authority.issue_expired("localhost").acceptor(None))).await;
+    let (tls, expired) = (Box::leak(Box::new(tls)), Box::leak(Box::new(expired)));
+    let with_ca = |url: &str, ca: &Path| format!("urls = [{url:?}]\nca_file = {ca:?}");
+    let not_tls = raw(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    let password = standin::serve(|_| {
+        Reply::Bytes(b"HTTP/1.1 401 Unauthorized\r\ncontent-type: text/plain\r\ncontent-length: 12\r\n\r\nUnauthorized")
+    })
+    .await;
+    let elastic = standin::serve(|_| version("", "8.15.0")).await;
+    let old = standin::serve(|_| version("opensearch", "1.3.20")).await;
+    let read_only =
+        refusing(403, "cluster_block_exception", "blocked by: [FORBIDDEN/10/cluster create-index blocked (api)]");
+    let rights = refusing(403, "security_exception", "no permissions for [indices:admin/index_template/get]").await;
+    let missing = standin::serve(|request: Request| match request.path.as_str() {
+        "/" => version("opensearch", "3.4.0"),
+        path => Reply::Json(400, format!(r#"{{"error":"no handler found for uri [{path}] and method [GET]"}}"#)),
+    })
+    .await;
+    let one_index =
+        refusing_documents(403, "security_exception", "no permissions for [indices:data/write/bulk[s]]").await;
+    let watermark = refusing_documents(
+        429,
+        "cluster_block_exception",
+        "blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark]",
+    )
+    .await;
+    let mut cases = vec![
+        case("no-listener", url("http://127.0.0.1:1"), &["does not answer", "check that it runs, and opensearch.urls"]),
+        case("no-such-host", url("http://nowhere.invalid:9200"), &["nowhere.invalid", "is not known", "DNS"]),
+        case("no-opensearch", url(&page().await), &["is not OpenSearch's", "<html>welcome", "Check opensearch.urls"]),
+        case("closed", url(&plain), &["closed the connection without an answer"]),
+        case("http-to-tls", url(&tls.url.replace("https", "http")), &["write https://", "opensearch.urls"]),
+        case("tls-to-http", url(&not_tls.replace("http", "https")), &["does not speak TLS", "write http://"]),
+        case("unknown-authority", url(&tls.url), &["is not trusted", "set opensearch.ca_file"]),
+        case("another-authority", with_ca(&tls.url, &other), &["is not trusted", "set opensearch.ca_file"]),
+        case("expired", with_ca(&expired.url, &ca), &["has expired", "renew it on the server"]),
+        case(
+            "password",
+            format!("{}\nusername = \"u\"\npassword = \"wrong-secret\"", url(&password)),
+            &["refused the credentials (401)", "check opensearch.username and opensearch.password"],
+        ),
+        case("elasticsearch", url(&elastic), &["Elasticsearch 8.15.0", "needs OpenSearch 2 or 3", "opensearch.urls"]),
+        case("old", url(&old), &["OpenSearch 1.3.20", "upgrade it"]),
+        case("starting", url(&index), &["not reached", "if it lasts, see its log"]),
+        case("no-room", url(&read_only.await), &["create-index blocked", "free disk space"]),
+        case("no-right", url(&rights), &["index template p-raw", "no permissions", "give the user", "this right"]),
+        case(
+            "no-endpoint",
+            url(&missing),
+            &["index template p-raw cannot be read", "no handler found", "check its version"],
+        ),
+    ];
+    for (name, server, told) in [
+        ("one-index", one_index, ["documents wait", "no permissions for [indices:data/write/bulk[s]]", "this right"]),
+        ("watermark", watermark, ["documents wait", "flood-stage watermark", "free disk space"]),
+    ] {
+        cases.push(Case { name, opensearch: url(&server), told: told.to_vec(), setup: false });
+    }
+    cases
+}
+
+/// A server that says these bytes to whoever connects.
+async fn raw(bytes: &'static [u8]) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, bytes).await;
+        }
+    });
+    format!("http://{address}")
+}
+
+/// Topics with a record each, so that there is something to write.
+fn fill(place: &Workplace, kafka: &Kafka) {
+    let setup = configuration(place, kafka, "topics", "urls = [\"http://127.0.0.1:1\"]");
+    let status = Outlier::run_to_end(&setup, "topics", &["setup", "--only-topics"]);
+    assert!(status.success());
+    let producer = kafka.producer();
+    support::kafka::send(&producer, &format!("{}p.raw", place.prefix), 0, Some(b"{}"), 1);
+    support::kafka::flush(&producer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_said_with_its_remedy() {
+    let (place, kafka) = (Workplace::new("remedies"), Kafka::start());
+    let cases = cases(&place).await;
+    let all = tokio::task::spawn_blocking(move || {
+        fill(&place, &kafka);
+        for case in &cases {
+            check(&place, &kafka, case);
+            let log = read(&place.dir.join(format!("{}.log", case.name)));
+            assert!(!log.contains("wrong-secret"), "a secret is in the log of {}", case.name);
+        }
+    });
+    all.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_index_is_waited_for() {
+    let Some(server) = support::opensearch() else { return };
+    let (place, kafka) = (Workplace::new("readonly"), Kafka::start());
+    let prefix = support::unique("readonly");
+    let opensearch = format!("{}\nindex_prefix = \"{prefix}\"", url(&server));
+    let path = configuration(&place, &kafka, "block", &opensearch);
+    let config = support::parse(&read(&path));
+    let client = Client::new(&config).unwrap();
+    outlier::setup::apply_index(&config).await.unwrap();
+    let index = format!("{prefix}p-raw");
+    let block = async |value: &str| {
+        let body = format!(r#"{{"index.blocks.read_only_allow_delete":{value}}}"#);
+        let put = opensearch::http::Method::Put;
+        let answer = client.send(put, &format!("/{index}/_settings"), Some(body.into())).await.unwrap();
+        assert!(answer.good(), "{}", answer.reason());
+    };
+    block("true").await;
+    let told = vec!["documents wait", "read-only", "index.blocks.read_only_allow_delete"];
+    let blocked = Case { name: "block", opensearch, told, setup: false };
+    let (place, kafka) = tokio::task::spawn_blocking(move || {
+        fill(&place, &kafka);
+        check(&place, &kafka, &blocked);
+        (place, kafka)
+    })
+    .await
+    .unwrap();
+    block("null").await;
+    let address = server.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let counted = index.clone();
+    let all = tokio::task::spawn_blocking(move || {
+        let sink = Outlier::start(&path, "lifted", &["sink"]);
+        wait("the document", Duration::from_secs(60), || support::opensearch::documents(&address, &counted) == 1);
+        assert!(sink.stop().success());
+        drop((place, kafka));
+    });
+    all.await.unwrap();
+    for stage in ["raw", "enriched", "scores"] {
+        let name = format!("{prefix}p-{stage}");
+        client.send(opensearch::http::Method::Delete, &format!("/{name}"), None).await.unwrap();
+        client.send(opensearch::http::Method::Delete, &format!("/_index_template/{name}"), None).await.unwrap();
+    }
+}

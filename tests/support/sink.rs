@@ -1,0 +1,49 @@
+//! A sink in the test's own process, and its ledger.
+
+use outlier::config::Config;
+use outlier::telemetry::Telemetry;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// A started sink of the pipeline `p`.
+pub struct Running {
+    pub telemetry: Telemetry,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    /// Starts it without the setup.
+    pub fn start(config: &Config) -> Self {
+        let (telemetry, stop) = (Telemetry::default(), CancellationToken::new());
+        let options = outlier::sink::Options { setup: false };
+        let run = outlier::sink::run_with(Arc::new(config.clone()), options, telemetry.clone(), stop.clone());
+        Self { telemetry, stop, task: tokio::spawn(run) }
+    }
+
+    /// Stops it; the ledger of [`outcomes`].
+    pub async fn stop(self) -> (u64, u64, u64, u64) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+        outcomes(&self.telemetry, "p")
+    }
+}
+
+/// Records read, indexed, already there and rejected.
+pub fn outcomes(telemetry: &Telemetry, pipeline: &str) -> (u64, u64, u64, u64) {
+    let text = telemetry.metrics.text();
+    let of = |outcome: &str| {
+        let lines = text.lines().filter(|line| {
+            line.contains(&format!("outcome=\"{outcome}\"")) && line.contains(&format!("pipeline=\"{pipeline}\""))
+        });
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    };
+    (of("in"), of("out"), of("already_there"), of("rejected"))
+}
+
+/// Topics of a pipeline that are named `NAME.<stage>`.
+pub fn topics_toml(name: &str) -> String {
+    let stages = ["raw", "enriched", "windows", "scores", "state", "anomalies", "alerts", "rejected"];
+    let lines: Vec<String> = stages.iter().map(|stage| format!("{stage} = \"{name}.{stage}\"")).collect();
+    format!("[pipeline.topics]\n{}\n", lines.join("\n"))
+}
