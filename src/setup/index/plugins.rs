@@ -114,7 +114,14 @@ mod tests {
             (404, "", Some(Presence::Absent)),
             (404, r#"{"message":"not found"}"#, Some(Presence::Absent)),
             (404, r#"{"error":{"type":"index_not_found_exception","reason":"no such index"}}"#, Some(Presence::There)),
-            (403, refused, Some(Presence::Refused("security_exception: no permissions for [x] (HTTP 403)".to_owned()))),
+            (
+                403,
+                refused,
+                Some(Presence::Refused(
+                    "security_exception: no permissions for [x] (HTTP 403); give the user of [opensearch] this right"
+                        .to_owned(),
+                )),
+            ),
             (500, r#"{"error":{"type":"x","reason":"y"}}"#, None),
         ] {
             let answer = Answer { status, body: body.into() };
