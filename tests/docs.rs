@@ -11,8 +11,8 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What every secret of an example is: good for a password as for an address.
-const SECRET: &str = "https://example.com/secret";
+/// What every secret of an example is: good for a password as for an address, of Slack too.
+const SECRET: &str = "https://hooks.slack.com/services/secret";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
