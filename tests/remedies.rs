@@ -8,6 +8,7 @@ use outlier::index::opensearch::Client;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use support::cluster::Cluster;
 use support::kafka::Kafka;
 use support::outlier::Outlier;
 use support::proxy::{Plan, Proxy};
@@ -95,16 +96,16 @@ fn version(distribution: &str, number: &str) -> Reply {
 
 /// A setup without a fault, then bulk requests of which each document is answered with that error.
 async fn refusing_documents(status: u16, kind: &'static str, reason: &'static str) -> String {
+    let mut cluster =
+        Cluster { absent: ["_ism", "_anomaly_detection", "_alerting", "_notifications"].into(), ..Cluster::default() };
     standin::serve(move |request: Request| match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/") => version("opensearch", "2.19.0"),
-        ("POST", path) if path.starts_with("/_bulk") => {
+        ("POST", path) if path.starts_with("/_bulk?filter_path") => {
             let count = request.body.split(|byte| *byte == b'\n').count() / 2;
             let item = format!(r#"{{"create":{{"status":{status},"error":{{"type":"{kind}","reason":"{reason}"}}}}}}"#);
             Reply::Json(200, format!(r#"{{"items":[{}]}}"#, vec![item; count].join(",")))
         }
-        ("POST", _) => Reply::Json(400, r#"{"error":"no handler found for uri [/_plugins] and method [POST]"}"#.into()),
-        ("PUT", _) => Reply::Json(200, r#"{"acknowledged":true}"#.to_owned()),
-        _ => Reply::Json(404, r#"{"error":{"type":"x","reason":"none"},"status":404}"#.to_owned()),
+        _ => cluster.answer(&request),
     })
     .await
 }
@@ -166,12 +167,8 @@ async fn cases(place: &Workplace) -> Vec<Case> {
         case("old", url(&old), &["OpenSearch 1.3.20", "upgrade it"]),
         case("starting", url(&index), &["not reached", "if it lasts, see its log"]),
         case("no-room", url(&read_only.await), &["create-index blocked", "free disk space"]),
-        case("no-right", url(&rights), &["index template p-raw", "no permissions", "give the user", "this right"]),
-        case(
-            "no-endpoint",
-            url(&missing),
-            &["index template p-raw cannot be read", "no handler found", "check its version"],
-        ),
+        case("no-right", url(&rights), &["cannot be read", "no permissions", "give the user", "this right"]),
+        case("no-endpoint", url(&missing), &["cannot be read", "no handler found", "check its version"]),
     ];
     for (name, server, told) in [
         ("one-index", one_index, ["documents wait", "no permissions for [indices:data/write/bulk[s]]", "this right"]),
@@ -256,7 +253,7 @@ async fn a_read_only_index_is_waited_for() {
         drop((place, kafka));
     });
     all.await.unwrap();
-    for stage in ["raw", "enriched", "scores"] {
+    for stage in ["raw", "enriched", "scores", "alerts"] {
         let name = format!("{prefix}p-{stage}");
         client.send(opensearch::http::Method::Delete, &format!("/{name}"), None).await.unwrap();
         client.send(opensearch::http::Method::Delete, &format!("/_index_template/{name}"), None).await.unwrap();

@@ -132,7 +132,7 @@ fn course(course: Course) {
     let good: Vec<_> = raw.iter().filter(|record| record.text() != "not json").cloned().collect();
     assert_eq!(kafka.read_all(&enriched).len(), good.len(), "each good record is enriched once");
     assert_eq!(kafka.read_all(&rejected).len(), raw.len() - good.len(), "each bad record is rejected once");
-    for stage in ["raw", "enriched", "scores"] {
+    for stage in ["raw", "enriched", "scores", "alerts"] {
         let records = by_id(&kafka.read_all(&topic(stage)), &topic(stage), stage);
         let patience = Duration::from_secs(120);
         let table = format!("local-{stage}");
