@@ -34,7 +34,7 @@ pub use mistake::{Mistake, Mistakes, Place};
 pub use process::{Guarantee, Process};
 pub use secret::{MASK, Secret};
 pub use serve::{Level, Listen, LogFormat, Serve, Telemetry};
-pub use sink::{IndexKind, OpenSearch, Sink, Sqlite, Stage};
+pub use sink::{Aws, AwsService, IndexKind, OpenSearch, Sink, Sqlite, Stage};
 
 pub(crate) use mistake::suggestion;
 use mistake::{Found, Sources};

@@ -35,7 +35,7 @@ pub struct Course<'a> {
 pub enum Target {
     Memory(Arc<Mutex<Memory>>),
     /// `host:port`, and a client without a proxy.
-    Server(String, Client),
+    Server(String, Box<Client>),
 }
 
 impl Target {
@@ -56,7 +56,7 @@ impl Target {
         setup::apply_index(config).await.unwrap();
         let client = Client::new(config).unwrap();
         let address = config.opensearch.urls[0].trim_start_matches("http://").trim_end_matches('/').to_owned();
-        Self::Server(address, client)
+        Self::Server(address, Box::new(client))
     }
 
     fn all(&self, index: &str) -> BTreeMap<String, Value> {

@@ -18,6 +18,8 @@ pub const LARGEST: usize = 40_000;
 
 /// Why a record is rejected: `outlier-reason` and a part of `outlier-detail`.
 type Why = (&'static str, &'static str);
+/// The document that a record becomes.
+type Becomes = Result<Value, Why>;
 
 /// What must be at the end.
 #[derive(Default)]
@@ -125,7 +127,7 @@ async fn one_of_each(producer: &FutureProducer, name: &str, i: usize) -> Expecte
     let conflict = json!({"i": i, CONFLICT: "no object"}).to_string();
     let text = format!("Jan 1 host sshd[{i}]: \"hé\"");
     let bytes = [b"\xff\xfe", i.to_string().as_bytes()].concat();
-    let raw: Vec<(Option<Vec<u8>>, Result<Value, Why>)> = vec![
+    let raw: Vec<(Option<Vec<u8>>, Becomes)> = vec![
         (Some(object.to_string().into()), Ok(object.clone())),
         (Some(Value::String(object.to_string()).to_string().into()), Ok(object.clone())),
         (Some(text.clone().into()), Ok(json!({"raw": text}))),
@@ -180,7 +182,7 @@ async fn one_of_each(producer: &FutureProducer, name: &str, i: usize) -> Expecte
 }
 
 impl Expected {
-    fn note(&mut self, stage: usize, becomes: Result<Value, Why>, id: String, source: String, value: Option<Vec<u8>>) {
+    fn note(&mut self, stage: usize, becomes: Becomes, id: String, source: String, value: Option<Vec<u8>>) {
         match becomes {
             Ok(document) => assert!(self.documents[stage].insert(id, document).is_none()),
             Err(why) => assert!(self.rejected.insert(source, (why, value.unwrap_or_default())).is_none()),
