@@ -32,7 +32,7 @@ pub use check::{CheckFailed, check};
 pub use environment::{Environment, OVERRIDE};
 pub use kafka::{Kafka, Property};
 pub use mistake::{Mistake, Mistakes, Place};
-pub use opensearch::{Indices, OpenSearch};
+pub use opensearch::{Aws, AwsService, Indices, OpenSearch};
 pub use process::{Guarantee, Process};
 pub use secret::{MASK, Secret};
 pub use serve::{Level, Listen, LogFormat, Serve, Telemetry};

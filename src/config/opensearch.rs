@@ -4,6 +4,7 @@ use super::mistake::shown;
 use super::names;
 use super::reader::{Names, Reader};
 use super::secret::Secret;
+use super::text::quote;
 use super::writer::Writer;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +44,12 @@ pub struct OpenSearch {
     pub token: Option<Secret>,
     /// PEM certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// The client's certificate in PEM, with a key, or neither.
+    pub client_cert_file: Option<PathBuf>,
+    /// The key of that certificate in PEM, not encrypted.
+    pub client_key_file: Option<PathBuf>,
+    /// Requests are signed for Amazon OpenSearch, instead of a user or a token; only where the feature `aws` is built in.
+    pub aws: Option<Aws>,
     /// Bulk requests are compressed.
     pub gzip: bool,
     /// Comes before the names of indices; lower case, may be empty.
@@ -73,6 +80,9 @@ impl OpenSearch {
             password: r.secret("password"),
             token: r.secret("token"),
             ca_file: r.optional("ca_file").map(PathBuf::from),
+            client_cert_file: r.optional("client_cert_file").map(PathBuf::from),
+            client_key_file: r.optional("client_key_file").map(PathBuf::from),
+            aws: Aws::read(&mut r),
             gzip: r.bool("gzip", false),
             index_prefix: r.checked("index_prefix", "", check_index_prefix),
             indices: r.choice("indices", Indices::Single, INDICES),
@@ -84,15 +94,27 @@ impl OpenSearch {
             dashboards_url: read_dashboards(&mut r),
             detectors: r.bool("detectors", true),
         };
-        match (r.has("username"), r.has("password")) {
-            (true, false) => r.missing(
-                "`username` needs a `password`: add it, such as `password = \"${OPENSEARCH_PASSWORD}\"`".to_owned(),
-            ),
-            (false, true) => r.missing("`password` needs a `username`: add it".to_owned()),
-            _ => {}
+        for (one, other, such_as) in [
+            ("username", "password", ", such as `password = \"${OPENSEARCH_PASSWORD}\"`"),
+            ("password", "username", ""),
+            ("client_cert_file", "client_key_file", ", such as `client_key_file = \"/etc/outlier/client.key\"`"),
+            ("client_key_file", "client_cert_file", ", such as `client_cert_file = \"/etc/outlier/client.pem\"`"),
+        ] {
+            if r.has(one) && !r.has(other) {
+                r.missing(format!("`{one}` needs a `{other}`: add it{such_as}"));
+            }
         }
-        if r.has("token") && (r.has("username") || r.has("password")) {
+        let user = r.has("username") || r.has("password");
+        if r.has("token") && user {
             r.mistake(r.at("token"), "a `token` stands for a user: keep it, or `username` and `password`".to_owned());
+        }
+        if r.has("aws") && (user || r.has("token")) {
+            let text = "`aws` signs requests in place of a user or a token: keep it, or them";
+            r.mistake(r.at("aws"), text.to_owned());
+        }
+        if r.has("aws") && r.has("client_cert_file") {
+            let text = "`aws` signs requests: a client certificate cannot be used with it";
+            r.mistake(r.at("client_cert_file"), text.to_owned());
         }
         if !opensearch.retention.is_zero() && opensearch.retention < DAY {
             r.mistake(r.at("retention"), "`retention` must be at least a day, or \"0s\" for ever".to_owned());
@@ -111,7 +133,17 @@ impl OpenSearch {
         w.optional("username", self.username.as_deref());
         w.secret("password", self.password.as_ref());
         w.secret("token", self.token.as_ref());
-        w.optional("ca_file", self.ca_file.as_ref().map(|path| path.to_string_lossy()).as_deref());
+        for (key, path) in [
+            ("ca_file", &self.ca_file),
+            ("client_cert_file", &self.client_cert_file),
+            ("client_key_file", &self.client_key_file),
+        ] {
+            w.optional(key, path.as_ref().map(|path| path.to_string_lossy()).as_deref());
+        }
+        if let Some(aws) = &self.aws {
+            let service = SERVICES.iter().find(|(_, service)| *service == aws.service).map_or("es", |(name, _)| name);
+            w.plain("aws", format!("{{ region = {}, service = {} }}", quote(&aws.region), quote(service)));
+        }
         w.plain("gzip", self.gzip);
         w.text("index_prefix", &self.index_prefix);
         w.choice("indices", self.indices, INDICES);
@@ -122,6 +154,50 @@ impl OpenSearch {
         w.plain("replicas", self.replicas);
         w.optional("dashboards_url", self.dashboards_url.as_deref());
         w.plain("detectors", self.detectors);
+    }
+}
+
+/// Where requests are signed for; the credentials are those of the environment, of a profile or of the machine's role.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aws {
+    /// Such as `eu-central-1`.
+    pub region: String,
+    /// Which of Amazon's services.
+    pub service: AwsService,
+}
+
+/// Which of Amazon's services the cluster is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AwsService {
+    /// Amazon OpenSearch Service: a domain.
+    Es,
+    /// Amazon OpenSearch Serverless: a collection.
+    Aoss,
+}
+
+const SERVICES: &Names<AwsService> = &[("es", AwsService::Es), ("aoss", AwsService::Aoss)];
+
+impl Aws {
+    fn read(r: &mut Reader<'_>) -> Option<Self> {
+        r.node("aws")?;
+        let at = r.at("aws");
+        let mut own = r.table("aws", "[opensearch.aws]");
+        let region = own.required("region", "\"eu-central-1\"");
+        let service = own.choice("service", AwsService::Es, SERVICES);
+        let region_at = own.at("region");
+        own.finish();
+        if !cfg!(feature = "aws") {
+            let text = "`aws` is not built into this outlier: build it with `cargo build --release --features aws`";
+            r.mistake(at, text.to_owned());
+        }
+        let sound = |region: &str| {
+            !region.is_empty() && region.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        };
+        if region.as_deref().is_some_and(|region| !sound(region)) {
+            let text = "`region` must be that of the cluster, such as \"eu-central-1\"";
+            r.mistake(region_at, text.to_owned());
+        }
+        Some(Self { region: region?, service })
     }
 }
 

@@ -73,6 +73,24 @@ fn sections() {
             "[opensearch]\ntoken = \"t\"\nusername = \"u\"\npassword = \"p\"",
             &["4:9 a `token` stands for a user: keep it, or `username` and `password`"],
         ),
+        (
+            "[opensearch]\nclient_cert_file = \"c.pem\"",
+            &["3:1 `client_cert_file` needs a `client_key_file`: add it, such as"],
+        ),
+        #[cfg(not(feature = "aws"))]
+        (
+            "[opensearch]\naws = { region = \"eu-central-1\" }",
+            &["4:7 `aws` is not built into this outlier: build it with `cargo build --release --features aws`"],
+        ),
+        #[cfg(feature = "aws")]
+        (
+            "[opensearch]\naws = { region = \"Frankfurt\", service = \"s3\" }\ntoken = \"t\"",
+            &[
+                "4:7 `aws` signs requests in place of a user or a token",
+                "4:18 `region` must be that of the cluster",
+                "4:41 `service` cannot be \"s3\"; it is one of es, aoss",
+            ],
+        ),
         ("[opensearch]\nretention = \"7d\"", &["4:13 `retention` deletes whole indices: set `indices` to"]),
         ("[opensearch]\nindices = \"daily\"\nretention = \"2h\"", &["5:13 `retention` must be at least a day"]),
         ("[[alerting.channels]]\nname = \"x\"", &["3:1 [[alerting.channels]] lacks `type`"]),

@@ -89,7 +89,7 @@ fn the_reference_tells_the_truth() {
     assert_eq!(own.max_depth, defaults.max_depth);
     assert_eq!(own.windows_partitions, defaults.windows_partitions);
 
-    let secret = "[kafka.properties]\n[opensearch]\nusername=\"u\"\npassword=\"p\"\nca_file=\"c\"\ndashboards_url=\"http://d\"\n[[alerting.channels]]\nname=\"w\"\ntype=\"webhook\"\nurl=\"https://w\"\n[[alerting.channels]]\nname=\"m\"\ntype=\"email\"\nhost=\"h\"\nusername=\"u\"\npassword=\"p\"\nfrom=\"a@b.c\"\nto=[\"c@d.e\"]\n[serve]\ntoken=\"t\"\n[telemetry]\ntoken=\"t\"\n[[pipeline]]\npreset=\"waf\"";
+    let secret = "[kafka.properties]\n[opensearch]\nusername=\"u\"\npassword=\"p\"\nca_file=\"c\"\nclient_cert_file=\"c\"\nclient_key_file=\"k\"\ndashboards_url=\"http://d\"\n[[alerting.channels]]\nname=\"w\"\ntype=\"webhook\"\nurl=\"https://w\"\n[[alerting.channels]]\nname=\"m\"\ntype=\"email\"\nhost=\"h\"\nusername=\"u\"\npassword=\"p\"\nfrom=\"a@b.c\"\nto=[\"c@d.e\"]\n[serve]\ntoken=\"t\"\n[telemetry]\ntoken=\"t\"\n[[pipeline]]\npreset=\"waf\"";
     let shown = effective(&valid(secret, &[]));
     let keys = shown.lines().filter_map(|line| Some(line.split_once(" = ")?.0));
     for key in keys.chain(["preset", "window", "lateness", "threshold"]) {

@@ -2,14 +2,13 @@
 //!
 //! Invariant: an error names what the operator can change; credentials never appear in one.
 
-use super::words;
+use super::{credentials, words};
 use crate::config::Config;
 use crate::index::Unavailable;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use opensearch::auth::Credentials;
 use opensearch::cert::{Certificate, CertificateValidation};
 use opensearch::http::headers::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use opensearch::http::request::Body;
@@ -73,7 +72,7 @@ impl Client {
     /// Prepares the connection; nothing is sent.
     ///
     /// # Errors
-    /// No usable address, or the certificate file cannot be used.
+    /// No usable address, or a certificate or key cannot be used.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let opensearch = &config.opensearch;
         let mut connections = Vec::new();
@@ -86,11 +85,7 @@ impl Client {
         }
         let nodes = Nodes { connections: connections.into(), turn: Arc::default() };
         let mut builder = TransportBuilder::new(nodes).timeout(config.sink.request_timeout);
-        if let (Some(user), Some(password)) = (&opensearch.username, &opensearch.password) {
-            builder = builder.auth(Credentials::Basic(user.clone(), password.expose().to_owned()));
-        } else if let Some(token) = &opensearch.token {
-            builder = builder.auth(Credentials::Bearer(token.expose().to_owned()));
-        }
+        builder = credentials::give(builder, opensearch)?;
         if let Some(path) = &opensearch.ca_file {
             let shown = path.display();
             let pem = std::fs::read(path).with_context(|| format!("opensearch.ca_file {shown} cannot be read"))?;

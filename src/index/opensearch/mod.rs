@@ -10,8 +10,11 @@
 //! an answer that cannot be read leaves every document undecided.
 
 pub mod answer;
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod body;
 pub mod client;
+pub mod credentials;
 pub mod probe;
 pub mod words;
 
