@@ -67,13 +67,37 @@ pub enum Outcome {
 #[error("{0}")]
 pub struct Unavailable(pub String);
 
+/// What of a batch is made ready before its turn: nothing needs to be done between two requests then.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// The request, as its index wants it.
+    pub request: Vec<u8>,
+    /// Documents that are not in it, by their position, ascending; and why they never can be.
+    pub refused: Vec<(usize, String)>,
+}
+
 /// Takes documents.
 pub trait Index: Send + Sync {
-    /// Writes a batch; the outcomes are in its order.
+    /// Does what of writing a batch needs no answer from the index.
+    fn prepare(&self, batch: &[Document]) -> Prepared;
+
+    /// Writes a batch; the outcomes are in its order. `prepared` is of exactly this batch.
     ///
     /// # Errors
     /// No outcome is known. Writing the same batch again is harmless.
-    fn write<'a>(&'a self, batch: &'a [Document]) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>>;
+    fn write_prepared<'a>(
+        &'a self,
+        batch: &'a [Document],
+        prepared: Prepared,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>>;
+
+    /// Prepares a batch and writes it.
+    ///
+    /// # Errors
+    /// As [`Index::write_prepared`].
+    fn write<'a>(&'a self, batch: &'a [Document]) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
+        self.write_prepared(batch, self.prepare(batch))
+    }
 }
 
 /// The configured index. Does not wait for it to answer.

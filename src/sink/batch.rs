@@ -1,11 +1,11 @@
 //! What is collected for one request to the index, and which offsets it answers for.
 //!
-//! Invariant: `positions` covers exactly the records that were added, so that its offsets may be committed when, and
-//! only when, each of them is settled.
+//! Invariants: `positions` covers exactly the records that were added, so that its offsets may be committed when, and
+//! only when, each of them is settled; what is prepared is of exactly the documents that are there.
 
 use super::document::Unfit;
 use crate::config::Stage;
-use crate::index::Document;
+use crate::index::{Document, Index, Prepared};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,12 +63,15 @@ pub struct Batch {
     pub rejected: Vec<Rejected>,
     /// How far it reads.
     pub positions: BTreeMap<Partition, Position>,
+    /// Of exactly these documents.
+    pub prepared: Option<Prepared>,
     bytes: usize,
 }
 
 impl Batch {
     /// Adds a record that was read in this turn of owning its partition.
     pub fn push(&mut self, turn: u64, source: Source, record: Result<Document, (Unfit, Option<Bytes>)>) {
+        self.prepared = None;
         self.positions.insert((source.stage, source.partition), Position { next: source.offset + 1, turn });
         match record {
             Ok(document) => {
@@ -81,6 +84,11 @@ impl Batch {
                 self.rejected.push(Rejected { source, body, document: None, why });
             }
         }
+    }
+
+    /// Makes ready what can be before it is sent, once.
+    pub fn prepare(&mut self, index: &dyn Index) {
+        self.prepared.get_or_insert_with(|| index.prepare(&self.documents));
     }
 
     /// The number of records.
@@ -110,6 +118,7 @@ impl Batch {
         if lost.is_empty() {
             return;
         }
+        self.prepared = None;
         let kept = |source: &Source| !lost.contains(&(source.stage, source.partition));
         self.positions.retain(|partition, _| !lost.contains(partition));
         self.rejected.retain(|rejected| kept(&rejected.source));
@@ -142,9 +151,16 @@ mod tests {
             add(&mut batch, Stage::Scores, 1, offset, offset != 2);
         }
         assert_eq!((batch.len(), batch.bytes), (9, 45));
+        let prepare = |batch: &mut Batch| batch.prepared = Some(Prepared::default());
+        prepare(&mut batch);
         batch.retain(|_, turn| turn == 7);
-        assert_eq!(batch.len(), 9);
+        assert_eq!((batch.len(), batch.prepared.is_some()), (9, true));
         batch.retain(|partition, _| partition != (Stage::Raw, 1));
+        assert_eq!(batch.prepared, None);
+        prepare(&mut batch);
+        add(&mut batch, Stage::Raw, 2, 0, true);
+        assert_eq!(batch.prepared.take(), None);
+        batch.retain(|partition, _| partition != (Stage::Raw, 2));
         assert_eq!((batch.documents.len(), batch.rejected.len(), batch.bytes), (5, 1, 30));
         let mut positions: Vec<_> = batch.positions.iter().map(|(partition, at)| (*partition, at.next)).collect();
         positions.sort();

@@ -68,13 +68,14 @@ impl Delivery {
     pub async fn settle(&self, batch: Batch, full: bool) -> Result<BTreeMap<Partition, Position>, Abandoned> {
         let bytes = batch.bytes();
         let mut first = true;
-        let Batch { mut documents, mut sources, mut rejected, positions, .. } = batch;
+        let Batch { mut documents, mut sources, mut rejected, positions, mut prepared, .. } = batch;
         let records = documents.len() + rejected.len();
         let (mut created, mut there) = (0_u64, 0_u64);
         let mut backoff = Backoff::default();
         while !documents.is_empty() {
+            let prepared = prepared.take().unwrap_or_else(|| self.index.prepare(&documents));
             let begun = Instant::now();
-            let written = self.index.write(&documents).await;
+            let written = self.index.write_prepared(&documents, prepared).await;
             let all = |outcomes: &Vec<Outcome>| !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_)));
             self.note(match &written {
                 // What is written again is not a whole batch.

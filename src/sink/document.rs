@@ -69,7 +69,7 @@ pub struct Unfit {
 pub fn identify(stage: Stage, origin: Origin<'_>, body: Option<&[u8]>) -> Result<(String, Times), Unfit> {
     let sent = origin.timestamp_ms;
     let (id, times) = match stage {
-        Stage::Raw => (format!("{}-{}-{}", origin.topic, origin.partition, origin.offset), times(stage, sent, body)?),
+        Stage::Raw => (place_id(origin.topic, origin.partition, origin.offset), times(stage, sent, body)?),
         Stage::Enriched => (source_id(origin.source)?, times(stage, sent, body)?),
         Stage::Scores => {
             let row = score(body)?;
@@ -114,6 +114,17 @@ fn value(body: Option<&[u8]>) -> Result<&[u8], Unfit> {
     body.ok_or_else(|| Unfit { kind: "no-value", reason: "the record has no value".to_owned() })
 }
 
+/// `topic-partition-offset`. On the path of every record.
+fn place_id(topic: &str, partition: impl itoa::Integer, offset: impl itoa::Integer) -> String {
+    let mut id = String::with_capacity(topic.len() + 32);
+    id.push_str(topic);
+    id.push('-');
+    id.push_str(itoa::Buffer::new().format(partition));
+    id.push('-');
+    id.push_str(itoa::Buffer::new().format(offset));
+    id
+}
+
 /// `topic/partition/offset` with dashes.
 fn source_id(header: Option<&[u8]>) -> Result<String, Unfit> {
     let parts = || {
@@ -121,7 +132,7 @@ fn source_id(header: Option<&[u8]>) -> Result<String, Unfit> {
         let offset: u64 = parts.next()?.parse().ok()?;
         let partition: u32 = parts.next()?.parse().ok()?;
         let topic = parts.next().filter(|topic| !topic.is_empty() && !topic.contains('/'))?;
-        Some(format!("{topic}-{partition}-{offset}"))
+        Some(place_id(topic, partition, offset))
     };
     parts().ok_or_else(|| Unfit {
         kind: "no-source",

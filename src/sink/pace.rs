@@ -1,7 +1,7 @@
 //! How much goes to the index at once: more as long as that makes it faster, half when it is too much.
 //!
 //! Hill climbing on bytes a second, which is what is on the way over how long an answer takes (Little's law). In turn,
-//! twice the size, one request more and one less are tried: more is kept if it brings at least half of what it brings
+//! twice the size, one request more and one less are tried: more is kept if it brings at least [`WORTH`] of what it brings
 //! an index that has room, less if it costs no more than that. Pure: times come in.
 //!
 //! Invariant: the size stays from [`SMALLEST`] to `most_bytes`, the number from 1 to `most`.
@@ -14,8 +14,14 @@ const SMALLEST: usize = 64 * 1024;
 const FIRST: usize = 1 << 20;
 /// Twice the size must be faster by this share: it saves what does not depend on the size.
 const LARGER: f64 = 0.05;
+/// One more of n requests brings an index that has room 1/n. An index that shares two cores with everything else was seen
+/// to give a third of that for the second, and a tenth for those after it; a step that brings less than a twentieth only
+/// makes documents wait.
+const WORTH: f64 = 0.05;
 /// Answers after a round of tries, and after a refusal.
 const REST: u32 = 64;
+/// A try of less costs speed: as long as it fails, it is left out of so many rounds, at most.
+const MOST_LEFT_OUT: u32 = 4;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,6 +64,9 @@ pub struct Pace {
     /// The step before the one that is tried, and the bytes a second that make the try worth it.
     before: Option<(Step, f64)>,
     turn: Try,
+    /// Rounds that leave out the try of less: still, and after its next failure.
+    left_out: u32,
+    leave_out: u32,
     /// Answers that still belong to an earlier step, or to a rest.
     skip: u32,
     /// Bytes a second by each answer of this step.
@@ -69,7 +78,7 @@ impl Pace {
     pub fn new(most_bytes: usize, most: usize) -> Self {
         let most = Step { bytes: most_bytes.max(SMALLEST), requests: most.max(1) };
         let now = Step { bytes: FIRST.min(most.bytes), requests: 1 };
-        Self { now, most, before: None, turn: Try::Larger, skip: 0, rates: Vec::new() }
+        Self { now, most, before: None, turn: Try::Larger, left_out: 0, leave_out: 1, skip: 0, rates: Vec::new() }
     }
 
     /// How much goes now.
@@ -81,7 +90,7 @@ impl Pace {
     pub fn note(&mut self, answered: Answered) {
         let Answered::Took { bytes, after, full } = answered else {
             let Step { bytes, requests } = self.now;
-            self.before = None;
+            (self.before, self.left_out, self.leave_out) = (None, 0, 1);
             self.go(Step { bytes: (bytes / 2).max(SMALLEST), requests: (requests / 2).max(1) }, REST);
             return;
         };
@@ -93,7 +102,7 @@ impl Pace {
             return;
         }
         self.rates.push(self.now.requests as f64 * bytes as f64 / after.as_secs_f64().max(1e-6));
-        if self.rates.len() > 2 * self.now.requests + 1 {
+        if self.rates.len() >= 4 * self.now.requests + 4 {
             let rate = median(std::mem::take(&mut self.rates));
             self.decide(rate);
         }
@@ -102,6 +111,10 @@ impl Pace {
     fn decide(&mut self, rate: f64) {
         match self.before.take() {
             Some((before, worth)) if rate < worth => {
+                if self.turn == Try::Less {
+                    self.left_out = self.leave_out;
+                    self.leave_out = (2 * self.leave_out).min(MOST_LEFT_OUT);
+                }
                 let skip = self.next_turn().max(before.requests as u32);
                 self.go(before, skip);
             }
@@ -118,13 +131,13 @@ impl Pace {
     /// The step of this turn, and by which share it must be faster; nothing at a bound.
     fn tried(&self) -> Option<(Step, f64)> {
         let (Step { bytes, requests }, most) = (self.now, self.most);
-        let half = 0.5 / requests as f64;
+        let worth = WORTH / requests as f64;
         match self.turn {
             Try::Larger => {
                 (bytes < most.bytes).then(|| (Step { bytes: (bytes * 2).min(most.bytes), requests }, LARGER))
             }
-            Try::More => (requests < most.requests).then(|| (Step { bytes, requests: requests + 1 }, half)),
-            Try::Less if requests > 1 => Some((Step { bytes, requests: requests - 1 }, -half)),
+            Try::More => (requests < most.requests).then(|| (Step { bytes, requests: requests + 1 }, worth)),
+            Try::Less if requests > 1 => Some((Step { bytes, requests: requests - 1 }, -worth)),
             Try::Less => (bytes > SMALLEST).then(|| (Step { bytes: (bytes / 2).max(SMALLEST), requests }, -LARGER)),
         }
     }
@@ -133,9 +146,12 @@ impl Pace {
     fn next_turn(&mut self) -> u32 {
         let (turn, rest) = match self.turn {
             Try::Larger => (Try::More, 0),
-            Try::More => (Try::Less, 0),
-            Try::Less => (Try::Larger, REST),
+            Try::More if self.left_out == 0 => (Try::Less, 0),
+            Try::More | Try::Less => (Try::Larger, REST),
         };
+        if self.turn == Try::More {
+            self.left_out = self.left_out.saturating_sub(1);
+        }
         self.turn = turn;
         rest
     }
@@ -179,7 +195,7 @@ mod tests {
     fn it_grows_to_what_the_index_has_room_for() {
         for (workers, low, high) in [(1, 1, 2), (2, 1, 3), (4, 3, 5), (100, 7, 8)] {
             let mut pace = Pace::new(MOST, 8);
-            for count in [100, 1_000, 10_000, 10_001] {
+            for count in [300, 1_000, 10_000, 10_001] {
                 answers(&mut pace, workers, 10e6, count);
                 assert!((low..=high).contains(&pace.now.requests), "{workers} workers, {count} answers: {pace:?}");
                 let tried = (workers.min(8) - 1).max(1) as f64;
@@ -191,7 +207,7 @@ mod tests {
     #[test]
     fn refusals_halve_it_and_it_comes_back() {
         let mut pace = Pace::new(MOST, 8);
-        answers(&mut pace, 100, 10e6, 150);
+        answers(&mut pace, 100, 10e6, 300);
         let before = (pace.now.bytes, pace.now.requests);
         pace.note(Answered::TooMuch);
         assert_eq!((pace.now.bytes, pace.now.requests), (before.0 / 2, before.1 / 2));

@@ -8,10 +8,12 @@ use crate::config::Kafka;
 use crate::kafka::client;
 use crate::kafka::explain::explain;
 use futures::future::join_all;
+use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
+use tokio::sync::OnceCell;
 
 /// Why a record was rejected: one word of a few.
 pub const REASON: &str = "outlier-reason";
@@ -29,7 +31,9 @@ const MAX_DETAIL: usize = 1_000;
 
 /// A producer for one rejected topic.
 pub struct Rejects {
-    producer: FutureProducer,
+    settings: ClientConfig,
+    /// Made for the first record: a client that waits costs a hundredth of a core.
+    producer: OnceCell<FutureProducer>,
     topic: String,
 }
 
@@ -44,7 +48,8 @@ impl Rejects {
             // What is not acknowledged by then is told to the operator and sent again.
             settings.set("message.timeout.ms", "30000");
         }
-        Ok(Self { producer: settings.create()?, topic: topic.to_owned() })
+        settings.create_native_config()?;
+        Ok(Self { settings, producer: OnceCell::new(), topic: topic.to_owned() })
     }
 
     /// Writes records and waits until all are acknowledged.
@@ -79,7 +84,8 @@ impl Rejects {
         record.payload = rejected.body.as_deref();
         record.key = source.key.as_deref();
         record.timestamp = Some(source.timestamp_ms);
-        match self.producer.send(record, Timeout::Never).await {
+        let producer = self.producer.get_or_try_init(async || self.settings.create()).await;
+        match producer.map_err(|error| explain(&error))?.send(record, Timeout::Never).await {
             Ok(_) => Ok(()),
             Err((error, _)) => Err(explain(&error)),
         }

@@ -149,6 +149,9 @@ impl Worker {
                     on_the_way.push_back(self.send(&mut reading, full));
                     continue;
                 }
+                if full {
+                    reading.filling.prepare(&*self.delivery.index);
+                }
                 self.pace(&mut reading, full, now);
                 let read = !full || reading.paused;
                 let wake = match (room, due, reading.full_since) {

@@ -13,6 +13,7 @@ mod flags;
 mod marks;
 mod names;
 mod number;
+mod object;
 mod probe;
 mod reject;
 mod scan;
@@ -23,6 +24,7 @@ mod transform;
 mod trie;
 
 pub use anomalies::Anomalies;
+pub use object::{Object, Objects};
 pub use probe::{Probe, Probed};
 pub use reject::Reject;
 pub use texts::Texts;

@@ -4,7 +4,8 @@
 //! keys. Invariant: it reads what the transform would read, and finds nothing in a record that would be
 //! rejected for its JSON.
 
-use super::scan::{Found, Scanned, Slot, scan};
+use super::object::{Place, place};
+use super::scan::{Found, Slot};
 use super::string;
 use super::trie::Trie;
 use crate::field::FieldPath;
@@ -37,34 +38,20 @@ impl Probe {
 
     /// The member's text; `None` when it is absent, null, an object or an array, or the record is no JSON object
     /// nor a JSON string that holds one.
-    pub fn find(&mut self, record: &[u8]) -> Option<Probed<'_>> {
+    pub fn find<'p>(&'p mut self, record: &'p [u8]) -> Option<Probed<'p>> {
         let Self { trie, max_depth, found, inner, text } = self;
-        std::str::from_utf8(record).ok()?;
-        let body = match scan(record, trie, *max_depth, found).ok()? {
-            Scanned::Object { .. } => None,
-            Scanned::Other => return None,
-            Scanned::Text(start, end) => {
-                string::unescape(&record[start..end], inner);
-                match scan(inner, trie, *max_depth, found).ok()? {
-                    Scanned::Object { .. } => Some(&record[..end]).zip(Some(start)),
-                    Scanned::Text(..) | Scanned::Other => return None,
-                }
-            }
-        };
+        let Place { source, inside, .. } = place(record, trie, *max_depth, inner, found).ok()?;
         // The only field of the trie.
         let slot = found.slot(0);
         let (start, end) = match slot {
             Slot::Missing => return None,
             Slot::Plain(start, end) | Slot::Escaped(start, end) => (start, end),
         };
-        let Some((body, at)) = body else {
-            text.clear();
-            text.extend_from_slice(slot.text(record, inner)?);
-            return Some(Probed { text, span: start..end });
-        };
-        let outer = |inside| at + string::written(&body[at..], inside);
-        let span = outer(start)..outer(end);
-        Some(Probed { text: slot.text(inner, text)?, span })
+        let span = inside.map_or(start..end, |inside| {
+            let outer = |at| inside.start + string::written(&record[inside.clone()], at);
+            outer(start)..outer(end)
+        });
+        Some(Probed { text: slot.text(source, text)?, span })
     }
 }
 

@@ -7,11 +7,12 @@
 
 use super::anomalies::Anomalies;
 use super::flags::{Group, Outcome};
+use super::object::place;
 use super::reject::Reject;
-use super::scan::{Fault, Found, Scanned, scan};
+use super::scan::Found;
 use super::texts::Texts;
-use super::trie::{NodeId, Trie};
-use super::{number, string, time};
+use super::trie::Trie;
+use super::{number, time};
 use crate::field::FieldPath;
 use crate::measure::to_units;
 use crate::pipeline::{Millis, Pipeline, Timestamp};
@@ -66,13 +67,6 @@ pub struct Enriched<'s> {
     pub texts: &'s Texts,
 }
 
-/// An object found in a record: where it closes, whether it has no member, and a reserved name it uses.
-struct Object {
-    close: usize,
-    empty: bool,
-    conflict: Option<NodeId>,
-}
-
 impl Transform {
     /// Compiles a pipeline.
     pub fn new(pipeline: &Pipeline) -> Self {
@@ -109,7 +103,11 @@ impl Transform {
     ) -> Result<Enriched<'s>, Reject> {
         let record = record.ok_or(Reject::Tombstone)?;
         let Scratch { found, inner, text, out, flags, numbers, texts } = scratch;
-        let (source, object) = self.object(record, inner, found)?;
+        if record.len() > self.max_record_bytes {
+            return Err(Reject::TooLarge { bytes: record.len(), limit: self.max_record_bytes });
+        }
+        let object = place(record, &self.trie, self.max_depth, inner, found)?;
+        let source = object.source;
         if let Some(node) = object.conflict {
             return Err(Reject::NameConflict(self.trie.name(node)));
         }
@@ -140,45 +138,6 @@ impl Transform {
             out.remove(added);
         }
         Ok(Enriched { event_time, bytes: out, flags, numbers, texts })
-    }
-
-    /// Validates the record and finds its object: the record itself, or what is inside its JSON string,
-    /// which is put into `inner`.
-    fn object<'a>(
-        &self,
-        record: &'a [u8],
-        inner: &'a mut Vec<u8>,
-        found: &mut Found,
-    ) -> Result<(&'a [u8], Object), Reject> {
-        if record.len() > self.max_record_bytes {
-            return Err(Reject::TooLarge { bytes: record.len(), limit: self.max_record_bytes });
-        }
-        if !record.is_ascii()
-            && let Err(error) = std::str::from_utf8(record)
-        {
-            return Err(Reject::InvalidUtf8 { at: error.valid_up_to() });
-        }
-        let (source, scanned) = match self.scan(record, false, found)? {
-            Scanned::Text(start, end) => {
-                string::unescape(&record[start..end], inner);
-                if inner.trim_ascii_start().first() != Some(&b'{') {
-                    return Err(Reject::NotAnObject);
-                }
-                (inner.as_slice(), self.scan(inner, true, found)?)
-            }
-            scanned => (record, scanned),
-        };
-        match scanned {
-            Scanned::Object { close, empty, conflict } => Ok((source, Object { close, empty, conflict })),
-            Scanned::Text(..) | Scanned::Other => Err(Reject::NotAnObject),
-        }
-    }
-
-    fn scan(&self, bytes: &[u8], in_string: bool, found: &mut Found) -> Result<Scanned, Reject> {
-        scan(bytes, &self.trie, self.max_depth, found).map_err(|fault| match fault {
-            Fault::Syntax(at) => Reject::Syntax { at, in_string },
-            Fault::Depth => Reject::TooDeep { limit: self.max_depth },
-        })
     }
 
     /// The record's own time, if it has one that can be believed.

@@ -1,7 +1,7 @@
 //! Turns documents into the lines of a bulk request.
 //!
-//! Invariant: what is written is one action line and one source line a document; bytes of the record are spliced,
-//! not parsed, wherever that is safe, and a raw record always becomes some JSON object, so that nothing is lost:
+//! Invariant: what is written is one action line and one source line a document; a record is validated as `process`
+//! validates it and its bytes are spliced, and a raw record always becomes some JSON object, so that nothing is lost:
 //!
 //! | raw record | document |
 //! |---|---|
@@ -14,9 +14,9 @@
 use crate::index::{Document, Stage};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use outlier_core::record::{Object, Objects};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use std::borrow::Cow;
-use std::io::Write;
 
 /// Deeper nesting overflows the stack of OpenSearch 3.4 and ends the node (seen at 500 levels), so it never sees it.
 pub const MAX_DEPTH: usize = 128;
@@ -24,104 +24,98 @@ pub const MAX_DEPTH: usize = 128;
 /// What a log's own `@timestamp` is called in the index, where that name is the sink's.
 pub const OWN_TIMESTAMP: &str = "original_timestamp";
 
-/// Appends a document, or says why it cannot be one. `as_text`: a raw record that was refused as JSON.
-///
-/// # Errors
-/// The record is not a JSON object, or too deep; only for enriched and scores.
-pub fn push(out: &mut Vec<u8>, index: &str, document: &Document, as_text: bool) -> Result<(), String> {
-    let start = out.len();
-    out.extend_from_slice(b"{\"create\":{\"_index\":\"");
-    out.extend_from_slice(index.as_bytes());
-    out.extend_from_slice(b"\",\"_id\":");
-    json_string(out, &document.id);
-    out.extend_from_slice(b"}}\n");
-    let body = document.body.as_deref();
-    let pushed = match (document.stage, body) {
-        (Stage::Raw, body) => {
-            raw(out, document.timestamp_ms, body, as_text);
-            Ok(())
-        }
-        (_, None) => Err("the record has no value".to_owned()),
-        (_, Some(body)) => object(out, document.timestamp_ms, body),
-    };
-    match pushed {
-        Ok(()) => out.push(b'\n'),
-        Err(_) => out.truncate(start),
-    }
-    pushed
+/// The lines of one request.
+pub struct Lines {
+    bytes: Vec<u8>,
+    objects: Objects,
 }
 
-fn raw(out: &mut Vec<u8>, timestamp: i64, body: Option<&[u8]>, as_text: bool) {
-    let source = if as_text { None } else { body.and_then(json_object) };
-    let start = out.len();
-    if let Some(source) = source {
-        if object(out, timestamp, &source).is_ok() {
-            return;
-        }
-        out.truncate(start);
+impl Lines {
+    /// None yet, with room for so many bytes.
+    pub fn new(room: usize) -> Self {
+        Self { bytes: Vec::with_capacity(room), objects: Objects::new(MAX_DEPTH, "@timestamp") }
     }
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{{\"@timestamp\":{timestamp},\"raw");
-    match body.map(str::from_utf8) {
-        None => out.extend_from_slice(b"\":null"),
+
+    /// Appends a document, or says why it cannot be one. `as_text`: a raw record that was refused as JSON.
+    ///
+    /// # Errors
+    /// The record is not a JSON object, or too deep; of a raw record never.
+    pub fn push(&mut self, index: &str, document: &Document, as_text: bool) -> Result<(), String> {
+        let Self { bytes: out, objects } = self;
+        let start = out.len();
+        out.extend_from_slice(b"{\"create\":{\"_index\":\"");
+        out.extend_from_slice(index.as_bytes());
+        out.extend_from_slice(b"\",\"_id\":");
+        json_string(out, &document.id);
+        out.extend_from_slice(b"}}\n{\"@timestamp\":");
+        out.extend_from_slice(itoa::Buffer::new().format(document.timestamp_ms).as_bytes());
+        let head = out.len();
+        let body = document.body.as_deref();
+        let written = match body {
+            Some(_) if as_text => Err("it is written as text".to_owned()),
+            Some(body) => objects.find(body).map_err(|reject| reject.to_string()).and_then(|found| members(out, found)),
+            None => Err("the record has no value".to_owned()),
+        };
+        match written {
+            Ok(()) => {}
+            Err(_) if document.stage == Stage::Raw => {
+                out.truncate(head);
+                text(out, body);
+            }
+            Err(reason) => {
+                out.truncate(start);
+                return Err(reason);
+            }
+        }
+        out.push(b'\n');
+        Ok(())
+    }
+
+    /// What is to be sent.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// The rest of a document whose record is no object.
+fn text(out: &mut Vec<u8>, body: Option<&[u8]>) {
+    match body.map(|body| str::from_utf8(body).map_err(|_| body)) {
+        None => out.extend_from_slice(b",\"raw\":null"),
         Some(Ok(text)) => {
-            out.extend_from_slice(b"\":");
+            out.extend_from_slice(b",\"raw\":");
             json_string(out, text);
         }
-        Some(Err(_)) => {
-            out.extend_from_slice(b"_base64\":\"");
-            out.extend_from_slice(BASE64_STANDARD.encode(body.unwrap_or_default()).as_bytes());
+        Some(Err(body)) => {
+            out.extend_from_slice(b",\"raw_base64\":\"");
+            out.extend_from_slice(BASE64_STANDARD.encode(body).as_bytes());
             out.push(b'"');
         }
     }
     out.push(b'}');
 }
 
-/// The JSON object in a raw record, if it is one or a string that holds one.
-fn json_object(body: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let is_object = |bytes: &[u8]| bytes.trim_ascii_start().first() == Some(&b'{') && shallow(bytes) && valid(bytes);
-    match body.trim_ascii_start().first() {
-        Some(b'{') => is_object(body).then_some(Cow::Borrowed(body)),
-        Some(b'"') => {
-            let inner: String = serde_json::from_slice(body).ok()?;
-            is_object(inner.as_bytes()).then(|| Cow::Owned(inner.into_bytes()))
-        }
-        _ => None,
-    }
-}
-
-fn valid(body: &[u8]) -> bool {
-    str::from_utf8(body).is_ok() && serde_json::from_slice::<IgnoredAny>(body).is_ok()
-}
-
-/// Splices `@timestamp` in as the first member.
-fn object(out: &mut Vec<u8>, timestamp: i64, body: &[u8]) -> Result<(), String> {
-    let Some(members) = body.trim_ascii().strip_prefix(b"{") else {
-        return Err("the record is not a JSON object".to_owned());
-    };
-    if !shallow(body) {
-        return Err(format!("the record is nested deeper than {MAX_DEPTH} levels, which can end OpenSearch"));
-    }
-    let _ = write!(out, "{{\"@timestamp\":{timestamp}");
-    if contains(members, b"@timestamp\"") {
-        return renamed(out, body);
-    }
-    if members.trim_ascii_start().first() != Some(&b'}') {
-        out.push(b',');
-    }
+/// The rest of a document after its time: the members of its record.
+fn members(out: &mut Vec<u8>, object: Object<'_>) -> Result<(), String> {
     let start = out.len();
-    out.extend_from_slice(members);
-    // A line break ends a document; in JSON it can only stand between tokens.
-    for byte in &mut out[start..] {
-        if *byte == b'\n' || *byte == b'\r' {
-            *byte = b' ';
+    if object.named {
+        renamed(out, object.text)?;
+    } else {
+        if !object.empty {
+            out.push(b',');
         }
+        out.extend_from_slice(object.text.get(1..).unwrap_or_default());
+    }
+    // A line break ends a document; in JSON it can only stand between tokens.
+    let mut at = start;
+    while let Some(next) = memchr::memchr2(b'\n', b'\r', &out[at..]) {
+        at += next;
+        out[at] = b' ';
     }
     Ok(())
 }
 
 /// Writes all members, a top-level `@timestamp` under another name.
-fn renamed(out: &mut Vec<u8>, body: &[u8]) -> Result<(), String> {
+fn renamed(out: &mut Vec<u8>, object: &[u8]) -> Result<(), String> {
     struct Members<'o>(&'o mut Vec<u8>);
     impl<'de> Visitor<'de> for Members<'_> {
         type Value = ();
@@ -134,7 +128,7 @@ fn renamed(out: &mut Vec<u8>, body: &[u8]) -> Result<(), String> {
                 json_string(self.0, if key == "@timestamp" { OWN_TIMESTAMP } else { &key });
                 self.0.push(b':');
                 let value: &'de serde_json::value::RawValue = map.next_value()?;
-                self.0.extend(value.get().bytes().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { b }));
+                self.0.extend_from_slice(value.get().as_bytes());
             }
             Ok(())
         }
@@ -145,34 +139,10 @@ fn renamed(out: &mut Vec<u8>, body: &[u8]) -> Result<(), String> {
             deserializer.deserialize_map(self)
         }
     }
-    let mut json = serde_json::Deserializer::from_slice(body);
+    let mut json = serde_json::Deserializer::from_slice(object);
     let read = Members(out).deserialize(&mut json).and_then(|()| json.end());
     out.push(b'}');
     read.map_err(|error| format!("the record is not JSON: {error}"))
-}
-
-/// True when no more than [`MAX_DEPTH`] objects and arrays are open at once. Brackets in strings do not count.
-fn shallow(body: &[u8]) -> bool {
-    if body.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= MAX_DEPTH {
-        return true;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in body {
-        match (in_string, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_string = !in_string,
-            (false, b'{' | b'[') if depth == MAX_DEPTH => return false,
-            (false, b'{' | b'[') => depth += 1,
-            (false, b'}' | b']') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    true
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    memchr::memmem::find(haystack, needle).is_some()
 }
 
 /// Writes a text as a JSON string.
@@ -192,9 +162,9 @@ mod tests {
         let body = body.map(Bytes::copy_from_slice);
         let document =
             Document { pipeline: "p".into(), stage, id: "a\"b".to_owned(), timestamp_ms: 5, period_ms: 5, body };
-        let mut out = Vec::new();
-        push(&mut out, "p-raw", &document, as_text)?;
-        let text = String::from_utf8(out).unwrap();
+        let mut lines = Lines::new(0);
+        lines.push("p-raw", &document, as_text)?;
+        let text = String::from_utf8(lines.into_bytes()).unwrap();
         let lines: Vec<&str> = text.split_terminator('\n').collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert_eq!(
@@ -240,8 +210,6 @@ mod tests {
             let raw = line(Stage::Raw, Some(body.as_bytes()), false).unwrap();
             assert_eq!(raw.get("raw").is_some(), refused, "{body}");
         }
-        // serde_json's own limit is in the way of reading this one back.
-        assert!(shallow(nested(MAX_DEPTH).as_bytes()) && !shallow(nested(MAX_DEPTH + 1).as_bytes()));
         assert!(line(Stage::Scores, None, false).is_err());
         assert_eq!(line(Stage::Raw, None, false), Ok(json!({"@timestamp": 5, "raw": null})));
     }

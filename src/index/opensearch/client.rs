@@ -10,7 +10,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use opensearch::cert::{Certificate, CertificateValidation};
-use opensearch::http::headers::{CONTENT_ENCODING, HeaderMap, HeaderValue};
+use opensearch::http::headers::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
 use opensearch::http::request::Body;
 use opensearch::http::transport::{Connection, ConnectionPool, Transport, TransportBuilder};
 use opensearch::http::{Method, Url};
@@ -129,13 +129,15 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub async fn bulk(&self, path: &str, lines: Vec<u8>) -> Result<Answer, Unavailable> {
+        // The server would spend more on compressing its short answer than the way costs.
+        let mut headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
         if !self.gzip {
-            return self.send(Method::Post, path, Some(lines.into())).await;
+            return self.send_with(Method::Post, path, headers, Some(lines.into())).await;
         }
         // Some tens of milliseconds for a large request, which others must not wait for.
         let compressed = tokio::task::spawn_blocking(move || compress(&lines)).await;
         let body = compressed.map_err(|error| Unavailable(format!("compression failed: {error}")))?;
-        let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         self.send_with(Method::Post, path, headers, Some(body.into())).await
     }
 

@@ -22,7 +22,8 @@ pub use client::{Answer, Client};
 
 use crate::config::{Config, Indices};
 use crate::index::names::{self, STAGES};
-use crate::index::{Document, Index, Outcome, Stage, Unavailable};
+use crate::index::{Document, Index, Outcome, Prepared, Stage, Unavailable};
+use body::Lines;
 use futures::future::BoxFuture;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -57,38 +58,48 @@ impl OpenSearch {
         names::of_period(base, self.indices, document.period_ms)
     }
 
-    async fn write_all(&self, batch: &[Document]) -> Result<Vec<Outcome>, Unavailable> {
+    async fn write_all(&self, batch: &[Document], prepared: Prepared) -> Result<Vec<Outcome>, Unavailable> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         outcomes.resize_with(batch.len(), || Outcome::Retry(String::new()));
-        self.send(batch, (0..batch.len()).collect(), false, &mut outcomes).await?;
+        self.send(batch, (0..batch.len()).collect(), Some(prepared), false, &mut outcomes).await?;
         let refused = |i: &usize| batch[*i].stage == Stage::Raw && matches!(outcomes[*i], Outcome::Reject(_));
         let texts: Vec<usize> = (0..batch.len()).filter(refused).collect();
-        self.send(batch, texts, true, &mut outcomes).await?;
+        self.send(batch, texts, None, true, &mut outcomes).await?;
         Ok(outcomes)
     }
 
-    /// Sends the chosen documents, in halves if need be, and notes their outcomes.
+    /// The request for the chosen documents.
+    fn request(&self, batch: &[Document], chosen: &[usize], as_text: bool) -> Prepared {
+        let mut lines = Lines::new(chosen.iter().map(|i| batch[*i].len() + 128).sum());
+        let mut refused = Vec::new();
+        for i in chosen {
+            if let Err(reason) = lines.push(&self.index_of(&batch[*i]), &batch[*i], as_text) {
+                refused.push((*i, reason));
+            }
+        }
+        Prepared { request: lines.into_bytes(), refused }
+    }
+
+    /// Sends the chosen documents (ascending), in halves if need be, and notes their outcomes.
     async fn send(
         &self,
         batch: &[Document],
         chosen: Vec<usize>,
+        mut prepared: Option<Prepared>,
         as_text: bool,
         outcomes: &mut [Outcome],
     ) -> Result<(), Unavailable> {
         let mut parts = vec![chosen];
         while let Some(mut part) = parts.pop() {
-            let mut body = Vec::with_capacity(part.iter().map(|i| batch[*i].len() + 128).sum());
-            part.retain(|i| match body::push(&mut body, &self.index_of(&batch[*i]), &batch[*i], as_text) {
-                Ok(()) => true,
-                Err(reason) => {
-                    outcomes[*i] = Outcome::Reject(reason);
-                    false
-                }
-            });
+            let prepared = prepared.take().unwrap_or_else(|| self.request(batch, &part, as_text));
+            part.retain(|i| prepared.refused.binary_search_by_key(i, |(refused, _)| *refused).is_err());
+            for (i, reason) in prepared.refused {
+                outcomes[i] = Outcome::Reject(reason);
+            }
             if part.is_empty() {
                 continue;
             }
-            let answer = self.client.bulk(BULK, body).await?;
+            let answer = self.client.bulk(BULK, prepared.request).await?;
             match answer.status {
                 200..=299 => {
                     let found = answer::outcomes(&answer.body, part.len()).ok_or_else(|| odd(&answer))?;
@@ -113,8 +124,16 @@ impl OpenSearch {
 }
 
 impl Index for OpenSearch {
-    fn write<'a>(&'a self, batch: &'a [Document]) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
-        Box::pin(self.write_all(batch))
+    fn prepare(&self, batch: &[Document]) -> Prepared {
+        self.request(batch, &Vec::from_iter(0..batch.len()), false)
+    }
+
+    fn write_prepared<'a>(
+        &'a self,
+        batch: &'a [Document],
+        prepared: Prepared,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
+        Box::pin(self.write_all(batch, prepared))
     }
 }
 

@@ -12,7 +12,7 @@ pub use reader::{Reader, StoredScore};
 use crate::config::Config;
 use crate::index::names::{self, STAGES};
 use crate::index::score::ScoreRow;
-use crate::index::{Document, Index, Outcome, Stage, Unavailable};
+use crate::index::{Document, Index, Outcome, Prepared, Stage, Unavailable};
 use futures::future::BoxFuture;
 use outlier_core::alert::Alert;
 use rusqlite::{Connection, ErrorCode, Statement, params};
@@ -56,7 +56,15 @@ impl Sqlite {
 }
 
 impl Index for Sqlite {
-    fn write<'a>(&'a self, batch: &'a [Document]) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
+    fn prepare(&self, _: &[Document]) -> Prepared {
+        Prepared::default()
+    }
+
+    fn write_prepared<'a>(
+        &'a self,
+        batch: &'a [Document],
+        _: Prepared,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
         let writer = Arc::clone(&self.0);
         let batch = batch.to_vec();
         Box::pin(async move {
