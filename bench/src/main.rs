@@ -25,6 +25,11 @@ enum Benchmark {
     Latency(copy::latency::Options),
     /// A detector with a million groups end to end: windows closed, scored and committed, and the restore of its state.
     Groups(copy::groups::Options),
+    /// CPU a document and documents a second of the sink, beside a bare bulk client with the same documents.
+    Sink(copy::sink::Options),
+    /// The bare bulk client, as a process of its own.
+    #[command(hide = true)]
+    Bulk(copy::bulk::Options),
     /// The bare copy, as a process of its own.
     #[command(hide = true)]
     Copy(copy::bare::Options),
@@ -37,6 +42,8 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Transform(options) => copy::transform::run(&options),
         Benchmark::Latency(options) => copy::latency::run(&options),
         Benchmark::Groups(options) => copy::groups::run(&options),
+        Benchmark::Sink(options) => copy::sink::run(&options),
+        Benchmark::Bulk(options) => copy::bulk::run(&options),
         Benchmark::Copy(options) => copy::bare::run(&options),
     }
 }

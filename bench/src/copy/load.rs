@@ -41,18 +41,56 @@ impl Load {
         text
     }
 
-    /// Fills a topic with `records`, `per_second` of them to each second of event time that ends now.
-    pub fn prefill(&mut self, servers: &str, topic: &str, records: usize, per_second: usize) -> anyhow::Result<()> {
+    /// Fills an empty topic.
+    pub fn prefill(&mut self, servers: &str, topic: &str, course: Course) -> anyhow::Result<()> {
         let producer = producer(servers, 20)?;
-        let start = now_ms() - (records / per_second) as i64 * 1_000 - 60_000;
-        for n in 0..records {
-            let time = start + (n * 1000 / per_second) as i64;
-            // Runs of a partition, as a producer's batches are.
-            let partition = (n / 512) as i32 % PARTITIONS;
+        for n in 0..course.records {
+            let Place { time, partition, .. } = course.place(n);
             let record = self.record(n, time);
             send(&producer, BaseRecord::to(topic).partition(partition).payload(record).timestamp(time))?;
         }
         producer.flush(Duration::from_secs(60)).context("the broker does not take the records")
+    }
+}
+
+/// What a topic is filled with.
+#[derive(Debug, Clone, Copy)]
+pub struct Course {
+    /// Event time of the first record, epoch milliseconds.
+    pub start: i64,
+    /// Records to each second of event time.
+    pub per_second: usize,
+    /// How many records.
+    pub records: usize,
+}
+
+/// Where and when a record is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Its time, epoch milliseconds.
+    pub time: i64,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: usize,
+}
+
+impl Course {
+    /// Ends a minute ago.
+    pub fn new(records: usize, per_second: usize) -> Self {
+        Self { start: now_ms() - (records / per_second) as i64 * 1_000 - 60_000, per_second, records }
+    }
+
+    /// Of the `n`th record.
+    pub fn place(&self, n: usize) -> Place {
+        // Runs of a partition, as a producer's batches are.
+        const RUN: usize = 512;
+        let (run, partitions) = (n / RUN, PARTITIONS as usize);
+        Place {
+            time: self.start + (n * 1_000 / self.per_second) as i64,
+            partition: (run % partitions) as i32,
+            offset: run / partitions * RUN + n % RUN,
+        }
     }
 }
 

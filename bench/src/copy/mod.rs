@@ -9,10 +9,12 @@
 
 pub mod bare;
 mod broker;
+pub mod bulk;
 pub mod groups;
 pub mod latency;
 mod load;
 mod program;
+pub mod sink;
 mod streams;
 pub mod transform;
 

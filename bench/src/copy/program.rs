@@ -113,6 +113,13 @@ impl Programs {
         self.spawn(command, settings.kind, format!("{name}.transform"), name)
     }
 
+    /// Starts `outlier sink` with a configuration of one pipeline of this name whose index is there.
+    pub fn start_sink(&self, config: &Path, name: &str) -> anyhow::Result<Running> {
+        let mut command = Command::new(&self.outlier);
+        command.arg("--config").arg(config).args(["sink", "--no-setup"]);
+        self.spawn(command, Kind::Outlier, format!("{name}.sink"), name)
+    }
+
     fn spawn(&self, mut command: Command, kind: Kind, group: String, name: &str) -> anyhow::Result<Running> {
         let path = self.dir.join(format!("{name}.log"));
         let log = File::create(&path)?;
@@ -199,7 +206,7 @@ impl Running {
 }
 
 /// User and system time in a `stat` file of Linux.
-fn spent(path: &str) -> anyhow::Result<Duration> {
+pub fn spent(path: &str) -> anyhow::Result<Duration> {
     let stat = std::fs::read_to_string(path)?;
     // After the name, which ends with the last parenthesis: state is the first, utime the 12th, stime the 13th.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();

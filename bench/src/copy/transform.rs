@@ -2,7 +2,7 @@
 
 use super::PARTITIONS;
 use super::broker::Kafka;
-use super::load::Load;
+use super::load::{Course, Load};
 use super::program::{Kind, Programs, Settings};
 use clap::Parser;
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut load = Load::new();
     println!("writing {} records of {} bytes on average", options.records, load.mean_bytes());
     // About what a program passes in a second of real time.
-    load.prefill(&kafka.servers, &raw, options.records, 400_000)?;
+    load.prefill(&kafka.servers, &raw, Course::new(options.records, 400_000))?;
 
     let mut kinds = vec![Kind::Copy, Kind::Outlier];
     if programs.streams.is_some() {
