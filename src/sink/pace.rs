@@ -18,6 +18,9 @@ const LARGER: f64 = 0.05;
 /// to give a third of that for the second, and a tenth for those after it; a step that brings less than a twentieth only
 /// makes documents wait.
 const WORTH: f64 = 0.05;
+/// Answers to a step before the other one has its turn, and how often each has.
+const LEG: usize = 5;
+const LEGS: usize = 3;
 /// Answers after a round of tries, and after a refusal.
 const REST: u32 = 64;
 /// A try of less costs speed: as long as it fails, it is left out of so many rounds, at most.
@@ -56,21 +59,31 @@ enum Try {
     Less,
 }
 
+/// A step that is compared with the one in use: one after the other, several times, as an index is not always equally
+/// fast.
+#[derive(Debug, Clone, PartialEq)]
+struct Trial {
+    /// The one in use, and the one that is tried.
+    steps: [Step; 2],
+    /// The other must be faster by this share.
+    gain: f64,
+    /// Bytes a second by each answer, of both.
+    rates: [Vec<f64>; 2],
+    leg: usize,
+}
+
 /// Decides on them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pace {
     now: Step,
     most: Step,
-    /// The step before the one that is tried, and the bytes a second that make the try worth it.
-    before: Option<(Step, f64)>,
+    trial: Option<Trial>,
     turn: Try,
     /// Rounds that leave out the try of less: still, and after its next failure.
     left_out: u32,
     leave_out: u32,
     /// Answers that still belong to an earlier step, or to a rest.
     skip: u32,
-    /// Bytes a second by each answer of this step.
-    rates: Vec<f64>,
 }
 
 impl Pace {
@@ -78,7 +91,7 @@ impl Pace {
     pub fn new(most_bytes: usize, most: usize) -> Self {
         let most = Step { bytes: most_bytes.max(SMALLEST), requests: most.max(1) };
         let now = Step { bytes: FIRST.min(most.bytes), requests: 1 };
-        Self { now, most, before: None, turn: Try::Larger, left_out: 0, leave_out: 1, skip: 0, rates: Vec::new() }
+        Self { now, most, trial: None, turn: Try::Larger, left_out: 0, leave_out: 1, skip: 0 }
     }
 
     /// How much goes now.
@@ -90,7 +103,7 @@ impl Pace {
     pub fn note(&mut self, answered: Answered) {
         let Answered::Took { bytes, after, full } = answered else {
             let Step { bytes, requests } = self.now;
-            (self.before, self.left_out, self.leave_out) = (None, 0, 1);
+            (self.trial, self.left_out, self.leave_out) = (None, 0, 1);
             self.go(Step { bytes: (bytes / 2).max(SMALLEST), requests: (requests / 2).max(1) }, REST);
             return;
         };
@@ -101,31 +114,43 @@ impl Pace {
             self.skip -= 1;
             return;
         }
-        self.rates.push(self.now.requests as f64 * bytes as f64 / after.as_secs_f64().max(1e-6));
-        if self.rates.len() >= 4 * self.now.requests + 4 {
-            let rate = median(std::mem::take(&mut self.rates));
-            self.decide(rate);
-        }
-    }
-
-    fn decide(&mut self, rate: f64) {
-        match self.before.take() {
-            Some((before, worth)) if rate < worth => {
-                if self.turn == Try::Less {
-                    self.left_out = self.leave_out;
-                    self.leave_out = (2 * self.leave_out).min(MOST_LEFT_OUT);
-                }
-                let skip = self.next_turn().max(before.requests as u32);
-                self.go(before, skip);
-            }
-            _ => match self.tried() {
+        let rate = self.now.requests as f64 * bytes as f64 / after.as_secs_f64().max(1e-6);
+        match self.trial.take() {
+            Some(trial) => self.compare(trial, rate),
+            None => match self.tried() {
                 Some((step, gain)) => {
-                    self.before = Some((self.now, rate * (1.0 + gain)));
-                    self.go(step, self.now.requests as u32);
+                    let rates = [vec![rate], Vec::new()];
+                    self.trial = Some(Trial { steps: [self.now, step], gain, rates, leg: 0 });
                 }
                 None => self.skip = self.next_turn(),
             },
         }
+    }
+
+    fn compare(&mut self, mut trial: Trial, rate: f64) {
+        let rates = &mut trial.rates[trial.leg % 2];
+        rates.push(rate);
+        if rates.len() < (trial.leg / 2 + 1) * LEG {
+            self.trial = Some(trial);
+            return;
+        }
+        trial.leg += 1;
+        if trial.leg < 2 * LEGS {
+            self.go(trial.steps[trial.leg % 2], self.now.requests as u32);
+            self.trial = Some(trial);
+            return;
+        }
+        let [used, tried] = trial.rates.map(median);
+        if tried >= used * (1.0 + trial.gain) {
+            // Its turn goes on.
+            return;
+        }
+        if self.turn == Try::Less {
+            self.left_out = self.leave_out;
+            self.leave_out = (2 * self.leave_out).min(MOST_LEFT_OUT);
+        }
+        let skip = self.next_turn().max(self.now.requests as u32);
+        self.go(trial.steps[0], skip);
     }
 
     /// The step of this turn, and by which share it must be faster; nothing at a bound.
@@ -159,7 +184,6 @@ impl Pace {
     /// Goes on with a step; so many answers say nothing about it.
     fn go(&mut self, step: Step, skip: u32) {
         (self.now, self.skip) = (step, skip);
-        self.rates.clear();
     }
 }
 
@@ -184,22 +208,42 @@ mod tests {
         }
     }
 
-    /// What goes through in a second, of an index with so many workers.
-    fn through(pace: &Pace, workers: usize) -> f64 {
-        let share = (pace.now.requests as f64 / workers as f64).max(1.0);
-        pace.now.requests as f64 * pace.now.bytes as f64 / (0.005 + pace.now.bytes as f64 * share / 10e6)
+    /// The step in use, apart from what is being tried.
+    fn used(pace: &Pace) -> Step {
+        pace.trial.as_ref().map_or(pace.now, |trial| trial.steps[0])
     }
 
-    /// But for one step up or down that is being tried.
+    /// What goes through in a second, of an index with so many workers.
+    fn through(pace: &Pace, workers: usize) -> f64 {
+        let Step { bytes, requests } = used(pace);
+        let share = (requests as f64 / workers as f64).max(1.0);
+        requests as f64 * bytes as f64 / (0.005 + bytes as f64 * share / 10e6)
+    }
+
     #[test]
     fn it_grows_to_what_the_index_has_room_for() {
-        for (workers, low, high) in [(1, 1, 2), (2, 1, 3), (4, 3, 5), (100, 7, 8)] {
+        for (workers, low, high) in [(1, 1, 1), (2, 1, 3), (4, 3, 5), (100, 7, 8)] {
             let mut pace = Pace::new(MOST, 8);
-            for count in [300, 1_000, 10_000, 10_001] {
+            for count in [600, 1_000, 10_000, 10_001] {
                 answers(&mut pace, workers, 10e6, count);
-                assert!((low..=high).contains(&pace.now.requests), "{workers} workers, {count} answers: {pace:?}");
+                let requests = used(&pace).requests;
+                assert!((low..=high).contains(&requests), "{workers} workers, {count} answers: {pace:?}");
                 let tried = (workers.min(8) - 1).max(1) as f64;
                 assert!(through(&pace, workers) > 0.85 * 10e6 * tried, "{workers} workers, {count} answers: {pace:?}");
+            }
+        }
+    }
+
+    /// An index that is slow now and then is judged as one that is not.
+    #[test]
+    fn weather_is_not_climate() {
+        let mut pace = Pace::new(1 << 20, 4);
+        for answer in 0..3_000_u32 {
+            // Some seconds at half the speed, then some at the full one.
+            let speed = if answer % 200 < 80 { 5e6 } else { 10e6 };
+            answers(&mut pace, 3, speed, 1);
+            if answer > 600 {
+                assert!(used(&pace).requests >= 2, "answer {answer}: {pace:?}");
             }
         }
     }
@@ -207,7 +251,7 @@ mod tests {
     #[test]
     fn refusals_halve_it_and_it_comes_back() {
         let mut pace = Pace::new(MOST, 8);
-        answers(&mut pace, 100, 10e6, 300);
+        answers(&mut pace, 100, 10e6, 600);
         let before = (pace.now.bytes, pace.now.requests);
         pace.note(Answered::TooMuch);
         assert_eq!((pace.now.bytes, pace.now.requests), (before.0 / 2, before.1 / 2));
