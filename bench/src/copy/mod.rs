@@ -20,3 +20,10 @@ pub mod transform;
 
 /// Partitions of the raw and the enriched topic.
 const PARTITIONS: i32 = 4;
+
+/// The middle of a figure of all rounds; not a number where there is none.
+fn median<T>(rounds: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    let mut values: Vec<f64> = rounds.iter().map(figure).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,11 +1,11 @@
 //! `bench sink`: `outlier sink` beside a bare client that sends the same documents, built before, to the same OpenSearch
 //! with the same size and number of requests; in turn, in one run.
 
-use super::PARTITIONS;
 use super::broker::{Kafka, Watch};
 use super::bulk::{self, Spent};
 use super::load::{Course, Load};
 use super::program::{Programs, Running};
+use super::{PARTITIONS, median};
 use anyhow::Context;
 use clap::Parser;
 use std::path::PathBuf;
@@ -62,11 +62,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             if sink { &mut sinks } else { &mut bares }.push(spent);
         }
     }
-    let median = |all: &[Spent], of: fn(&Spent) -> f64| {
-        let mut values: Vec<f64> = all.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
     let (bare, sink) = (median(&bares, |spent| spent.rate), median(&sinks, |spent| spent.rate));
     println!("medians: the sink has {:.0} % of the bare client's rate;", 100.0 * sink / bare);
     println!("CPU a document: {:.2} us, {:.2} us", median(&sinks, |s| s.cpu_us), median(&bares, |s| s.cpu_us));

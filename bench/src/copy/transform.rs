@@ -1,9 +1,9 @@
 //! `bench transform`: the same raw topic read by each program in turn, and what each record cost.
 
-use super::PARTITIONS;
 use super::broker::Kafka;
 use super::load::{Course, Load};
 use super::program::{Kind, Programs, Settings};
+use super::{PARTITIONS, median};
 use clap::Parser;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -78,7 +78,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     println!();
-    let medians: BTreeMap<_, _> = runs.iter().map(|(key, figures)| (*key, median(figures))).collect();
+    let medians: BTreeMap<_, _> = runs.iter().map(|(key, figures)| (*key, medians(figures))).collect();
     for ((kind, exactly_once), figures) in &medians {
         print("median", *kind, *exactly_once, *figures);
     }
@@ -140,13 +140,9 @@ fn print(what: &str, kind: Kind, exactly_once: bool, figures: Figures) {
 }
 
 /// The median of each figure by itself.
-fn median(figures: &[Figures]) -> Figures {
-    let middle = |of: fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = figures.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-    };
-    Figures { cpu_us: middle(|f| f.cpu_us), per_second: middle(|f| f.per_second), peak_mb: middle(|f| f.peak_mb) }
+fn medians(rounds: &[Figures]) -> Figures {
+    let of = |figure: fn(&Figures) -> f64| median(rounds, figure);
+    Figures { cpu_us: of(|f| f.cpu_us), per_second: of(|f| f.per_second), peak_mb: of(|f| f.peak_mb) }
 }
 
 fn ratios(medians: &BTreeMap<(Kind, bool), Figures>) {

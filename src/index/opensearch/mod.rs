@@ -64,7 +64,9 @@ impl OpenSearch {
         self.send(batch, (0..batch.len()).collect(), Some(prepared), false, &mut outcomes).await?;
         let refused = |i: &usize| batch[*i].stage == Stage::Raw && matches!(outcomes[*i], Outcome::Reject(_));
         let texts: Vec<usize> = (0..batch.len()).filter(refused).collect();
-        self.send(batch, texts, None, true, &mut outcomes).await?;
+        if !texts.is_empty() {
+            self.send(batch, texts, None, true, &mut outcomes).await?;
+        }
         Ok(outcomes)
     }
 
