@@ -1,8 +1,9 @@
 //! How much goes to the index at once: more as long as that makes it faster, half when it is too much.
 //!
-//! Hill climbing on bytes a second, which is what is on the way over how long an answer takes (Little's law). In turn,
+//! Hill climbing on bytes a second, which is what is on the way over how long an answer takes (Little's law). It begins
+//! with a slow start, as TCP does: twice as many requests, until they are no longer worth it or are refused. Then, in turn,
 //! twice the size, one request more and one less are tried: more is kept if it brings at least [`WORTH`] of what it brings
-//! an index that has room, less if it costs no more than that. Pure: times come in.
+//! an index that has room, less if it never costs more than that. Pure: times come in.
 //!
 //! Invariant: the size stays from [`SMALLEST`] to `most_bytes`, the number from 1 to `most`.
 
@@ -67,9 +68,21 @@ struct Trial {
     steps: [Step; 2],
     /// The other must be faster by this share.
     gain: f64,
-    /// Bytes a second by each answer, of both.
-    rates: [Vec<f64>; 2],
-    leg: usize,
+    /// In so many of the pairs of legs.
+    pairs: usize,
+    /// Bytes a second of the legs that are done.
+    legs: Vec<f64>,
+    /// Bytes a second by each answer of the one under way.
+    rates: Vec<f64>,
+}
+
+/// The first climb: each step is compared with the one before, once, as every answer below the top is time lost.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct SlowStart {
+    /// Requests of the step before, and what they brought, in bytes a second.
+    before: Option<(usize, f64)>,
+    /// Bytes a second by each answer to this one.
+    rates: Vec<f64>,
 }
 
 /// Decides on them.
@@ -77,6 +90,7 @@ struct Trial {
 pub struct Pace {
     now: Step,
     most: Step,
+    slow_start: Option<SlowStart>,
     trial: Option<Trial>,
     turn: Try,
     /// Rounds that leave out the try of less: still, and after its next failure.
@@ -91,7 +105,8 @@ impl Pace {
     pub fn new(most_bytes: usize, most: usize) -> Self {
         let most = Step { bytes: most_bytes.max(SMALLEST), requests: most.max(1) };
         let now = Step { bytes: FIRST.min(most.bytes), requests: 1 };
-        Self { now, most, trial: None, turn: Try::Larger, left_out: 0, leave_out: 1, skip: 0 }
+        let slow_start = Some(SlowStart::default());
+        Self { now, most, slow_start, trial: None, turn: Try::Larger, left_out: 0, leave_out: 1, skip: 0 }
     }
 
     /// How much goes now.
@@ -103,7 +118,7 @@ impl Pace {
     pub fn note(&mut self, answered: Answered) {
         let Answered::Took { bytes, after, full } = answered else {
             let Step { bytes, requests } = self.now;
-            (self.trial, self.left_out, self.leave_out) = (None, 0, 1);
+            (self.slow_start, self.trial, self.left_out, self.leave_out) = (None, None, 0, 1);
             self.go(Step { bytes: (bytes / 2).max(SMALLEST), requests: (requests / 2).max(1) }, REST);
             return;
         };
@@ -115,33 +130,58 @@ impl Pace {
             return;
         }
         let rate = self.now.requests as f64 * bytes as f64 / after.as_secs_f64().max(1e-6);
+        if let Some(slow_start) = self.slow_start.take() {
+            return self.climb(slow_start, rate);
+        }
         match self.trial.take() {
             Some(trial) => self.compare(trial, rate),
             None => match self.tried() {
                 Some((step, gain)) => {
-                    let rates = [vec![rate], Vec::new()];
-                    self.trial = Some(Trial { steps: [self.now, step], gain, rates, leg: 0 });
+                    // In doubt for more: an index that has too much says so, one that has too little does not.
+                    let pairs = if self.turn == Try::Less { LEGS } else { LEGS / 2 + 1 };
+                    let steps = [self.now, step];
+                    self.trial = Some(Trial { steps, gain, pairs, legs: Vec::new(), rates: vec![rate] });
                 }
                 None => self.skip = self.next_turn(),
             },
         }
     }
 
+    fn climb(&mut self, mut slow_start: SlowStart, rate: f64) {
+        slow_start.rates.push(rate);
+        if slow_start.rates.len() < LEG {
+            self.slow_start = Some(slow_start);
+            return;
+        }
+        let Step { bytes, requests } = self.now;
+        let rate = median(slow_start.rates);
+        match slow_start.before {
+            // Twice the requests bring an index that has room twice as much.
+            Some((fewer, brought)) if rate < brought * (1.0 + WORTH) => {
+                self.go(Step { bytes, requests: fewer }, requests as u32);
+            }
+            _ if requests < self.most.requests => {
+                self.slow_start = Some(SlowStart { before: Some((requests, rate)), rates: Vec::new() });
+                self.go(Step { bytes, requests: (2 * requests).min(self.most.requests) }, requests as u32);
+            }
+            _ => {}
+        }
+    }
+
     fn compare(&mut self, mut trial: Trial, rate: f64) {
-        let rates = &mut trial.rates[trial.leg % 2];
-        rates.push(rate);
-        if rates.len() < (trial.leg / 2 + 1) * LEG {
+        trial.rates.push(rate);
+        if trial.rates.len() < LEG {
             self.trial = Some(trial);
             return;
         }
-        trial.leg += 1;
-        if trial.leg < 2 * LEGS {
-            self.go(trial.steps[trial.leg % 2], self.now.requests as u32);
+        trial.legs.push(median(std::mem::take(&mut trial.rates)));
+        if trial.legs.len() < 2 * LEGS {
+            self.go(trial.steps[trial.legs.len() % 2], self.now.requests as u32);
             self.trial = Some(trial);
             return;
         }
-        let [used, tried] = trial.rates.map(median);
-        if tried >= used * (1.0 + trial.gain) {
+        let faster = |pair: &&[f64]| matches!(pair, [used, tried] if *tried >= used * (1.0 + trial.gain));
+        if trial.legs.chunks(2).filter(faster).count() >= trial.pairs {
             // Its turn goes on.
             return;
         }
@@ -221,6 +261,20 @@ mod tests {
     }
 
     #[test]
+    fn it_begins_fast() {
+        for (workers, requests) in [(1, 1), (2, 2), (4, 4), (100, 8)] {
+            let mut pace = Pace::new(MOST, 8);
+            let mut count = 0;
+            while pace.slow_start.is_some() {
+                answers(&mut pace, workers, 10e6, 1);
+                count += 1;
+            }
+            assert_eq!(used(&pace).requests, requests, "{workers} workers: {pace:?}");
+            assert!(count <= 4 * LEG + 7, "{workers} workers: {count} answers");
+        }
+    }
+
+    #[test]
     fn it_grows_to_what_the_index_has_room_for() {
         for (workers, low, high) in [(1, 1, 1), (2, 1, 3), (4, 3, 5), (100, 7, 8)] {
             let mut pace = Pace::new(MOST, 8);
@@ -269,7 +323,7 @@ mod tests {
         let mut pace = Pace::new(MOST, 8);
         answers(&mut pace, 8, 10e6, 1_000);
         assert!(pace.now.requests >= 7, "{pace:?}");
-        answers(&mut pace, 2, 10e6, 1_000);
+        answers(&mut pace, 2, 10e6, 1_500);
         assert!(pace.now.requests <= 3, "{pace:?}");
     }
 

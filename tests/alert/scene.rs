@@ -3,9 +3,9 @@
 use crate::support::kafka::{Kafka, flush};
 use crate::support::outlier::Outlier;
 use crate::support::standin::{Reply, Request, serve};
-use crate::support::{Workplace, text, wait};
+use crate::support::{Workplace, score_row, text, wait};
 use rdkafka::producer::BaseRecord;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -122,15 +122,7 @@ impl Scene {
         let producer = self.kafka.producer();
         let topic = self.topic("scores");
         for (window, score) in (from..).zip(scores) {
-            let start = self.base + window * WINDOW;
-            let mut row = json!({
-                "detector": "action", "series": series, "window_start": start, "window_end": start + WINDOW,
-                "value": score, "count": 100, "expected": 1.0, "lower": 0.0, "upper": 7.0, "score": score,
-                "anomaly": *score >= 90.0, "confidence": 0.9,
-            });
-            if *score >= 90.0 {
-                row["why"] = json!([{"field": "httpRequest.country", "value": "XX", "now": 0.9, "usual": 0.02, "contribution": 100.0}]);
-            }
+            let row = score_row(series, self.base + window * WINDOW, WINDOW, *score);
             let (key, value) = (format!("action/{series}"), row.to_string());
             // As `process`, which leaves the choice of the partition to the key; here both are used for certain.
             let partition = i32::from(series == "sum(good)");

@@ -158,3 +158,19 @@ pub async fn within(limit: Duration, what: &str, mut done: impl FnMut() -> bool)
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// A row of scores as `process` writes it, of a window of detector `action` that is anomalous from a score of 90 on.
+pub fn score_row(series: &str, start: i64, length: i64, score: f64) -> serde_json::Value {
+    let mut row = serde_json::json!({
+        "detector": "action", "series": series, "window_start": start, "window_end": start + length,
+        "value": score, "count": 100, "expected": 1.0, "lower": 0.0, "upper": 7.0, "score": score,
+        "anomaly": score >= 90.0, "confidence": 0.9,
+    });
+    if score >= 90.0 {
+        let cause = serde_json::json!({
+            "field": "httpRequest.country", "value": "XX", "now": 0.9, "usual": 0.02, "contribution": 100.0,
+        });
+        row["why"] = serde_json::json!([cause]);
+    }
+    row
+}
