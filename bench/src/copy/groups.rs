@@ -5,7 +5,7 @@ use super::PARTITIONS;
 use super::broker::Kafka;
 use super::latency::{scores_of, window_end};
 use super::load;
-use super::program::{Kind, Programs, Running, Settings};
+use super::program::{Kind, Programs, Running, Settings, by_client, pipeline};
 use anyhow::Context;
 use clap::Parser;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -58,7 +58,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         writer.end(first + options.windows * WINDOW)?;
     }
     let settings = Settings { kind: Kind::Outlier, exactly_once: true, commit_ms: 100, linger_ms: 20, threads: 1 };
-    let start = || programs.start_outlier(&settings, &kafka, &pipeline(options.groups, &name, &raw), &name);
+    let pipeline = pipeline(&raw, &name) + &by_client(options.groups, "1m");
+    let start = || programs.start_outlier(&settings, &kafka, &pipeline, &name);
     let mut running = start()?;
     std::thread::scope(|scope| {
         let written = scope.spawn(|| {
@@ -92,13 +93,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     drop(running);
     topics.push((raw, PARTITIONS));
     kafka.delete(&topics)
-}
-
-fn pipeline(groups: usize, name: &str, raw: &str) -> String {
-    format!(
-        "[[pipeline]]\npreset = \"waf\"\nname = \"{name}\"\n[pipeline.topics]\nraw = \"{raw}\"\n[[pipeline.detectors]]\n\
-         name = \"client\"\nmeasures = [\"count\"]\nby = [\"httpRequest.clientIp\"]\nmax_series = {groups}\n"
-    )
 }
 
 struct Writer<'a> {

@@ -4,7 +4,7 @@
 use super::PARTITIONS;
 use super::broker::Kafka;
 use super::load::{self, Load};
-use super::program::{Kind, Programs, Running, Settings};
+use super::program::{Kind, Programs, Running, Settings, by_client, pipeline};
 use clap::Parser;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
@@ -32,6 +32,9 @@ pub struct Options {
     /// How often each program is measured
     #[arg(long, default_value_t = 1)]
     rounds: usize,
+    /// Clients, each with a series of its own in windows of 10 seconds; none: the shipped detectors only
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=load::CLIENTS))]
+    clients: u64,
     /// outlier's release binary [default: beside this one]
     #[arg(long)]
     outlier: Option<PathBuf>,
@@ -57,10 +60,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             let name = format!("bench-{run}-{kind:?}-{round}").to_lowercase();
             let raw = format!("{name}.raw");
             kafka.create(&[(raw.clone(), PARTITIONS)])?;
-            let mut running = programs.start(&settings, &kafka, &raw, &name)?;
+            let clients = options.clients as usize;
+            let mut running = if kind == Kind::Outlier && clients > 0 {
+                let pipeline = pipeline(&raw, &name) + &by_client(clients, "10s");
+                programs.start_outlier(&settings, &kafka, &pipeline, &name)?
+            } else {
+                programs.start(&settings, &kafka, &raw, &name)?
+            };
             let stop = AtomicBool::new(false);
             let seen = std::thread::scope(|scope| {
-                let writer = scope.spawn(|| write(&kafka.servers, &raw, options.rate, &stop));
+                let writer = scope.spawn(|| write(&kafka.servers, &raw, options, &stop));
                 let seen = observe(options, &kafka, &mut running, kind);
                 stop.store(true, Ordering::Relaxed);
                 let written = writer.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the writer panicked")));
@@ -77,16 +86,17 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Writes at a steady rate, each record with its time in microseconds as its key.
-fn write(servers: &str, raw: &str, rate: usize, stop: &AtomicBool) -> anyhow::Result<()> {
+fn write(servers: &str, raw: &str, options: &Options, stop: &AtomicBool) -> anyhow::Result<()> {
     let producer: BaseProducer = load::producer(servers, 0)?;
     let mut load = Load::new();
+    let clients = if options.clients == 0 { load::CLIENTS } else { options.clients } as usize;
     let start = Instant::now();
     let mut n = 0;
     while !stop.load(Ordering::Relaxed) {
-        let due = (start.elapsed().as_secs_f64() * rate as f64) as usize;
+        let due = (start.elapsed().as_secs_f64() * options.rate as f64) as usize;
         while n < due {
             let now = load::now_us();
-            let record = load.record(n, now / 1000);
+            let record = load.record(n % clients, now / 1000);
             let partition = (n / 8) as i32 % PARTITIONS;
             let key = now.to_le_bytes();
             let record = BaseRecord::to(raw).partition(partition).key(&key[..]).payload(record).timestamp(now / 1000);
@@ -178,9 +188,9 @@ impl Seen {
             "{kind:8} raw to enriched p50 {p50:5.1} ms, p99 {p99:5.1} ms over {records} records, {cores:.2} cores, {peak} MB"
         );
         if let Some(last) = self.scores_ms.last() {
-            let p50 = at(&self.scores_ms, 50);
+            let (p50, p99) = (at(&self.scores_ms, 50), at(&self.scores_ms, 99));
             println!(
-                "{kind:8} window close to score p50 {p50} ms, at most {last} ms over {} scores",
+                "{kind:8} window close to score p50 {p50} ms, p99 {p99} ms, at most {last} ms over {} scores",
                 self.scores_ms.len()
             );
         }

@@ -8,8 +8,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Different texts that the load repeats.
+/// Different texts that the load repeats; each has a client of its own.
 const TEXTS: usize = 20_000;
+/// How many clients there are.
+pub const CLIENTS: u64 = TEXTS as u64;
 /// Where the digits of the event time are in a text of [`testing::record`].
 const TIME: std::ops::Range<usize> = 13..27;
 

@@ -157,8 +157,16 @@ fn configuration(settings: &Settings, kafka: &Kafka, data: &Path) -> String {
 }
 
 /// The shipped pipeline under another name.
-fn pipeline(raw: &str, name: &str) -> String {
+pub fn pipeline(raw: &str, name: &str) -> String {
     format!("[[pipeline]]\npreset = \"waf\"\nname = \"{name}\"\n[pipeline.topics]\nraw = \"{raw}\"\n")
+}
+
+/// The end of a pipeline: a detector that counts the records of each client, of which there are so many at most.
+pub fn by_client(clients: usize, window: &str) -> String {
+    format!(
+        "[[pipeline.detectors]]\nname = \"client\"\nmeasures = [\"count\"]\nby = [\"httpRequest.clientIp\"]\n\
+         window = \"{window}\"\nmax_series = {clients}\n"
+    )
 }
 
 /// A started program; killed when dropped.
