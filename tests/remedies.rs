@@ -148,6 +148,13 @@ async fn cases(place: &Workplace) -> Vec<Case> {
         "blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark]",
     )
     .await;
+    let full = refusing_documents(
+        400,
+        "illegal_argument_exception",
+        "Number of documents in the index can't exceed [2147483519]",
+    )
+    .await;
+    let pipeline = refusing_documents(400, "illegal_argument_exception", "pipeline with id [x] does not exist").await;
     let mut cases = vec![
         case("no-listener", url("http://127.0.0.1:1"), &["does not answer", "check that it runs, and opensearch.urls"]),
         case("no-such-host", url("http://nowhere.invalid:9200"), &["nowhere.invalid", "is not known", "DNS"]),
@@ -173,6 +180,8 @@ async fn cases(place: &Workplace) -> Vec<Case> {
     for (name, server, told) in [
         ("one-index", one_index, ["documents wait", "no permissions for [indices:data/write/bulk[s]]", "this right"]),
         ("watermark", watermark, ["documents wait", "flood-stage watermark", "free disk space"]),
+        ("full", full, ["documents wait", "can't exceed [2147483519]", "opensearch.indices = \"daily\""]),
+        ("ingest-pipeline", pipeline, ["documents wait", "pipeline with id [x]", "restore the pipeline"]),
     ] {
         cases.push(Case { name, opensearch: url(&server), told: told.to_vec(), setup: false });
     }

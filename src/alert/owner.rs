@@ -1,11 +1,12 @@
 //! Who tells people: this service, or OpenSearch's monitors.
 //!
-//! Invariant: with `owner = "opensearch"` this service notifies only where OpenSearch cannot: there is another index, or
-//! a cluster without the alerting plugin. A cluster that does not answer is waited for.
+//! Invariant: with `owner = "opensearch"` this service notifies only where OpenSearch does not: there is another index, a
+//! cluster without the alerting plugin, or its monitors have nobody to tell. A cluster that does not answer is waited for.
 
 use crate::config::{Config, IndexKind, Owner};
 use crate::index::opensearch::Client;
-use crate::setup::index::plugins::has_alerting;
+use crate::setup::index::plugins::Installed;
+use crate::setup::monitors;
 use crate::sink::backoff::Backoff;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
@@ -21,10 +22,14 @@ pub async fn decide(config: &Config, telemetry: &Telemetry, stop: &CancellationT
     let (notifies, why) = match (config.alerting.owner, config.sink.index) {
         (Owner::Outlier, _) => (true, "alerting.owner is \"outlier\""),
         (Owner::OpenSearch, IndexKind::Sqlite) => (true, "the index is SQLite, which has no monitors"),
-        (Owner::OpenSearch, IndexKind::OpenSearch) => match has_plugin(config, telemetry, stop).await? {
+        (Owner::OpenSearch, IndexKind::OpenSearch) => match installed(config, telemetry, stop).await? {
             None => return Ok(None),
-            Some(false) => (true, "OpenSearch has no alerting plugin"),
-            Some(true) => (false, "alerting.owner is \"opensearch\": its monitors do"),
+            Some(Installed { alerting: false, .. }) => (true, "OpenSearch has no alerting plugin"),
+            Some(there) if !monitors::tell(config, there) => (
+                true,
+                "OpenSearch's monitors cannot: it lacks notifications, or what would tell of anomalies is not indexed",
+            ),
+            Some(_) => (false, "alerting.owner is \"opensearch\": its monitors do"),
         },
     };
     let channels = config.alerting.channels.len();
@@ -35,12 +40,16 @@ pub async fn decide(config: &Config, telemetry: &Telemetry, stop: &CancellationT
     Ok(Some(notifies))
 }
 
-async fn has_plugin(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> anyhow::Result<Option<bool>> {
+async fn installed(
+    config: &Config,
+    telemetry: &Telemetry,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Installed>> {
     let client = Client::new(config)?;
     let mut backoff = Backoff::default();
-    telemetry.health.set(COMPONENT, State::Starting { reason: "asking OpenSearch for its alerting plugin".to_owned() });
+    telemetry.health.set(COMPONENT, State::Starting { reason: "asking OpenSearch for its plugins".to_owned() });
     loop {
-        match has_alerting(&client).await {
+        match Installed::find(&client).await {
             Ok(there) => {
                 telemetry.health.set(COMPONENT, State::Ready);
                 return Ok(Some(there));

@@ -216,6 +216,8 @@ impl Stage for AlertStage {
     }
 
     fn wants_commit(&mut self, now: Millis) -> bool {
+        // Whatever was let go has gone, even if no partition was among it.
+        self.offer |= std::mem::take(&mut self.leaving);
         self.endings();
         self.look(now);
         if !self.has_changes() {

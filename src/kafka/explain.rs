@@ -36,6 +36,7 @@ pub fn remedy(code: Code) -> Option<&'static str> {
         Code::ClusterAuthorizationFailed => {
             "the user may not create topics: create them with the rights that `outlier setup --dry-run` prints"
         }
+        Code::MessageSizeTooLarge => "the broker takes no record of this size: raise max.message.bytes of the topic",
         _ => return None,
     })
 }

@@ -6,18 +6,16 @@ use crate::config::Kafka;
 use crate::kafka::client;
 use crate::kafka::read::to_end;
 use crate::kafka::topics::partition_count;
-use crate::sink::rejects::{DETAIL, DOCUMENT, REASON, SERVICE, SOURCE};
+use crate::sink::headers::at;
+use crate::sink::rejects::{CUT, DETAIL, DOCUMENT, REASON, SERVICE, SOURCE};
 use outlier_core::pipeline::Millis;
 use rdkafka::consumer::BaseConsumer;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The header of a mark.
 pub const REPLAYED: &str = "outlier-replayed";
-/// Only the beginning of the record was kept; the header says how many bytes it had.
-const CUT: &str = "outlier-original-bytes";
 
 /// A rejected record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,11 +36,12 @@ pub struct Record {
     pub document: Option<String>,
     /// The body is not all of it.
     pub cut: bool,
-    /// The original's own headers; `None` where the client cannot give them.
-    pub headers: Option<OwnHeaders>,
+    /// The original's own headers; `None` where the client cannot give all of them.
+    pub headers: Option<Vec<OwnHeader>>,
 }
 
-type OwnHeaders = Vec<(String, Option<Vec<u8>>)>;
+/// Name and value.
+pub type OwnHeader = (String, Option<Vec<u8>>);
 
 /// Gives every rejected record, a partition's in their order, with whether it went back already.
 ///
@@ -61,12 +60,12 @@ pub fn read(
     // Marks come behind what they mark, so everything is read twice.
     let mut replayed = BTreeSet::new();
     to_end(&consumer, topic, &starts, "looking for what went back", |message| {
-        replayed.extend(mark(headers(message).as_ref()).flatten());
+        replayed.extend(mark(&headers(message)).flatten());
         Ok(())
     })?;
     to_end(&consumer, topic, &starts, "reading rejected records", |message| {
         let headers = headers(message);
-        if mark(headers.as_ref()).is_some() {
+        if mark(&headers).is_some() {
             return Ok(());
         }
         let record = record(message, headers);
@@ -77,20 +76,20 @@ pub fn read(
 }
 
 /// The text of the last header of this name: the record's own come before those that say why it was rejected.
-fn text(headers: Option<&OwnHeaders>, name: &str) -> Option<String> {
-    let found = headers?.iter().rev().find(|(key, _)| key == name)?;
+fn text(headers: &[Option<OwnHeader>], name: &str) -> Option<String> {
+    let found = headers.iter().rev().flatten().find(|(key, _)| key == name)?;
     Some(String::from_utf8_lossy(found.1.as_deref()?).into_owned())
 }
 
 /// Of a mark, the place of the record that went back, if it can be read. A rejected record keeps its own headers, which
 /// may be anything; a mark has no reason.
-fn mark(headers: Option<&OwnHeaders>) -> Option<Option<(i32, i64)>> {
+fn mark(headers: &[Option<OwnHeader>]) -> Option<Option<(i32, i64)>> {
     let place = text(headers, REPLAYED).filter(|_| text(headers, REASON).is_none())?;
     Some(place.split_once('/').and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?))))
 }
 
-fn record(message: &BorrowedMessage<'_>, headers: Option<OwnHeaders>) -> Record {
-    let text = |name| text(headers.as_ref(), name);
+fn record(message: &BorrowedMessage<'_>, headers: Vec<Option<OwnHeader>>) -> Record {
+    let text = |name| text(&headers, name);
     Record {
         place: (message.partition(), message.offset()),
         time: message.timestamp().to_millis(),
@@ -102,15 +101,60 @@ fn record(message: &BorrowedMessage<'_>, headers: Option<OwnHeaders>) -> Record 
         source: text(SOURCE).unwrap_or_default(),
         document: text(DOCUMENT),
         cut: text(CUT).is_some(),
-        headers: headers.map(|all| all.into_iter().filter(|(key, _)| !key.starts_with("outlier-")).collect()),
+        headers: own(headers),
     }
 }
 
-/// All headers; `None` if a name is not UTF-8, on which the client panics.
-fn headers(message: &BorrowedMessage<'_>) -> Option<OwnHeaders> {
-    let copy = || {
-        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-        headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
-    };
-    catch_unwind(AssertUnwindSafe(copy)).ok()
+/// The original's own ones; `None` if one of them cannot be read.
+fn own(headers: Vec<Option<OwnHeader>>) -> Option<Vec<OwnHeader>> {
+    let outliers = |header: &Option<OwnHeader>| header.as_ref().is_some_and(|(key, _)| key.starts_with("outlier-"));
+    headers.into_iter().filter(|header| !outliers(header)).collect()
+}
+
+fn headers(message: &BorrowedMessage<'_>) -> Vec<Option<OwnHeader>> {
+    message.headers().map(copy).unwrap_or_default()
+}
+
+/// All headers, those with an unreadable name as `None`.
+fn copy(headers: &impl Headers) -> Vec<Option<OwnHeader>> {
+    let owned = |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.map(<[u8]>::to_vec));
+    (0..headers.count()).map(|place| at(headers, place).map(owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::headers::tests::Foreign;
+
+    #[test]
+    fn an_unreadable_name_hides_no_reason() {
+        let reasons: [(&[u8], &str); 3] =
+            [(b"outlier-reason", "syntax"), (b"outlier-service", "process"), (b"outlier-source", "t/0/1")];
+        for (before, kept) in [
+            (&[][..], Some(&[][..])),
+            (&[(&b"host"[..], "a")], Some(&["host"])),
+            (&[(b"\xff", "a")], None),
+            (&[(b"host", "a"), (b"\xff", "a"), (b"outlier-service", "sink")], None),
+            (&[(b"outlier-replayed", "0/0"), (b"outlier-source", "another/0/7")], Some(&[])),
+        ] {
+            let headers = copy(&Foreign(&[before, &reasons].concat()));
+            let said = [REASON, SERVICE, SOURCE].map(|name| text(&headers, name).unwrap());
+            assert_eq!(said, ["syntax", "process", "t/0/1"], "{before:?}");
+            assert_eq!(mark(&headers), None, "{before:?}");
+            let names = own(headers).map(|all| all.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+            assert_eq!(names, kept.map(|all| all.iter().map(|name| (*name).to_owned()).collect()), "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_mark_names_its_record() {
+        for (all, want) in [
+            (&[][..], None),
+            (&[(&b"outlier-replayed"[..], "1/42")], Some(Some((1, 42)))),
+            (&[(b"outlier-replayed", "what")], Some(None)),
+            (&[(b"outlier-replayed", "1/42"), (b"outlier-reason", "syntax")], None),
+        ] {
+            assert_eq!(mark(&copy(&Foreign(all))), want, "{all:?}");
+        }
+    }
 }

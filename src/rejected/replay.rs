@@ -103,7 +103,9 @@ pub fn run(config: &Config, pipeline: &Pipeline, options: &Options, out: &mut dy
 /// Why a record cannot go back.
 fn obstacle(record: &Record, to: Target) -> Option<&'static str> {
     match (to, &record.headers) {
-        _ if record.cut => Some("only their beginning was kept, as they were far beyond max_record_bytes"),
+        _ if record.cut => Some(
+            "only their beginning was kept: they were far beyond max_record_bytes, or max.message.bytes of the rejected topic",
+        ),
         (Target::Raw, None) => Some("the name of one of their headers is not UTF-8"),
         _ => None,
     }
@@ -216,5 +218,26 @@ impl<'c> Back<'c> {
         let (id, Times { timestamp_ms, period_ms }) = found.map_err(|unfit| unfit.reason)?;
         let pipeline = Arc::from(self.pipeline.name.as_str());
         Ok(Document { pipeline, stage, id, timestamp_ms, period_ms, body: record.body.clone().map(Bytes::from) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_whole_does_not_go_back() {
+        for (service, cut, headers, to, want) in [
+            ("process", false, Some(Vec::new()), Target::Raw, None),
+            ("process", false, None, Target::Raw, Some("not UTF-8")),
+            ("process", true, Some(Vec::new()), Target::Raw, Some("beginning")),
+            ("sink", true, Some(Vec::new()), Target::Index, Some("beginning")),
+            ("sink", false, None, Target::Index, None),
+        ] {
+            let record = Record { service: service.to_owned(), cut, headers, ..Record::default() };
+            let why = obstacle(&record, to);
+            assert_eq!(why.is_some(), want.is_some(), "{record:?}");
+            assert!(why.unwrap_or_default().contains(want.unwrap_or_default()), "{why:?}");
+        }
     }
 }

@@ -12,6 +12,22 @@ pub fn differences(wanted: &Value, found: &Value) -> Vec<String> {
     lines
 }
 
+/// What to store so that all that is wanted is there, nothing that was `written` before and is not wanted any more, and
+/// whatever else was `found`, which somebody added. Lists are taken as a whole.
+pub fn merged(wanted: &Value, written: &Value, found: &Value) -> Value {
+    let (Value::Object(new), Value::Object(there)) = (wanted, found) else { return wanted.clone() };
+    let mut all = there.clone();
+    all.retain(|key, _| new.contains_key(key) || written.get(key).is_none());
+    for (key, value) in new {
+        let value = match there.get(key) {
+            Some(there) => merged(value, written.get(key).unwrap_or(&Value::Null), there),
+            None => value.clone(),
+        };
+        all.insert(key.clone(), value);
+    }
+    Value::Object(all)
+}
+
 fn compare(path: &str, wanted: &Value, found: &Value, lines: &mut Vec<String>) {
     match (wanted, found) {
         (Value::Object(wanted), Value::Object(found)) => {
@@ -45,6 +61,16 @@ fn same(wanted: &Value, found: &Value) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn additions_stay() {
+        let written = json!({"a": 1, "b": {"c": 2, "d": 3}, "e": [1]});
+        let found = json!({"a": "1", "b": {"c": 2, "d": 3, "mine": 4}, "e": [1], "mine": {"x": 5}});
+        let wanted = json!({"a": 9, "b": {"c": 2}, "f": {"g": 1}});
+        let want = json!({"a": 9, "b": {"c": 2, "mine": 4}, "f": {"g": 1}, "mine": {"x": 5}});
+        assert_eq!(merged(&wanted, &written, &found), want);
+        assert_eq!(merged(&wanted, &written, &want), want);
+    }
 
     #[test]
     fn only_what_is_wanted_counts() {

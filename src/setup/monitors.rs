@@ -8,8 +8,8 @@
 //! | `outlier waf (detectors)` | results of OpenSearch's detectors | one for all | only where scores are not indexed |
 //!
 //! Invariants:
-//! - One thing rings once: an anomaly is told by one monitor, by one trigger of it at a time, and again only after
-//!   `alerting.repeat_interval`, or when it becomes critical.
+//! - One thing rings once: an anomaly is told by one monitor, by one trigger of it at a time, and again only when it goes on
+//!   for longer than `alerting.repeat_interval`, or becomes critical.
 //! - Bodies are written as the server writes them back (ranges with `from` and `to`, and so on), so that comparing
 //!   field by field finds no difference in what the server stored.
 //! - The server stores any script and any template, and tells of a mistake when it is too late: [`super::script`] checks
@@ -18,12 +18,16 @@
 use crate::config::{Channel, Config, Owner, Severity, Stage};
 use crate::index::names;
 use crate::setup::detectors;
+use crate::setup::index::plugins::Installed;
 use outlier_core::pipeline::{Detector, Pipeline};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// What a monitor looks back beyond window and lateness: until scores are in the index and the monitor runs; minutes.
 const SLACK: i64 = 3;
+
+/// The longest throttle that the server takes; minutes.
+const MOST_THROTTLE: i64 = 1_440;
 
 /// The most triggers that the server takes.
 const MAX_TRIGGERS: usize = 10;
@@ -47,6 +51,9 @@ const BUCKETS: u32 = 1_000;
 /// A search that failed has no results at all, and a script that fails counts for an alert.
 const SEARCHED: &str = "ctx.results.length > 0";
 const HITS: &str = "ctx.results.length > 0 && ctx.results[0].hits.total.value > 0";
+
+/// The trigger that is about no anomaly.
+const SILENCE: &str = "silence";
 
 /// The name of a detector stands in for its id until that is known.
 const DETECTOR_ID: &str = "id of ";
@@ -78,6 +85,17 @@ pub fn wanted(config: &Config, pipeline: &Pipeline, parts: Parts) -> Vec<(String
     all
 }
 
+/// Whether the monitors tell the channels of the anomalies of every pipeline, where there are channels to be told.
+pub fn tell(config: &Config, there: Installed) -> bool {
+    let parts = Parts { channels: there.notifications, detectors: there.detection && config.opensearch.detectors };
+    let tells = |(_, mut body): (String, Value)| {
+        let told = |trigger: &Value| trigger["name"] != SILENCE && trigger["actions"] != json!([]);
+        members(&mut body["triggers"]).any(|trigger| told(trigger))
+    };
+    config.alerting.channels.is_empty()
+        || config.pipelines.iter().all(|pipeline| wanted(config, pipeline, parts).into_iter().any(tells))
+}
+
 struct Own<'a> {
     config: &'a Config,
     pipeline: &'a Pipeline,
@@ -97,18 +115,22 @@ impl Own<'_> {
     fn anomalies(&self, detector: &Detector) -> (String, Value) {
         let name = self.name(&format!(": {}", detector.name));
         let critical = self.config.alerting.critical;
+        let lasts = look_back(detector).max(self.throttle() / 2);
         let query = json!({
             "size": MOST,
             "query": {"bool": {"filter": [
                 {"term": {"anomaly": {"value": true}}},
                 {"term": {"detector": {"value": detector.name}}},
-                lately(self.told_for(detector)),
+                lately(2 * lasts),
             ]}},
+            "post_filter": lately(lasts),
             "sort": [{"score": {"order": "desc"}}],
+            "docvalue_fields": [{"field": "window_end", "format": "strict_date_time_no_millis"}],
+            "aggregations": {"highest": {"max": {"field": "score"}}},
         });
         let subject = format!("outlier: {{{{ctx.trigger.name}}}} of {} in {}", detector.name, self.pipeline.name);
-        // The first hit has the highest score. One of the two is true, never both.
-        let found = format!("{HITS} && ctx.results[0].hits.hits[0]._source.score");
+        // With a hit one of the two is true, and never both.
+        let found = format!("{HITS} && ctx.results[0].aggregations.highest.value");
         let triggers = [
             ("critical anomaly", "1", Severity::Critical, format!("{found} >= {critical:?}")),
             ("anomaly", "2", Severity::All, format!("{found} < {critical:?}")),
@@ -164,7 +186,7 @@ impl Own<'_> {
             );
             let actions = self.actions(Severity::Critical, &subject, &message);
             let script = format!("{SEARCHED} && ctx.results[0].aggregations.recent.doc_count == 0");
-            triggers.push((None, trigger("silence", "1", &script, actions)));
+            triggers.push((None, trigger(SILENCE, "1", &script, actions)));
         }
         for group in &self.pipeline.flags {
             let flag = &group.bad.name;
@@ -222,20 +244,17 @@ impl Own<'_> {
         (name, body)
     }
 
-    /// A message about an alert that goes on comes no sooner; minutes. A single anomaly is seen by several runs.
-    fn repeat_minutes(&self) -> i64 {
-        ((self.config.alerting.repeat_interval.as_secs() / 60) as i64).max(SLACK + 1)
-    }
-
-    /// How long an anomaly is looked for; minutes. As long as its message holds: so it neither rings again as it leaves
-    /// the query, nor does a critical one become an anomaly of its own on the way out.
-    fn told_for(&self, detector: &Detector) -> i64 {
-        look_back(detector).max(self.repeat_minutes())
+    /// A message about an alert that goes on comes no sooner; minutes. An alert ends when its last anomaly leaves the query,
+    /// half of this later, so only what lasted for the other half is told again, and what comes back within a half is no
+    /// new alert. In the whole of it a critical anomaly keeps what follows from being an alert of lesser severity.
+    fn throttle(&self) -> i64 {
+        let repeat = (self.config.alerting.repeat_interval.as_secs() / 60) as i64;
+        (2 * repeat).clamp(2 * (SLACK + 1), MOST_THROTTLE)
     }
 
     /// What tells the channels: those for every alert, and for a critical one the others too.
     fn actions(&self, of: Severity, subject: &str, message: &str) -> Vec<Value> {
-        let throttle = self.repeat_minutes();
+        let throttle = self.throttle();
         let action = |channel: &Channel| {
             json!({
                 "name": format!("tell {}", channel.name),
@@ -292,7 +311,7 @@ fn monitor(name: &str, kind: &str, inputs: Value, triggers: Vec<Value>) -> Value
 
 /// One line an anomaly: the series, its value, what was to be expected, the score, and why.
 pub const ANOMALIES: &str = "{{ctx.monitor.name}}, {{ctx.trigger.name}}:\n{{#ctx.results.0.hits.hits}}\
-- {{_source.series}} was {{_source.value}}, expected {{_source.expected}} ({{_source.lower}} to {{_source.upper}}), score {{_source.score}}, window end {{_source.window_end}}\
+- {{_source.series}} was {{_source.value}}, expected {{_source.expected}} ({{_source.lower}} to {{_source.upper}}), score {{_source.score}}, window end {{fields.window_end.0}}\
 {{#_source.why}}; {{field}} = {{value}}: {{contribution}} % of it{{/_source.why}}\n\
 {{/ctx.results.0.hits.hits}}";
 
@@ -302,15 +321,19 @@ pub const GRADES: &str = "{{ctx.monitor.name}}:\n{{#ctx.results.0.hits.hits}}\
 {{#_source.feature_data}}; {{feature_name}} was {{data}}{{/_source.feature_data}}\n\
 {{/ctx.results.0.hits.hits}}";
 
-/// Puts the ids of detectors in place of their names.
-pub fn fill_in(body: &mut Value, ids: &BTreeMap<String, String>) {
+/// Puts the ids of detectors in place of their names, and leaves out those that have none and never will.
+pub fn fill_in(body: &mut Value, ids: &BTreeMap<String, Option<String>>) {
+    let id = |value: &Value| Some(ids.get(value.as_str()?.strip_prefix(DETECTOR_ID)?)?.clone());
     match body {
-        Value::String(text) => {
-            if let Some(id) = text.strip_prefix(DETECTOR_ID).and_then(|name| ids.get(name)) {
-                *text = id.clone();
+        Value::Array(items) => {
+            items.retain(|item| id(item) != Some(None));
+            for item in items {
+                match id(item) {
+                    Some(found) => *item = found.into(),
+                    None => fill_in(item, ids),
+                }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| fill_in(item, ids)),
         Value::Object(members) => members.values_mut().for_each(|item| fill_in(item, ids)),
         _ => {}
     }

@@ -68,6 +68,14 @@ pub struct Batch {
     bytes: usize,
 }
 
+/// What a record takes beside its body and its key; about what its line in a request has, too.
+const BESIDE: usize = 100;
+
+fn size(source: &Source, body: Option<&Bytes>) -> usize {
+    let length = |bytes: Option<&Bytes>| bytes.map_or(0, Bytes::len);
+    BESIDE + length(source.key.as_ref()) + length(body)
+}
+
 impl Batch {
     /// Adds a record that was read in this turn of owning its partition.
     pub fn push(&mut self, turn: u64, source: Source, record: Result<Document, (Unfit, Option<Bytes>)>) {
@@ -75,12 +83,12 @@ impl Batch {
         self.positions.insert((source.stage, source.partition), Position { next: source.offset + 1, turn });
         match record {
             Ok(document) => {
-                self.bytes += document.len();
+                self.bytes += size(&source, document.body.as_ref());
                 self.documents.push(document);
                 self.sources.push(source);
             }
             Err((why, body)) => {
-                self.bytes += body.as_ref().map_or(0, Bytes::len);
+                self.bytes += size(&source, body.as_ref());
                 self.rejected.push(Rejected { source, body, document: None, why });
             }
         }
@@ -106,7 +114,7 @@ impl Batch {
         self.len() >= records || self.bytes >= bytes
     }
 
-    /// Bytes of the documents.
+    /// Bytes of the records, with their keys and what else is kept of each.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -124,8 +132,9 @@ impl Batch {
         self.rejected.retain(|rejected| kept(&rejected.source));
         let pairs = std::mem::take(&mut self.documents).into_iter().zip(std::mem::take(&mut self.sources));
         (self.documents, self.sources) = pairs.filter(|(_, source)| kept(source)).unzip();
-        self.bytes = self.documents.iter().map(Document::len).sum();
-        self.bytes += self.rejected.iter().filter_map(|rejected| rejected.body.as_ref()).map(Bytes::len).sum::<usize>();
+        let documents = self.documents.iter().zip(&self.sources).map(|(d, source)| size(source, d.body.as_ref()));
+        let rejected = self.rejected.iter().map(|rejected| size(&rejected.source, rejected.body.as_ref()));
+        self.bytes = documents.chain(rejected).sum();
     }
 }
 
@@ -135,7 +144,8 @@ mod tests {
 
     fn add(batch: &mut Batch, stage: Stage, partition: i32, offset: i64, good: bool) {
         let body = Some(Bytes::from_static(b"12345"));
-        let source = Source { stage, topic: "t".into(), partition, offset, timestamp_ms: 0, key: None };
+        let key = (partition == 0).then(|| Bytes::from_static(b"key"));
+        let source = Source { stage, topic: "t".into(), partition, offset, timestamp_ms: 0, key };
         let why = Unfit { kind: "x", reason: String::new() };
         let id = format!("{stage:?}-{partition}-{offset}");
         let document = Document { pipeline: "p".into(), stage, id, timestamp_ms: 0, period_ms: 0, body: body.clone() };
@@ -150,7 +160,7 @@ mod tests {
             add(&mut batch, Stage::Raw, 1, offset, offset != 1);
             add(&mut batch, Stage::Scores, 1, offset, offset != 2);
         }
-        assert_eq!((batch.len(), batch.bytes), (9, 45));
+        assert_eq!((batch.len(), batch.bytes), (9, 9 * (BESIDE + 5) + 3 * 3));
         let prepare = |batch: &mut Batch| batch.prepared = Some(Prepared::default());
         prepare(&mut batch);
         batch.retain(|_, turn| turn == 7);
@@ -161,7 +171,7 @@ mod tests {
         add(&mut batch, Stage::Raw, 2, 0, true);
         assert_eq!(batch.prepared.take(), None);
         batch.retain(|partition, _| partition != (Stage::Raw, 2));
-        assert_eq!((batch.documents.len(), batch.rejected.len(), batch.bytes), (5, 1, 30));
+        assert_eq!((batch.documents.len(), batch.rejected.len(), batch.bytes), (5, 1, 6 * (BESIDE + 5) + 3 * 3));
         let mut positions: Vec<_> = batch.positions.iter().map(|(partition, at)| (*partition, at.next)).collect();
         positions.sort();
         assert_eq!(positions, [((Stage::Raw, 0), 3), ((Stage::Scores, 1), 3)]);

@@ -18,6 +18,7 @@ pub mod backoff;
 pub mod batch;
 pub mod delivery;
 pub mod document;
+pub mod headers;
 pub mod pace;
 pub mod rejects;
 pub mod worker;

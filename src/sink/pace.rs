@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-/// Requests never get smaller than that; bytes of documents.
+/// Requests never get smaller than that; bytes, as [`super::batch::Batch::bytes`] counts them.
 const SMALLEST: usize = 64 * 1024;
 /// Where they begin.
 const FIRST: usize = 1 << 20;
@@ -32,7 +32,7 @@ const MOST_LEFT_OUT: u32 = 4;
 pub enum Answered {
     /// The index took it.
     Took {
-        /// Of its documents.
+        /// Of its records.
         bytes: usize,
         /// How long the answer took.
         after: Duration,
@@ -46,7 +46,7 @@ pub enum Answered {
 /// How much goes to the index at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// A request is full with so many bytes of documents.
+    /// A request is full with so many bytes of records.
     pub bytes: usize,
     /// So many requests may be on the way.
     pub requests: usize,

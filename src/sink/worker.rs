@@ -10,6 +10,7 @@ use super::assignment::Assignment;
 use super::batch::{Batch, Partition, Position, Source};
 use super::delivery::{Abandoned, Delivery};
 use super::document::{Origin, SOURCE_HEADER, Times, identify};
+use super::headers;
 use super::pace::{Pace, Step};
 use super::rejects::Rejects;
 use crate::config::{Config, Sink, Stage};
@@ -25,7 +26,7 @@ use futures::stream::{FuturesOrdered, StreamExt};
 use outlier_core::pipeline::Pipeline;
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -104,7 +105,7 @@ impl Worker {
         let stop = CancellationToken::new();
         let delivery = Delivery {
             index,
-            rejects: Rejects::new(&config.kafka, &pipeline.topics.rejected).context("check [kafka.properties]")?,
+            rejects: Rejects::new(config, pipeline).context("check [kafka.properties]")?,
             telemetry: telemetry.clone(),
             pipeline: pipeline.name.clone(),
             pace: Mutex::new(Pace::new(config.sink.bulk_bytes, config.sink.bulk_requests)),
@@ -287,7 +288,7 @@ impl Worker {
             key: message.key().map(Bytes::copy_from_slice),
         };
         let header = match stage {
-            Stage::Enriched => source_header(message),
+            Stage::Enriched => message.headers().and_then(|all| headers::last(all, SOURCE_HEADER)),
             Stage::Raw | Stage::Scores | Stage::Alerts => None,
         };
         let origin = Origin {
@@ -400,10 +401,4 @@ fn topic(pipeline: &Pipeline, stage: Stage) -> &str {
         Stage::Scores => &pipeline.topics.scores,
         Stage::Alerts => &pipeline.topics.alerts,
     }
-}
-
-fn source_header<'m>(message: &'m BorrowedMessage<'_>) -> Option<&'m [u8]> {
-    // The client panics on a header name that is not UTF-8, which no record of outlier's has.
-    let find = || message.headers()?.iter().find(|header| header.key == SOURCE_HEADER)?.value;
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(find)).ok().flatten()
 }

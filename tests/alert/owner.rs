@@ -2,13 +2,27 @@
 
 use crate::scene::{Receiver, Scene};
 use crate::support::standin::{Reply, serve};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Runs the service beside a cluster that answers for its alerting plugin like this; how many messages came.
-fn messages(name: &str, status: u16, answer: &'static str) -> usize {
+const NONE: (u16, &str) = (400, r#"{"error":"no handler found for uri [/x] and method [GET]"}"#);
+const THERE: (u16, &str) = (200, r#"{"alerts":[],"totalAlerts":0}"#);
+const BROKEN: (u16, &str) = (503, r#"{"error":"starting"}"#);
+
+/// Runs the service beside a cluster that answers for its alerting like the first of these, at last like the last, and for
+/// its notifications like this; how many messages came.
+fn messages(name: &str, alerting: &'static [(u16, &str)], notifications: (u16, &'static str)) -> usize {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let cluster = runtime.block_on(serve(move |request| match request.path.split('?').next() {
-        Some("/_plugins/_alerting/monitors/alerts") => Reply::Json(status, answer.to_owned()),
-        _ => Reply::Json(404, r#"{"error":"unexpected"}"#.to_owned()),
+    let asked = AtomicUsize::new(0);
+    let cluster = runtime.block_on(serve(move |request| {
+        let (status, answer) = match request.path.split('?').next() {
+            Some("/_plugins/_alerting/monitors/alerts") => {
+                let turn = asked.fetch_add(1, Ordering::Relaxed);
+                alerting[turn.min(alerting.len() - 1)]
+            }
+            Some("/_plugins/_notifications/features") => notifications,
+            _ => NONE,
+        };
+        Reply::Json(status, answer.to_owned())
     }));
     let receiver = Receiver::start();
     let scene = Scene::full(
@@ -26,13 +40,21 @@ fn messages(name: &str, status: u16, answer: &'static str) -> usize {
 }
 
 #[test]
-fn a_cluster_with_the_plugin_tells_and_this_service_records() {
-    assert_eq!(messages("alert-plugin", 200, r#"{"alerts":[],"totalAlerts":0}"#), 0);
+fn a_cluster_with_the_plugins_tells_and_this_service_records() {
+    assert_eq!(messages("alert-plugin", &[THERE], THERE), 0);
+}
+
+#[test]
+fn a_cluster_that_is_starting_is_waited_for() {
+    assert_eq!(messages("alert-starting", &[BROKEN, BROKEN, THERE], THERE), 0);
 }
 
 #[test]
 fn without_the_plugin_this_service_tells() {
-    let answer =
-        r#"{"error":"no handler found for uri [/_plugins/_alerting/monitors/alerts?size=1] and method [GET]"}"#;
-    assert_eq!(messages("alert-bare", 400, answer), 2);
+    assert_eq!(messages("alert-bare", &[NONE], NONE), 2);
+}
+
+#[test]
+fn where_the_monitors_can_tell_nobody_this_service_tells() {
+    assert_eq!(messages("alert-mute", &[THERE], NONE), 2);
 }

@@ -1,6 +1,7 @@
 //! The setup: what is missing is created, what is there is compared, a second run changes nothing.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod hands;
 mod layouts;
 mod plugins;
 mod reconcile;

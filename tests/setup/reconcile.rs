@@ -101,3 +101,21 @@ async fn without_the_plugin_there_is_nothing_to_watch() {
     assert!(!Reconciler::new(&config, &client, &telemetry).look(Instant::now()).await.unwrap());
     assert!(telemetry.health.components().is_empty());
 }
+
+/// A user who may not use the plugin yet is waited for: what setup makes once the right is there is watched.
+#[tokio::test]
+async fn a_right_that_comes_later_counts() {
+    let cluster = Cluster { forbidden: ["_anomaly_detection"].into(), intervals: 40, ..Cluster::default() };
+    let (cluster, url) = serve(cluster).await;
+    let config = config(&url, "");
+    run(&config, INDEX).await.1.unwrap_err();
+    let (client, telemetry) = (Client::new(&config).unwrap(), Telemetry::default());
+    let mut reconciler = Reconciler::new(&config, &client, &telemetry);
+    assert!(reconciler.look(Instant::now()).await.unwrap());
+    let told = format!("{:?}", telemetry.health.components());
+    assert!(told.contains("opensearch.detector.p-action") && told.contains("no permissions"), "{told}");
+    cluster.lock().unwrap().forbidden.clear();
+    run(&config, INDEX).await.1.unwrap();
+    assert!(reconciler.look(Instant::now()).await.unwrap());
+    assert!(cluster.lock().unwrap().written().iter().any(|path| path.ends_with("_start")));
+}

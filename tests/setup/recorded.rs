@@ -76,7 +76,10 @@ async fn scripts_run_on_a_real_server() {
         let hits: Vec<Value> = score.iter().map(|score| json!({"_source": {"score": score}})).collect();
         json!({"results": [{
             "hits": {"total": {"value": hits.len()}, "hits": hits},
-            "aggregations": {"records": {"value": records}, "recent": {"doc_count": records}, "bad": {"value": bad}},
+            "aggregations": {
+                "records": {"value": records}, "recent": {"doc_count": records}, "bad": {"value": bad},
+                "highest": {"value": score},
+            },
         }]})
     };
     for (ctx, want) in [
@@ -105,6 +108,76 @@ async fn scripts_run_on_a_real_server() {
         assert_eq!(fired.len(), want, "{ctx}: {fired:#?}");
     }
     assert_eq!(scripts.len(), 5, "{scripts:#?}");
+}
+
+/// What the monitor of a detector finds, decides and says, by a real OpenSearch: each incident rings once, as what it was at
+/// its worst.
+#[tokio::test]
+async fn an_incident_is_told_by_one_trigger_on_a_real_server() {
+    let Some(url) = support::opensearch() else { return };
+    let prefix = support::unique("monitor");
+    let own = |url: &str| config(url, &format!("index_prefix = \"{prefix}\"\nreplicas = 0\n"));
+    let (cluster, stand_in) = serve(Cluster::default()).await;
+    run(&own(&stand_in), INDEX).await.1.unwrap();
+    run(&own(&url), INDEX).await.1.unwrap();
+    let name = format!("outlier {prefix}p: action");
+    let monitor = cluster.lock().unwrap().stored.values().find(|body| body["name"] == name.as_str()).unwrap().clone();
+    let client = Client::new(&own(&url)).unwrap();
+    let send = async |path: &str, body: String| {
+        let answer = client.send(opensearch::http::Method::Post, path, Some(body.into())).await.unwrap();
+        assert!(answer.good(), "{path}: {}", answer.reason());
+        answer.json().unwrap()
+    };
+    let (now, minute) = (1_795_400_000_000_i64, 60_000);
+    let mut lines = String::new();
+    for (ago, score) in [(100, 100.0), (99, 92.5), (42, 91.0), (41, 90.0)] {
+        let end = now - ago * minute;
+        let mut row = support::score_row("sum(bad)", end - minute, minute, score);
+        row["@timestamp"] = json!(end);
+        lines += &format!("{}\n{row}\n", json!({"create": {"_id": ago.to_string()}}));
+    }
+    send(&format!("/{prefix}p-scores/_bulk?refresh=true"), lines).await;
+    let search = &monitor["inputs"][0]["search"];
+    let index = search["indices"][0].as_str().unwrap();
+    // After minutes: the hits, and what is told.
+    for (later, hits, told) in [
+        (-101, 0, ""),
+        (-100, 1, "critical anomaly"),
+        (-60, 2, "critical anomaly"),
+        // The first two are over for longer than `repeat_interval`; the others begin within two of them.
+        (-38, 2, "critical anomaly"),
+        (17, 2, "critical anomaly"),
+        (20, 0, ""),
+        (70, 0, ""),
+    ] {
+        let end = now + later * minute;
+        let query = search["query"].to_string().replace("{{period_end}}", &end.to_string());
+        let found = send(&format!("/{index}/_search"), query).await;
+        assert_eq!(found["hits"]["total"]["value"], hits, "after {later}: {found}");
+        let ctx = json!({"results": [found], "monitor": {"name": name}, "trigger": {"name": told}});
+        let mut fired = Vec::new();
+        for trigger in monitor["triggers"].as_array().unwrap() {
+            let trigger = &trigger["query_level_trigger"];
+            let script = trigger["condition"]["script"]["source"].as_str().unwrap();
+            let source = format!("def ctx = params.ctx; return {script}");
+            let body = json!({"script": {"source": source, "params": {"ctx": ctx}}}).to_string();
+            if send("/_scripts/painless/_execute", body).await["result"] == "true" {
+                fired.push(trigger["name"].as_str().unwrap());
+            }
+        }
+        assert_eq!(fired.join(", "), told, "after {later}: {ctx}");
+        if later == 17 {
+            let source = format!("{{\"text\": {}}}", json!(setup::monitors::ANOMALIES));
+            let body = json!({"source": source, "params": {"ctx": ctx}}).to_string();
+            let rendered = send("/_render/template", body).await;
+            let said = rendered["template_output"]["text"].as_str().unwrap();
+            assert!(said.contains("- sum(bad) was 91"), "{said}");
+            assert!(said.contains("window end 2026-"), "{said}");
+        }
+    }
+    for stage in ["raw", "enriched", "scores", "alerts"] {
+        client.send(opensearch::http::Method::Delete, &format!("/{prefix}p-{stage}"), None).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -137,4 +210,5 @@ async fn dashboards_that_are_not_there_hold_nothing_up() {
     assert_eq!(lines(&found, "create"), TEMPLATES + DETECTORS + MONITORS, "{found:#?}");
     let error = result.unwrap_err();
     assert!(error.contains("dashboards were not imported") && error.contains("--export-dashboards"), "{error}");
+    assert!(error.contains("OpenSearch Dashboards at") && !error.contains("opensearch.urls"), "{error}");
 }

@@ -16,7 +16,7 @@ async fn waits_until_the_index_takes_it(gzip: bool) {
     let telemetry = Telemetry::default();
     let delivery = Delivery {
         index: Arc::new(OpenSearch::new(&config).unwrap()),
-        rejects: Rejects::new(&config.kafka, "p.rejected").unwrap(),
+        rejects: Rejects::new(&config, &config.pipelines[0]).unwrap(),
         telemetry: telemetry.clone(),
         pipeline: "p".to_owned(),
         pace: Mutex::new(Pace::new(1 << 20, 1)),
@@ -46,7 +46,7 @@ async fn a_delivery_is_given_up_when_the_sink_stops() {
     let stop = CancellationToken::new();
     let delivery = Delivery {
         index: Arc::new(OpenSearch::new(&config).unwrap()),
-        rejects: Rejects::new(&config.kafka, "p.rejected").unwrap(),
+        rejects: Rejects::new(&config, &config.pipelines[0]).unwrap(),
         telemetry: telemetry.clone(),
         pipeline: "p".to_owned(),
         pace: Mutex::new(Pace::new(1 << 20, 1)),

@@ -31,6 +31,8 @@ pub struct Cluster {
     pub intervals: usize,
     /// Detectors stopped just now: their next start fails.
     pub racing: BTreeSet<String>,
+    /// Indices that hold data, with their policy and whether somebody took one from them.
+    pub managed: BTreeMap<String, (Option<String>, bool)>,
     /// The historical analysis: how often it is looked at before it is done, and its results.
     pub task: (u32, Value),
     /// The next id.
@@ -130,8 +132,19 @@ impl Cluster {
             }
             ("GET", "/_plugins/_ism/policies?size=1") => json(200, &json!({"policies": [], "total_policies": 0})),
             (_, path) if path.starts_with("/_plugins/_ism/policies/") => self.policies(method, path, &body),
-            ("POST", path) if path.starts_with("/_plugins/_ism/") => {
-                json(200, &json!({"updated_indices": 1, "failures": false, "failed_indices": []}))
+            (_, path) if path.starts_with("/_plugins/_ism/") => self.manage(path, &body),
+            ("GET", path) if path.contains("/_settings/index.plugins.index_state_management") => {
+                let start = path[1..].split(['*', '/']).next().unwrap();
+                let of = |(name, (_, left)): (&String, &(_, bool))| {
+                    let settings = json!({"index.plugins.index_state_management.auto_manage": "false"});
+                    let settings = if *left { settings } else { json!({}) };
+                    name.starts_with(start).then(|| (name.clone(), json!({"settings": settings})))
+                };
+                let found: serde_json::Map<_, _> = self.managed.iter().filter_map(of).collect();
+                if found.is_empty() {
+                    return error(404, "index_not_found_exception", "no such index");
+                }
+                json(200, &Value::Object(found))
             }
             ("GET", "/api/status") => json(200, &json!({"version": {"number": "3.4.0"}})),
             ("POST", "/api/saved_objects/_import?overwrite=true") => self.import(bytes),
@@ -158,6 +171,27 @@ impl Cluster {
                 None => error(404, "resource_not_found_exception", "none"),
             },
         }
+    }
+
+    /// What manages indices, by their names.
+    fn manage(&mut self, path: &str, body: &Value) -> Reply {
+        let (verb, names) = path.trim_start_matches("/_plugins/_ism/").split_once('/').unwrap();
+        let mut explained = json!({"total_managed_indices": 1});
+        for name in names.split(',') {
+            let (policy, left) = self.managed.get_mut(name).unwrap();
+            match verb {
+                "explain" => explained[name] = json!({"index": name, "policy_id": policy}),
+                "remove" => (*policy, *left) = (None, true),
+                "add" => assert!(policy.replace(body["policy_id"].as_str().unwrap().to_owned()).is_none(), "{name}"),
+                // As the server does: it does not ask which policy the index has.
+                "change_policy" => *policy = Some(body["policy_id"].as_str().unwrap().to_owned()),
+                _ => panic!("{path}"),
+            }
+        }
+        if verb == "explain" {
+            return json(200, &explained);
+        }
+        json(200, &json!({"updated_indices": 1, "failures": false, "failed_indices": []}))
     }
 
     /// Policies of Index State Management, which are changed against their version.

@@ -1,14 +1,15 @@
 //! Reads the answer to a bulk request.
 //!
 //! Invariant: a status says whose fault it is. 429 and 5xx pass; 401, 403 and 404 are about rights and indices and
-//! need the operator, so the document waits, and so do errors about making an index (400); every other 4xx is the
-//! document's own and rejects it.
+//! need the operator, so the document waits, and so do errors about the index itself (400); every other 4xx is the
+//! document's own and rejects it. What an error looks like beside its status makes no answer unreadable.
 
-use super::words::remedy;
+use super::words::{index_remedy, remedy};
 use crate::index::Outcome;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use std::borrow::Cow;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 #[derive(Deserialize)]
 struct Bulk<'a> {
@@ -26,18 +27,9 @@ struct Item<'a> {
 #[derive(Deserialize)]
 struct Created<'a> {
     status: u16,
+    /// Read only where it is told.
     #[serde(borrow)]
-    error: Option<Cause<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Cause<'a> {
-    #[serde(borrow, rename = "type", default)]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    reason: Cow<'a, str>,
-    #[serde(borrow)]
-    caused_by: Option<Box<Cause<'a>>>,
+    error: Option<&'a RawValue>,
 }
 
 /// The outcomes of `count` documents; `None` when the body is not the answer to such a request.
@@ -53,33 +45,30 @@ fn outcome(item: &Created<'_>) -> Outcome {
     match item.status {
         200..=299 => Outcome::Created,
         409 => Outcome::AlreadyThere,
-        400 if OPERATORS.contains(&kind(item)) || reason(item).contains("no write index is defined") => {
-            Outcome::Retry(format!(
-                "the index cannot be written to or made: {}; run `outlier setup`, which says what is in the way",
-                reason(item)
-            ))
-        }
         status @ (401 | 403 | 404 | 429 | 500..) => {
-            let reason = reason(item);
+            let reason = reason(status, &error(item));
             let remedy = remedy(status, &reason);
             Outcome::Retry(format!("{}: {reason}; {remedy}", trouble(status)))
         }
-        _ => Outcome::Reject(reason(item)),
+        status => {
+            let error = error(item);
+            let reason = reason(status, &error);
+            match index_remedy(part(&error, "type"), part(&error, "reason")).filter(|_| status == 400) {
+                Some(remedy) => Outcome::Retry(format!("the index cannot be written to or made: {reason}; {remedy}")),
+                None => Outcome::Reject(reason),
+            }
+        }
     }
 }
 
-/// Errors with the status of a bad document that are about its index: too many shards in the cluster, an alias in the
-/// way of an index or the reverse, a closed index.
-const OPERATORS: &[&str] = &[
-    "validation_exception",
-    "invalid_alias_name_exception",
-    "invalid_index_name_exception",
-    "index_closed_exception",
-    "index_create_block_exception",
-];
+fn error(item: &Created<'_>) -> Value {
+    let text = item.error.map_or("null", RawValue::get);
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
 
-fn kind<'a>(item: &'a Created<'_>) -> &'a str {
-    item.error.as_ref().map_or("", |error| &error.kind)
+/// Of an error one of its texts; empty if it has none, as exceptions without a message have.
+fn part<'e>(error: &'e Value, name: &str) -> &'e str {
+    error.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn trouble(status: u16) -> &'static str {
@@ -91,18 +80,20 @@ fn trouble(status: u16) -> &'static str {
 }
 
 /// `mapper_parsing_exception: failed to parse: Duplicate field 'a'`, line breaks removed.
-fn reason(item: &Created<'_>) -> String {
-    let mut text = String::new();
-    let mut cause = item.error.as_ref();
+fn reason(status: u16, error: &Value) -> String {
+    let mut parts = vec![part(error, "type")];
+    let mut cause = Some(error);
     while let Some(error) = cause {
-        let separator = if text.is_empty() { "" } else { ": " };
-        let named =
-            if text.is_empty() { format!("{}: {}", error.kind, error.reason) } else { error.reason.to_string() };
-        text = format!("{text}{separator}{named}");
-        cause = error.caused_by.as_deref();
+        parts.push(error.as_str().unwrap_or_else(|| part(error, "reason")));
+        cause = error.get("caused_by");
     }
+    parts.retain(|part| !part.is_empty());
+    if parts.is_empty() {
+        parts.push("no reason is given");
+    }
+    let text = parts.join(": ");
     let first_line = text.split("\n at ").next().unwrap_or_default();
-    format!("{} (status {})", first_line.replace(['\n', '\r'], " "), item.status)
+    format!("{} (status {status})", first_line.replace(['\n', '\r'], " "))
 }
 
 #[cfg(test)]
@@ -133,6 +124,67 @@ mod tests {
             .collect();
         let rejected = "mapper_parsing_exception: failed to parse: Duplicate field 'a' (status 400)";
         assert_eq!(kinds, ["created", "there", "retry", "retry", "retry", "retry", "retry", rejected]);
+    }
+
+    fn one(status: u16, error: &str) -> Outcome {
+        let body = format!(r#"{{"items":[{{"create":{{"status":{status},"error":{error}}}}}]}}"#);
+        outcomes(body.as_bytes(), 1).unwrap().remove(0)
+    }
+
+    #[test]
+    fn an_error_of_any_shape_leaves_the_answer_readable() {
+        for (error, want) in [
+            (r#"{"type":"null_pointer_exception","reason":null}"#, "null_pointer_exception (status 400)"),
+            (r#"{"type":null,"reason":"no"}"#, "no (status 400)"),
+            (r#"{"type":"a","reason":"b","caused_by":null}"#, "a: b (status 400)"),
+            (r#"{"type":"a","reason":"b","caused_by":{"type":"c","reason":null}}"#, "a: b (status 400)"),
+            (r#"{"type":"a","reason":null,"caused_by":{"type":"c","reason":"d"}}"#, "a: d (status 400)"),
+            (r#"{"type":"a","reason":"b","caused_by":"c"}"#, "a: b: c (status 400)"),
+            (r#""no such thing""#, "no such thing (status 400)"),
+            (r#"{"reason":"\ud800"}"#, r#"{"reason":"\ud800"} (status 400)"#),
+            (r#"{"type":["a"],"reason":{"b":1}}"#, "no reason is given (status 400)"),
+            ("[1]", "no reason is given (status 400)"),
+            ("null", "no reason is given (status 400)"),
+        ] {
+            assert_eq!(one(400, error), Outcome::Reject(want.to_owned()), "{error}");
+            assert!(matches!(one(503, error), Outcome::Retry(_)), "{error}");
+            assert_eq!(one(409, error), Outcome::AlreadyThere, "{error}");
+            assert_eq!(one(201, error), Outcome::Created, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_the_indexs_fault_waits_for_the_operator() {
+        let said =
+            |kind: &str, reason: &str| one(400, &serde_json::json!({"type": kind, "reason": reason}).to_string());
+        for (kind, reason, remedy) in [
+            ("illegal_argument_exception", "Number of documents in the index can't exceed [2147483519]", "\"daily\""),
+            ("illegal_argument_exception", "pipeline with id [x] does not exist", "restore"),
+            (
+                "illegal_argument_exception",
+                "no write index is defined for alias [x]. The write index may be",
+                "`outlier setup`",
+            ),
+            ("validation_exception", "this action would add [2] shards", "`outlier setup`"),
+        ] {
+            let Outcome::Retry(told) = said(kind, reason) else { panic!("{reason}") };
+            assert!(told.contains(reason) && told.contains(remedy), "{told}");
+        }
+        // What a log says makes nothing wait.
+        for reason in [
+            "pipeline with id [x] does not exist",
+            "no write index is defined",
+            "Number of documents in the index can't",
+        ] {
+            let field = format!("failed to parse field [a]. Preview of field's value: '{reason}'");
+            for (kind, reason) in [
+                ("mapper_parsing_exception", field.as_str()),
+                ("mapper_parsing_exception", reason),
+                ("illegal_argument_exception", &field),
+            ] {
+                assert!(matches!(said(kind, reason), Outcome::Reject(_)), "{kind}: {reason}");
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@
 use crate::index::{Document, Stage};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use outlier_core::record::{Object, Objects};
+use outlier_core::record::{Object, Objects, Reject};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use std::borrow::Cow;
 
@@ -53,7 +53,7 @@ impl Lines {
         let body = document.body.as_deref();
         let written = match body {
             Some(_) if as_text => Err("it is written as text".to_owned()),
-            Some(body) => objects.find(body).map_err(|reject| reject.to_string()).and_then(|found| members(out, found)),
+            Some(body) => objects.find(body).map_err(refusal).and_then(|found| members(out, found)),
             None => Err("the record has no value".to_owned()),
         };
         match written {
@@ -74,6 +74,16 @@ impl Lines {
     /// What is to be sent.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+}
+
+/// In the words of `process`, apart from the limit, which is not the configured one.
+fn refusal(reject: Reject) -> String {
+    match reject {
+        Reject::TooDeep { limit } => {
+            format!("the record nests deeper than {limit} levels, the most that is sent to OpenSearch")
+        }
+        other => other.to_string(),
     }
 }
 
@@ -210,6 +220,9 @@ mod tests {
             let raw = line(Stage::Raw, Some(body.as_bytes()), false).unwrap();
             assert_eq!(raw.get("raw").is_some(), refused, "{body}");
         }
+        let deep = format!("{{\"a\":{}}}", nested(MAX_DEPTH));
+        let refused = line(Stage::Enriched, Some(deep.as_bytes()), false).unwrap_err();
+        assert!(refused.contains("128 levels") && !refused.contains("max_depth"), "{refused}");
         assert!(line(Stage::Scores, None, false).is_err());
         assert_eq!(line(Stage::Raw, None, false), Ok(json!({"@timestamp": 5, "raw": null})));
     }

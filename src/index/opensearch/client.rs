@@ -2,7 +2,8 @@
 //!
 //! Invariant: an error names what the operator can change; credentials never appear in one.
 
-use super::{credentials, words};
+use super::credentials;
+use super::words::{self, Server};
 use crate::config::Config;
 use crate::index::Unavailable;
 use anyhow::{Context, bail};
@@ -41,7 +42,7 @@ pub struct Client {
     /// Bulk requests are compressed.
     gzip: bool,
     /// For errors.
-    urls: Arc<str>,
+    server: Arc<Server>,
     /// OpenSearch Dashboards, where the setup knows it.
     dashboards: Option<Arc<Client>>,
 }
@@ -74,14 +75,19 @@ impl Client {
     /// # Errors
     /// No usable address, or a certificate or key cannot be used.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
+        Self::to("OpenSearch", "opensearch.urls", &config.opensearch.urls, config)
+    }
+
+    /// To the addresses that the configuration has under this key.
+    fn to(name: &'static str, key: &'static str, urls: &[String], config: &Config) -> anyhow::Result<Self> {
         let opensearch = &config.opensearch;
         let mut connections = Vec::new();
-        for url in &opensearch.urls {
-            let url = Url::parse(url).with_context(|| format!("opensearch.urls: {url} is not a URL"))?;
+        for url in urls {
+            let url = Url::parse(url).with_context(|| format!("{key}: {url} is not a URL"))?;
             connections.push(Connection::new(url));
         }
         if connections.is_empty() {
-            bail!("opensearch.urls is empty: name at least one node");
+            bail!("{key} is empty: name at least one node");
         }
         let nodes = Nodes { connections: connections.into(), turn: Arc::default() };
         let mut builder = TransportBuilder::new(nodes).timeout(config.sink.request_timeout);
@@ -93,8 +99,9 @@ impl Client {
                 .with_context(|| format!("opensearch.ca_file {shown} holds no PEM certificate"))?;
             builder = builder.cert_validation(CertificateValidation::Full(certificate));
         }
-        let transport = builder.build().context("the connection to OpenSearch cannot be prepared")?;
-        Ok(Self { transport, gzip: opensearch.gzip, urls: opensearch.urls.join(", ").into(), dashboards: None })
+        let transport = builder.build().with_context(|| format!("the connection to {name} cannot be prepared"))?;
+        let server = Arc::new(Server { name, urls: urls.join(", "), key });
+        Ok(Self { transport, gzip: opensearch.gzip, server, dashboards: None })
     }
 
     /// As [`Client::new`], with OpenSearch Dashboards beside it if that is configured. It takes the same credentials.
@@ -104,9 +111,9 @@ impl Client {
     pub fn with_dashboards(config: &Config) -> anyhow::Result<Self> {
         let mut client = Self::new(config)?;
         if let Some(url) = &config.opensearch.dashboards_url {
-            let mut config = config.clone();
-            config.opensearch.urls = vec![url.clone()];
-            client.dashboards = Some(Arc::new(Self::new(&config)?));
+            let urls = [url.clone()];
+            client.dashboards =
+                Some(Arc::new(Self::to("OpenSearch Dashboards", "opensearch.dashboards_url", &urls, config)?));
         }
         Ok(client)
     }
@@ -159,10 +166,10 @@ impl Client {
         let status = response.status_code().as_u16();
         let body = response.bytes().await.map_err(|error| self.no_answer(&error))?;
         if status == 401 {
-            return Err(Unavailable(
-                "OpenSearch refused the credentials (401): check opensearch.username and opensearch.password, or opensearch.token"
-                    .to_owned(),
-            ));
+            return Err(Unavailable(format!(
+                "{} refused the credentials (401): check opensearch.username and opensearch.password, or opensearch.token",
+                self.server.name
+            )));
         }
         Ok(Answer { status, body })
     }
@@ -178,7 +185,7 @@ impl Client {
             }
             cause = inner.source();
         }
-        Unavailable(words::no_answer(&self.urls, &why, error.is_timeout()))
+        Unavailable(words::no_answer(&self.server, &why, error.is_timeout()))
     }
 }
 

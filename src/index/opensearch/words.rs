@@ -2,14 +2,26 @@
 //!
 //! Invariant: what is told to the operator names a key of the configuration or a thing to do on the cluster's side.
 
+/// A server, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// What it is.
+    pub name: &'static str,
+    /// Its addresses.
+    pub urls: String,
+    /// The configuration's key that has them.
+    pub key: &'static str,
+}
+
 /// What to do about a request that never got an answer. `why` is the innermost cause, as the HTTP client or the TLS
 /// library words it; `timed_out` wins over it.
-pub fn no_answer(urls: &str, why: &str, timed_out: bool) -> String {
+pub fn no_answer(server: &Server, why: &str, timed_out: bool) -> String {
+    let Server { name, urls, key } = server;
     let why = cause(why);
     let said = |parts: &[&str]| parts.iter().any(|part| why.contains(part));
     if timed_out {
         format!(
-            "OpenSearch at {urls} did not answer in time: it is overloaded or stuck; see its log, or raise sink.request_timeout"
+            "{name} at {urls} did not answer in time: it is overloaded or stuck; see its log, or raise sink.request_timeout"
         )
     } else if said(&["AWSV4 Signing Failed"]) {
         format!(
@@ -17,30 +29,28 @@ pub fn no_answer(urls: &str, why: &str, timed_out: bool) -> String {
         )
     } else if said(&["certificate required", "alert bad certificate", "alert unknown ca"]) {
         format!(
-            "OpenSearch at {urls} asks for a client certificate that it knows ({why}): set opensearch.client_cert_file and opensearch.client_key_file"
+            "{name} at {urls} asks for a client certificate that it knows ({why}): set opensearch.client_cert_file and opensearch.client_key_file"
         )
     } else if said(&["certificate has expired", "certificate is not yet valid"]) {
         format!(
-            "the certificate of OpenSearch at {urls} is not valid today ({why}): renew it on the server, or set this machine's clock"
+            "the certificate of {name} at {urls} is not valid today ({why}): renew it on the server, or set this machine's clock"
         )
     } else if said(&["hostname mismatch", "IP address mismatch", "Hostname mismatch"]) {
-        format!(
-            "the certificate of OpenSearch is not for the address in {urls} ({why}): use a name that it holds in opensearch.urls"
-        )
+        format!("the certificate of {name} is not for the address in {urls} ({why}): use a name that it holds in {key}")
     } else if said(&["certificate", "self-signed", "self signed"]) {
         format!(
-            "the certificate of OpenSearch at {urls} is not trusted ({why}): set opensearch.ca_file to the authority's certificate"
+            "the certificate of {name} at {urls} is not trusted ({why}): set opensearch.ca_file to the authority's certificate"
         )
     } else if said(&["wrong version number", "packet length too long", "record layer failure", "http request"]) {
-        format!("OpenSearch at {urls} does not speak TLS ({why}): write http:// in opensearch.urls")
+        format!("{name} at {urls} does not speak TLS ({why}): write http:// in {key}")
     } else if said(&["failed to lookup address", "Name or service not known", "nodename nor servname"]) {
-        format!("the name in {urls} is not known to this machine ({why}): check opensearch.urls, and DNS")
+        format!("the name in {urls} is not known to this machine ({why}): check {key}, and DNS")
     } else if urls.contains("http://") && said(&["connection closed before message completed", "reset by peer"]) {
         format!(
-            "OpenSearch at {urls} closed the connection without an answer ({why}): if it speaks TLS there, write https:// in opensearch.urls; else see its log"
+            "{name} at {urls} closed the connection without an answer ({why}): if it speaks TLS there, write https:// in {key}; else see its log"
         )
     } else {
-        format!("OpenSearch at {urls} does not answer ({why}): check that it runs, and opensearch.urls")
+        format!("{name} at {urls} does not answer ({why}): check that it runs, and {key}")
     }
 }
 
@@ -72,9 +82,35 @@ pub fn remedy(status: u16, reason: &str) -> &'static str {
     }
 }
 
+/// What to do about a refusal with the status of a bad document that is about its index. Told by the error's type and
+/// how its own sentence begins: what follows may quote the document.
+pub fn index_remedy(kind: &str, reason: &str) -> Option<&'static str> {
+    const SETUP: &str = "run `outlier setup`, which says what is in the way";
+    match kind {
+        // Too many shards in the cluster, an alias in the way of an index or the reverse, a closed index.
+        "validation_exception"
+        | "invalid_alias_name_exception"
+        | "invalid_index_name_exception"
+        | "index_closed_exception"
+        | "index_create_block_exception" => Some(SETUP),
+        "illegal_argument_exception" if reason.starts_with("no write index is defined") => Some(SETUP),
+        "illegal_argument_exception" if reason.starts_with("Number of documents in the index can't exceed") => Some(
+            "one of its shards is full: set opensearch.indices = \"daily\" or raise opensearch.shards, which counts for new indices, and reindex or delete this one",
+        ),
+        "illegal_argument_exception" if reason.starts_with("pipeline with id [") => Some(
+            "its setting index.default_pipeline or index.final_pipeline names an ingest pipeline that is gone: restore the pipeline, or take the setting out of the index and of its template",
+        ),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn server(urls: &str) -> Server {
+        Server { name: "It", urls: urls.to_owned(), key: "a.key" }
+    }
 
     #[test]
     fn each_cause_has_its_remedy() {
@@ -96,11 +132,11 @@ mod tests {
             ("connection closed before message completed", false, "write https://"),
             ("Connection reset by peer (os error 104)", false, "write https://"),
         ] {
-            let told = no_answer("http://h:1", why, timed_out);
+            let told = no_answer(&server("http://h:1"), why, timed_out);
             assert!(told.contains(want) && told.contains("http://h:1"), "{why}: {told}");
         }
-        let told = no_answer("https://h:1", "connection closed before message completed", false);
-        assert!(told.contains("check that it runs"), "{told}");
+        let told = no_answer(&server("https://h:1"), "connection closed before message completed", false);
+        assert!(told.contains("check that it runs, and a.key"), "{told}");
     }
 
     #[test]

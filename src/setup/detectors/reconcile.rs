@@ -76,8 +76,7 @@ pub fn decide(seen: &Seen) -> Act {
     let data = || format!("{} of {NEEDED_INTERVALS} intervals with data are indexed", seen.intervals);
     match seen.state.as_str() {
         "RUNNING" if seen.error.is_empty() => Act::Works,
-        // A profile keeps its last error through a stop by hand; this one is the server's own reason to stop.
-        "DISABLED" if seen.started && !seen.error.starts_with(SERVER_STOPPED) => {
+        "DISABLED" if seen.started && by_hand(&seen.error) => {
             Act::Wait("it was stopped by hand: start it in OpenSearch, or run `outlier setup --force`".to_owned())
         }
         "DISABLED" if enough => Act::Start,
@@ -87,6 +86,29 @@ pub fn decide(seen: &Seen) -> Act {
         "INIT" => Act::Wait("it learns".to_owned()),
         state => Act::Wait(format!("it is {state}: {}", seen.error)),
     }
+}
+
+/// Whether a detector that does not run was stopped by somebody. A profile keeps its last error through that; the one error
+/// is the server's own reason to stop.
+fn by_hand(error: &str) -> bool {
+    !error.starts_with(SERVER_STOPPED)
+}
+
+/// Whether a detector stands still and the server did not stop it.
+///
+/// # Errors
+/// No answer, or no right to look.
+pub async fn stopped_by_hand(client: &Client, id: &str) -> anyhow::Result<bool> {
+    let (state, error, _) = profile(client, id).await?;
+    Ok(state == "DISABLED" && by_hand(&error))
+}
+
+/// State, error and progress of a detector.
+async fn profile(client: &Client, id: &str) -> anyhow::Result<(String, String, Value)> {
+    let path = format!("{DETECTORS}/{id}/_profile?_all=true");
+    let mut profile = checked(client.send(Method::Get, &path, None).await?)?;
+    let text = |name: &str| profile[name].as_str().unwrap_or_default().to_owned();
+    Ok((text("state"), text("error"), profile["init_progress"].take()))
 }
 
 /// Watches the detectors of all pipelines until `stop`, if the cluster has such detectors.
@@ -141,15 +163,20 @@ impl<'a> Reconciler<'a> {
         }
     }
 
-    /// Looks at each detector once, does what is needed, and says how each is. False: the cluster has no detectors for
-    /// this user.
+    /// Looks at each detector once, does what is needed, and says how each is. False: the cluster has no detectors.
     ///
     /// # Errors
     /// OpenSearch does not answer, or the lease cannot be written.
     pub async fn look(&mut self, now: Instant) -> anyhow::Result<bool> {
-        self.present = self.present || Plugins::find(self.client).await?.detection == Presence::There;
         if !self.present {
-            return Ok(false);
+            match Plugins::find(self.client).await?.detection {
+                Presence::There => self.present = true,
+                Presence::Absent => return Ok(false),
+                Presence::Refused(reason) => {
+                    self.tell_all(&reason);
+                    return Ok(true);
+                }
+            }
         }
         if !self.hold().await? {
             return Ok(true);
@@ -166,6 +193,14 @@ impl<'a> Reconciler<'a> {
             self.telemetry.health.set(&format!("opensearch.detector.{}", detector.name), state);
         }
         Ok(true)
+    }
+
+    /// What holds up all of them.
+    fn tell_all(&self, reason: &str) {
+        for detector in &self.detectors {
+            let state = State::Learning { reason: reason.to_owned() };
+            self.telemetry.health.set(&format!("opensearch.detector.{}", detector.name), state);
+        }
     }
 
     /// Lets another instance look.
@@ -191,17 +226,10 @@ impl<'a> Reconciler<'a> {
         let Some(found) = thing::find(self.client, Kind::Detector, &detector.name).await? else {
             return Ok(Act::Wait("it was deleted: `outlier setup --force` makes it again".to_owned()));
         };
-        let path = format!("{DETECTORS}/{}/_profile?_all=true", found.id);
-        let profile = checked(self.client.send(Method::Get, &path, None).await?)?;
-        let text = |name: &str| profile[name].as_str().unwrap_or_default().to_owned();
-        let progress = format!("{} {} {}", text("state"), text("error").is_empty(), profile["init_progress"]);
-        let seen = Seen {
-            state: text("state"),
-            error: text("error"),
-            intervals: self.intervals(detector).await?,
-            started,
-            unmoved: self.unmoved(detector, progress, now),
-        };
+        let (state, error, progress) = profile(self.client, &found.id).await?;
+        let progress = format!("{state} {} {progress}", error.is_empty());
+        let unmoved = self.unmoved(detector, progress, now);
+        let seen = Seen { state, error, intervals: self.intervals(detector).await?, started, unmoved };
         let act = decide(&seen);
         match act {
             Act::Start => {
@@ -209,8 +237,9 @@ impl<'a> Reconciler<'a> {
                 self.ledger.note_started(&detector.name).await?;
             }
             Act::Stop => {
-                self.post(&found.id, "_stop").await?;
+                // First, or a crash in between would make it one that somebody stopped.
                 self.ledger.forget_started(&detector.name).await?;
+                self.post(&found.id, "_stop").await?;
             }
             // Somebody started it; whoever stops it then means it.
             Act::Works if !seen.started => self.ledger.note_started(&detector.name).await?,

@@ -126,6 +126,17 @@ impl Ledger {
         self.put(thing.kind.word(), &thing.name, &thing.masked(), true).await
     }
 
+    /// Puts back what was known of a thing.
+    ///
+    /// # Errors
+    /// As [`Ledger::note`].
+    pub async fn restore(&self, kind: Kind, name: &str, note: Option<&Note>) -> anyhow::Result<()> {
+        match note {
+            Some(Note { body, pending }) => self.put(kind.word(), name, body, *pending).await,
+            None => self.forget(kind, name).await,
+        }
+    }
+
     /// Notes that a detector was started.
     ///
     /// # Errors

@@ -13,12 +13,15 @@
 //! - What a plugin refuses takes away that part only.
 
 pub mod ledger;
+mod lifecycle;
 pub mod plugins;
 pub mod shape;
 pub mod step;
 pub mod thing;
 pub mod wanted;
 
+use super::detectors::reconcile;
+use super::diff::merged;
 use super::monitors;
 use crate::config::Config;
 use crate::index::opensearch::Client;
@@ -106,6 +109,16 @@ pub async fn remove(config: &Config, client: &Client, how: How) -> anyhow::Resul
     Ok(report)
 }
 
+/// Where a thing is.
+enum Place {
+    /// In the cluster, under this id.
+    There(String),
+    /// Nowhere yet.
+    Missing,
+    /// Deleted by hand.
+    Gone,
+}
+
 struct Setup<'a> {
     client: &'a Client,
     ledger: Ledger,
@@ -122,7 +135,7 @@ impl<'a> Setup<'a> {
     async fn pass(&self, wanted: Wanted, mut lease: Option<&mut Lease>) -> anyhow::Result<Report> {
         let mut report = Report { failed: wanted.refused, ..Report::default() };
         let written = self.ledger.read().await?;
-        // Detectors by name: monitors name them by the ids that the server gave them.
+        // Detectors by name: monitors name them by the ids that the server gave them, and leave out what was deleted.
         let mut ids = BTreeMap::new();
         for mut thing in wanted.things {
             if let Some(lease) = lease.as_deref_mut() {
@@ -141,8 +154,11 @@ impl<'a> Setup<'a> {
                 continue;
             }
             match self.one(&thing, &written, lease.is_some(), &mut report).await {
-                Ok(Some(id)) if thing.kind == Kind::Detector => {
-                    ids.insert(thing.name, id);
+                Ok(Place::There(id)) if thing.kind == Kind::Detector => {
+                    ids.insert(thing.name, Some(id));
+                }
+                Ok(Place::Gone) if thing.kind == Kind::Detector => {
+                    ids.insert(thing.name, None);
                 }
                 Ok(_) => {}
                 Err(error) if thing.kind.vital() => return Err(error),
@@ -165,14 +181,8 @@ impl<'a> Setup<'a> {
         Ok((own, others.keys().map(line).collect()))
     }
 
-    /// One thing; answers its id if it is there.
-    async fn one(
-        &self,
-        thing: &Thing,
-        written: &Written,
-        write: bool,
-        report: &mut Report,
-    ) -> anyhow::Result<Option<String>> {
+    /// One thing; answers where it is then.
+    async fn one(&self, thing: &Thing, written: &Written, write: bool, report: &mut Report) -> anyhow::Result<Place> {
         let found = thing::find(self.client, thing.kind, &thing.name).await?;
         if found.as_ref().is_some_and(|found| found.twins) {
             report.lines.push(format!("note   there are several of the name {:?}: delete all but one", thing.name));
@@ -185,28 +195,64 @@ impl<'a> Setup<'a> {
         };
         let step = states.step(thing.kind.vital(), self.force);
         report.tell(&step, &thing.title());
-        let id = found.as_ref().map(|found| found.id.clone());
         let writes = matches!(step, Step::Create | Step::Change(_));
         // It became what is wanted in another way than by us, or before a crash.
         let stale = step == Step::Fits && states.written.is_some_and(|note| note.pending || note.body != masked);
         report.writes += usize::from(writes || stale);
+        let place = match (&step, &found) {
+            (Step::Gone, _) => Place::Gone,
+            (_, Some(found)) => Place::There(found.id.clone()),
+            (_, None) => Place::Missing,
+        };
         if !write {
-            return Ok(id);
+            return Ok(place);
         }
-        if thing.kind == Kind::Detector && (writes || self.force) {
-            // It is stopped for a change, or new: the reconciler starts it.
+        let restarts = thing.kind == Kind::Detector && self.restarts(writes, found.as_ref()).await?;
+        if restarts {
             self.ledger.forget_started(&thing.name).await?;
         }
-        if stale {
-            self.ledger.note(thing).await?;
+        if !(writes || stale) {
+            return Ok(place);
         }
-        if !writes {
-            return Ok(id);
+        let place = if writes { Place::There(self.write(thing, found.as_ref(), states.written).await?) } else { place };
+        if thing.kind == Kind::Policy {
+            // Before it is noted as done, so that it is done again after a failure.
+            lifecycle::give(self.client, &thing.name, &thing.body).await?;
         }
-        self.ledger.note_pending(thing).await?;
-        let id = thing::write(self.client, thing, found.as_ref()).await?;
         self.ledger.note(thing).await?;
-        Ok(Some(id))
+        if restarts {
+            // A reconciler may have seen it run, and noted that, before it was stopped.
+            self.ledger.forget_started(&thing.name).await?;
+        }
+        Ok(place)
+    }
+
+    /// Writes a thing, and notes that before.
+    async fn write(&self, thing: &Thing, found: Option<&Found>, written: Option<&Note>) -> anyhow::Result<String> {
+        self.ledger.note_pending(thing).await?;
+        let body = match (thing.kind, found, written) {
+            // A header for a receiver, a mapping of one's own.
+            (Kind::Channel | Kind::Template, Some(found), Some(written)) if !self.force => {
+                merged(&thing.body, &written.body, &found.body)
+            }
+            _ => thing.body.clone(),
+        };
+        let done = thing::write(self.client, &Thing { body, ..thing.clone() }, found).await;
+        // What was refused is as before, and so is what is known of it.
+        if done.as_ref().is_err_and(|error| error.is::<thing::Refusal>()) {
+            self.ledger.restore(thing.kind, &thing.name, written).await?;
+        }
+        done
+    }
+
+    /// Whether the reconciler is to start a detector that is new, or stopped to be changed: not one that somebody stopped,
+    /// unless forced.
+    async fn restarts(&self, writes: bool, found: Option<&Found>) -> anyhow::Result<bool> {
+        match found.filter(|_| !self.force) {
+            Some(found) if writes => Ok(!reconcile::stopped_by_hand(self.client, &found.id).await?),
+            Some(_) => Ok(false),
+            None => Ok(writes || self.force),
+        }
     }
 
     /// Takes away what is noted, if there is a lease; what cannot be is told and stays noted.

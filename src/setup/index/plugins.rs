@@ -3,6 +3,7 @@
 //! Invariant: a plugin that is missing, or closed to this user, takes away its own part of the setup and nothing else.
 
 use crate::index::opensearch::{Answer, Client};
+use anyhow::Context;
 use opensearch::http::Method;
 
 /// Whether a plugin can be used.
@@ -55,7 +56,7 @@ impl Plugins {
             dashboards: match client.dashboards() {
                 None => Presence::Absent,
                 Some(dashboards) => match dashboards.send(Method::Get, STATUS, None).await {
-                    Ok(answer) => presence(&answer).unwrap_or_else(|| Presence::Refused(answer.reason())),
+                    Ok(answer) => of_dashboards(&answer),
                     // It is a thing for people, and nothing else waits for it.
                     Err(error) => Presence::Refused(error.to_string()),
                 },
@@ -66,12 +67,34 @@ impl Plugins {
     }
 }
 
-/// Whether the alerting plugin is installed, whatever this user may do with it.
-///
-/// # Errors
-/// As [`Plugins::find`].
-pub async fn has_alerting(client: &Client) -> anyhow::Result<bool> {
-    Ok(ask(client, ALERTING).await? != Presence::Absent)
+/// What OpenSearch's own monitors need, whatever this user may do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Installed {
+    /// Alerting.
+    pub alerting: bool,
+    /// Notifications.
+    pub notifications: bool,
+    /// Anomaly detection.
+    pub detection: bool,
+}
+
+impl Installed {
+    /// Asks the cluster.
+    ///
+    /// # Errors
+    /// It does not answer, or a plugin does not work.
+    pub async fn find(client: &Client) -> anyhow::Result<Self> {
+        let there = async |path| {
+            let answer = client.send(Method::Get, path, None).await?;
+            let presence = presence(&answer).with_context(|| format!("{path} does not work: {}", answer.reason()))?;
+            anyhow::Ok(presence != Presence::Absent)
+        };
+        Ok(Self {
+            alerting: there(ALERTING).await?,
+            notifications: there(NOTIFICATIONS).await?,
+            detection: there(DETECTION).await?,
+        })
+    }
 }
 
 async fn ask(client: &Client, path: &str) -> anyhow::Result<Presence> {
@@ -91,6 +114,19 @@ fn presence(answer: &Answer) -> Option<Presence> {
     }
 }
 
+/// What an answer says of OpenSearch Dashboards, whose address was configured: whatever else answers there is a mistake.
+fn of_dashboards(answer: &Answer) -> Presence {
+    let known = answer.json().is_ok_and(|body| body["version"]["number"].is_string());
+    Presence::Refused(match answer.status {
+        200..=299 if known => return Presence::There,
+        401 | 403 => answer.reason(),
+        503 => "OpenSearch Dashboards is not ready (HTTP 503): try again in a minute, or see its log".to_owned(),
+        status => format!(
+            "what answers at opensearch.dashboards_url is not OpenSearch Dashboards (HTTP {status}): it is another port than OpenSearch's, mostly 5601, and has server.basePath behind it if that is set"
+        ),
+    })
+}
+
 /// Nobody in the cluster knows the path. Serverless collections answer 404 without a reason of OpenSearch's own.
 fn absent(answer: &Answer) -> bool {
     let known = |body: &serde_json::Value| body["error"].is_object();
@@ -104,6 +140,26 @@ fn absent(answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_tell_of_dashboards() {
+        for (status, body, want) in [
+            (200, r#"{"name":"x","version":{"number":"3.4.0"},"status":{}}"#, None),
+            (200, "<html>welcome</html>", Some("is not OpenSearch Dashboards")),
+            (200, r#"{"status":"ok"}"#, Some("is not OpenSearch Dashboards")),
+            (400, r#"{"error":"no handler found for uri [/api/status] and method [GET]"}"#, Some("mostly 5601")),
+            (404, "", Some("is not OpenSearch Dashboards")),
+            (403, r#"{"error":{"type":"security_exception","reason":"no permissions"}}"#, Some("no permissions")),
+            (503, "OpenSearch Dashboards server is not ready yet", Some("try again")),
+        ] {
+            let answer = Answer { status, body: body.into() };
+            match (of_dashboards(&answer), want) {
+                (Presence::There, None) => {}
+                (Presence::Refused(why), Some(part)) => assert!(why.contains(part), "{status} {body}: {why}"),
+                (got, _) => panic!("{status} {body}: {got:?}"),
+            }
+        }
+    }
 
     #[test]
     fn answers_tell_of_plugins() {

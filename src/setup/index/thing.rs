@@ -3,6 +3,7 @@
 //! Invariants: a thing is found by its name; a running detector is stopped before it is changed or deleted; nothing
 //! that holds data is ever deleted.
 
+use super::lifecycle;
 use crate::index::opensearch::{Answer, Client};
 use crate::setup::{dashboards, monitors, script};
 use anyhow::bail;
@@ -220,10 +221,16 @@ async fn search(client: &Client, kind: Kind, name: &str, base: &str, query: Valu
     Ok(first.map(|(id, body)| Found { twins, ..one(id, (*body).clone()) }))
 }
 
-/// Creates a thing that is not there, or changes one that is; answers its id.
+/// OpenSearch refused to write a thing: it is as it was before.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(String);
+
+/// Creates a thing that is not there, or changes one that is; answers its id. A policy is to be given to its indices then
+/// ([`lifecycle::give`]).
 ///
 /// # Errors
-/// No answer, or OpenSearch refuses it.
+/// No answer, or OpenSearch refuses it, with a [`Refusal`] if it is certain that nothing was written.
 pub async fn write(client: &Client, thing: &Thing, found: Option<&Found>) -> anyhow::Result<String> {
     let name = &thing.name;
     script::check(&thing.body).map_err(|wrong| anyhow::anyhow!("the {} is not sound: {wrong}", thing.title()))?;
@@ -269,13 +276,9 @@ pub async fn write(client: &Client, thing: &Thing, found: Option<&Found>) -> any
         }
     };
     if refused(&answer)? {
-        bail!("the {} cannot be written: {}", thing.title(), answer.reason());
-    }
-    if thing.kind == Kind::Policy {
-        // An index keeps the policy that it began with; one that is older than the policy has none.
-        for verb in ["add", "change_policy"] {
-            apply_policy(client, verb, name, body).await?;
-        }
+        let told = format!("the {} cannot be written: {}", thing.title(), answer.reason());
+        // After another status it may have been written all the same.
+        return Err(if answer.status < 500 { Refusal(told).into() } else { anyhow::Error::msg(told) });
     }
     let made = answer.json()?["_id"].as_str().map(str::to_owned);
     Ok(made.or_else(|| found.map(|found| found.id.clone())).unwrap_or_else(|| name.clone()))
@@ -288,7 +291,7 @@ pub async fn write(client: &Client, thing: &Thing, found: Option<&Found>) -> any
 pub async fn remove(client: &Client, kind: Kind, name: &str, found: &Found) -> anyhow::Result<()> {
     let path = match kind {
         Kind::Policy => {
-            apply_policy(client, "remove", name, &found.body).await?;
+            lifecycle::take(client, name, &found.body).await?;
             format!("{POLICIES}/{name}")
         }
         Kind::Template => format!("/_index_template/{name}"),
@@ -313,20 +316,6 @@ pub async fn remove(client: &Client, kind: Kind, name: &str, found: &Found) -> a
     let answer = client.send(Method::Delete, &path, None).await?;
     if answer.status != 404 && refused(&answer)? {
         bail!("the {} cannot be deleted: {}", title(kind, name), answer.reason());
-    }
-    Ok(())
-}
-
-/// Gives a policy to the indices of its patterns, or takes it from them. Those that have it already, or another one, are
-/// told of in the answer and are no error.
-async fn apply_policy(client: &Client, verb: &str, name: &str, body: &Value) -> anyhow::Result<()> {
-    let patterns = body["ism_template"][0]["index_patterns"].as_array().into_iter().flatten();
-    for pattern in patterns.filter_map(Value::as_str) {
-        let policy = if verb == "remove" { None } else { Some(bytes(&json!({"policy_id": name}))?) };
-        let answer = client.send(Method::Post, &format!("/_plugins/_ism/{verb}/{pattern}"), policy).await?;
-        if answer.status != 404 && refused(&answer)? {
-            bail!("the {} cannot be given to {pattern}: {}", title(Kind::Policy, name), answer.reason());
-        }
     }
     Ok(())
 }

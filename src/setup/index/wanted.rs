@@ -84,7 +84,7 @@ pub fn all(config: &Config, plugins: &Plugins, now: Millis) -> Wanted {
         }
         Presence::Absent => {}
         Presence::Refused(why) => wanted.refused.push(format!(
-            "dashboards were not imported: {why}; check opensearch.dashboards_url, or import the file that `outlier setup --export-dashboards FILE` writes"
+            "dashboards were not imported: {why}; or import the file that `outlier setup --export-dashboards FILE` writes"
         )),
     }
     wanted

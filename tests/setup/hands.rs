@@ -1,0 +1,158 @@
+//! What a person did by hand to what a setup made, and what the server refused: neither is undone unasked.
+
+use super::plugins::{DRY, FORCE, REMOVE, channel, config, lines, serve};
+use super::support::standin::Reply;
+use super::support::{self, cluster::Cluster};
+use super::{INDEX, run};
+use serde_json::json;
+
+const POLICY: &str = "/_plugins/_ism/policies/outlier-p";
+
+#[tokio::test]
+async fn a_policy_goes_to_the_indices_that_have_none_or_it() {
+    let held = |policy: &str, left: bool| (Some(policy.to_owned()).filter(|policy| !policy.is_empty()), left);
+    let managed = [
+        ("p-raw-2026.11.01", held("legal-hold", false)),
+        ("p-raw-2026.11.02", held("", true)),
+        ("p-raw-2026.11.03", held("", false)),
+        ("p-scores-2026.11.01", held("outlier-p", false)),
+        ("other-2026.11.01", held("", false)),
+    ];
+    let managed = managed.map(|(name, state)| (name.to_owned(), state)).into();
+    let (cluster, url) = serve(Cluster { managed, ..Cluster::default() }).await;
+    let of = |retention: &str| config(&url, &format!("indices = \"daily\"\nretention = {retention:?}\n"));
+    let policies = || {
+        let cluster = cluster.lock().unwrap();
+        cluster.managed.values().map(|(policy, _)| policy.clone().unwrap_or_default()).collect::<Vec<_>>()
+    };
+    // In the order of the names.
+    let kept = ["", "legal-hold", "", "outlier-p", "outlier-p"];
+    for (retention, states) in [("30d", 2), ("30d", 2), ("7d", 2), ("0s", 1)] {
+        run(&of(retention), INDEX).await.1.unwrap();
+        assert_eq!(policies(), kept, "{retention}");
+        let stored = cluster.lock().unwrap().stored[POLICY]["policy"]["states"].clone();
+        assert_eq!(stored.as_array().unwrap().len(), states, "{retention}");
+    }
+    let changes =
+        |cluster: &mut Cluster| cluster.written().iter().filter(|write| write.contains("/change_policy/")).count();
+    assert_eq!(changes(&mut cluster.lock().unwrap()), 3, "each time that it was written, and not otherwise");
+    run(&of("0s"), REMOVE).await.1.unwrap();
+    assert_eq!(policies(), ["", "legal-hold", "", "", ""], "or they would be deleted");
+    assert!(!cluster.lock().unwrap().stored.contains_key(POLICY));
+}
+
+/// A policy that was written and could not be given is given by the next run.
+#[tokio::test]
+async fn a_policy_that_was_not_given_is_given_later() {
+    let managed = [("p-raw-2026.11.03".to_owned(), (None, false))].into();
+    let (cluster, url) = serve(Cluster { managed, ..Cluster::default() }).await;
+    let daily = config(&url, "indices = \"daily\"\nretention = \"30d\"\n");
+    let refused = r#"{"error":{"type":"security_exception","reason":"no permissions for [x]"},"status":403}"#;
+    let add = "/_plugins/_ism/add/p-raw-2026.11.03".to_owned();
+    cluster.lock().unwrap().instead.push(("POST", add, Reply::Json(403, refused.to_owned())));
+    let error = run(&daily, INDEX).await.1.unwrap_err();
+    assert!(error.contains("p-raw-2026.11.03") && error.contains("no permissions"), "{error}");
+    run(&daily, INDEX).await.1.unwrap();
+    assert_eq!(cluster.lock().unwrap().managed["p-raw-2026.11.03"].0.as_deref(), Some("outlier-p"));
+}
+
+#[tokio::test]
+async fn what_a_person_added_stays() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    run(&config(&url, &channel("https://a")), INDEX).await.1.unwrap();
+    {
+        let mut cluster = cluster.lock().unwrap();
+        let webhook = &mut cluster.stored.get_mut("channel-team").unwrap()["webhook"];
+        webhook["header_params"]["Authorization"] = json!("Bearer x");
+        let template = &mut cluster.stored.get_mut("/_index_template/p-raw").unwrap()["template"];
+        template["settings"]["index"]["refresh_interval"] = json!("30s");
+    }
+    let after = config(&url, &format!("shards = 2\n{}", channel("https://b")));
+    run(&after, INDEX).await.1.unwrap();
+    let (headers, address, settings) = {
+        let cluster = cluster.lock().unwrap();
+        let webhook = &cluster.stored["channel-team"]["webhook"];
+        let settings = cluster.stored["/_index_template/p-raw"]["template"]["settings"]["index"].clone();
+        (webhook["header_params"].clone(), webhook["url"].clone(), settings)
+    };
+    assert_eq!((&headers["Authorization"], address), (&json!("Bearer x"), json!("https://b")));
+    assert_eq!((&settings["refresh_interval"], &settings["number_of_shards"]), (&json!("30s"), &json!("2")));
+    run(&after, FORCE).await.1.unwrap();
+    let (found, result) = run(&after, INDEX).await;
+    result.unwrap();
+    assert_eq!((lines(&found, "change"), lines(&found, "keep")), (0, 0), "{found:#?}");
+}
+
+/// The server refused a change; then somebody changes the thing: that is a hand, not a crash of ours.
+#[tokio::test]
+async fn a_refused_change_leaves_things_as_they_were() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let before = config(&url, &channel("https://a"));
+    let after = config(&url, &channel("https://a").replace("[[", "[alerting]\nrepeat_interval = \"2h\"\n[["));
+    run(&before, INDEX).await.1.unwrap();
+    let monitor = {
+        let mut cluster = cluster.lock().unwrap();
+        let found = cluster.stored.iter().find(|(_, body)| body["name"] == "outlier p: action");
+        let id = found.unwrap().0.clone();
+        let refused = r#"{"error":{"type":"security_exception","reason":"no permissions for [x]"},"status":403}"#;
+        let path = format!("/_plugins/_alerting/monitors/{id}");
+        cluster.instead.push(("PUT", path, Reply::Json(403, refused.to_owned())));
+        id
+    };
+    run(&after, INDEX).await.1.unwrap_err();
+    cluster.lock().unwrap().stored.get_mut(&monitor).unwrap()["enabled"] = json!(false);
+    let (found, result) = run(&after, INDEX).await;
+    result.unwrap();
+    assert_eq!(lines(&found, "keep   monitor outlier p: action"), 1, "{found:#?}");
+    assert_eq!(cluster.lock().unwrap().stored[&monitor]["enabled"], json!(false));
+}
+
+#[tokio::test]
+async fn a_detector_that_was_deleted_is_left_out_of_its_monitor() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let config = config(&url, "");
+    run(&config, INDEX).await.1.unwrap();
+    {
+        let mut cluster = cluster.lock().unwrap();
+        let id = cluster.stored.keys().find(|id| id.starts_with("detector")).unwrap().clone();
+        cluster.stored.remove(&id);
+        cluster.written();
+    }
+    let (found, result) = run(&config, INDEX).await;
+    result.unwrap();
+    assert_eq!((lines(&found, "gone"), lines(&found, "change monitor outlier p (detectors)")), (1, 1), "{found:#?}");
+    for options in [DRY, INDEX] {
+        cluster.lock().unwrap().written();
+        let (found, result) = run(&config, options).await;
+        result.unwrap();
+        assert_eq!((lines(&found, "change"), lines(&found, "create")), (0, 0), "{found:#?}");
+        assert_eq!(cluster.lock().unwrap().written(), Vec::<String>::new());
+    }
+}
+
+/// A change of the configuration stops a detector that runs, and the reconciler starts it again; not one that stood still.
+#[tokio::test]
+async fn a_detector_that_somebody_stopped_stays_stopped_through_a_change() {
+    for by_hand in [true, false] {
+        let (cluster, url) = serve(Cluster::default()).await;
+        let before = config(&url, "");
+        run(&before, INDEX).await.1.unwrap();
+        {
+            let mut cluster = cluster.lock().unwrap();
+            let id = cluster.stored.keys().find(|id| id.starts_with("detector")).unwrap().clone();
+            cluster.next += 1;
+            let next = cluster.next;
+            let source = json!({"kind": "started", "name": "p-action", "body": "null", "pending": false});
+            cluster.ledger.insert("started:p-action".to_owned(), (next, source));
+            if !by_hand {
+                cluster.profiles.insert(id.clone(), json!({"state": "RUNNING", "error": ""}));
+            }
+        }
+        let text = support::text(&format!("[opensearch]\nurls = [{url:?}]\n"), "p");
+        let after = support::parse(&text.replace("lateness = \"2s\"", "lateness = \"3m\""));
+        let (found, result) = run(&after, INDEX).await;
+        result.unwrap();
+        assert!(lines(&found, "change anomaly detector p-action") == 1, "{found:#?}");
+        assert_eq!(cluster.lock().unwrap().ledger.contains_key("started:p-action"), by_hand, "{by_hand}");
+    }
+}
