@@ -19,6 +19,7 @@ pub mod batch;
 pub mod delivery;
 pub mod document;
 pub mod headers;
+mod in_flight;
 pub mod pace;
 pub mod rejects;
 pub mod worker;

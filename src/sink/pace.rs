@@ -1,7 +1,8 @@
 //! How much goes to the index at once: more as long as that makes it faster, half when it is too much.
 //!
 //! Hill climbing on bytes a second, which is what is on the way over how long an answer takes (Little's law). It begins
-//! with a slow start, as TCP does: twice as many requests, until they are no longer worth it or are refused. Then, in turn,
+//! with a slow start, as TCP does: twice as many requests after every few answers, up to the most, or until some are
+//! refused. A comparison of so few would often be wrong, and requests that are too few are time lost. Then, in turn,
 //! twice the size, one request more and one less are tried: more is kept if it brings at least [`WORTH`] of what it brings
 //! an index that has room, less if it never costs more than that. Pure: times come in.
 //!
@@ -76,21 +77,13 @@ struct Trial {
     rates: Vec<f64>,
 }
 
-/// The first climb: each step is compared with the one before, once, as every answer below the top is time lost.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct SlowStart {
-    /// Requests of the step before, and what they brought, in bytes a second.
-    before: Option<(usize, f64)>,
-    /// Bytes a second by each answer to this one.
-    rates: Vec<f64>,
-}
-
 /// Decides on them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pace {
     now: Step,
     most: Step,
-    slow_start: Option<SlowStart>,
+    /// Answers to this step of the slow start; `None`: it is over.
+    slow_start: Option<usize>,
     trial: Option<Trial>,
     turn: Try,
     /// Rounds that leave out the try of less: still, and after its next failure.
@@ -105,8 +98,7 @@ impl Pace {
     pub fn new(most_bytes: usize, most: usize) -> Self {
         let most = Step { bytes: most_bytes.max(SMALLEST), requests: most.max(1) };
         let now = Step { bytes: FIRST.min(most.bytes), requests: 1 };
-        let slow_start = Some(SlowStart::default());
-        Self { now, most, slow_start, trial: None, turn: Try::Larger, left_out: 0, leave_out: 1, skip: 0 }
+        Self { now, most, slow_start: Some(0), trial: None, turn: Try::Larger, left_out: 0, leave_out: 1, skip: 0 }
     }
 
     /// How much goes now.
@@ -125,14 +117,14 @@ impl Pace {
         if !full {
             return;
         }
+        if let Some(answers) = self.slow_start {
+            return self.climb(answers + 1);
+        }
         if self.skip > 0 {
             self.skip -= 1;
             return;
         }
         let rate = self.now.requests as f64 * bytes as f64 / after.as_secs_f64().max(1e-6);
-        if let Some(slow_start) = self.slow_start.take() {
-            return self.climb(slow_start, rate);
-        }
         match self.trial.take() {
             Some(trial) => self.compare(trial, rate),
             None => match self.tried() {
@@ -147,24 +139,15 @@ impl Pace {
         }
     }
 
-    fn climb(&mut self, mut slow_start: SlowStart, rate: f64) {
-        slow_start.rates.push(rate);
-        if slow_start.rates.len() < LEG {
-            self.slow_start = Some(slow_start);
-            return;
-        }
+    fn climb(&mut self, answers: usize) {
         let Step { bytes, requests } = self.now;
-        let rate = median(slow_start.rates);
-        match slow_start.before {
-            // Twice the requests bring an index that has room twice as much.
-            Some((fewer, brought)) if rate < brought * (1.0 + WORTH) => {
-                self.go(Step { bytes, requests: fewer }, requests as u32);
-            }
-            _ if requests < self.most.requests => {
-                self.slow_start = Some(SlowStart { before: Some((requests, rate)), rates: Vec::new() });
-                self.go(Step { bytes, requests: (2 * requests).min(self.most.requests) }, requests as u32);
-            }
-            _ => {}
+        if requests >= self.most.requests {
+            self.slow_start = None;
+        } else if answers >= LEG {
+            self.slow_start = Some(0);
+            self.go(Step { bytes, requests: (2 * requests).min(self.most.requests) }, 0);
+        } else {
+            self.slow_start = Some(answers);
         }
     }
 
@@ -262,16 +245,14 @@ mod tests {
 
     #[test]
     fn it_begins_fast() {
-        for (workers, requests) in [(1, 1), (2, 2), (4, 4), (100, 8)] {
-            let mut pace = Pace::new(MOST, 8);
-            let mut count = 0;
-            while pace.slow_start.is_some() {
-                answers(&mut pace, workers, 10e6, 1);
-                count += 1;
-            }
-            assert_eq!(used(&pace).requests, requests, "{workers} workers: {pace:?}");
-            assert!(count <= 4 * LEG + 7, "{workers} workers: {count} answers");
-        }
+        let mut pace = Pace::new(MOST, 8);
+        answers(&mut pace, 2, 10e6, 3 * LEG);
+        assert_eq!(used(&pace).requests, 8, "{pace:?}");
+        let mut pace = Pace::new(MOST, 8);
+        answers(&mut pace, 2, 10e6, 2 * LEG);
+        pace.note(Answered::TooMuch);
+        answers(&mut pace, 2, 10e6, LEG);
+        assert_eq!(used(&pace).requests, 2, "{pace:?}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::batch::{Batch, Partition, Position, Source};
 use super::delivery::{Abandoned, Delivery};
 use super::document::{Origin, SOURCE_HEADER, Times, identify};
 use super::headers;
+use super::in_flight::InFlight;
 use super::pace::{Pace, Step};
 use super::rejects::Rejects;
 use crate::config::{Config, Sink, Stage};
@@ -22,7 +23,7 @@ use crate::telemetry::health::State;
 use anyhow::Context;
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::stream::{FuturesOrdered, StreamExt};
+use futures::stream::StreamExt;
 use outlier_core::pipeline::Pipeline;
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -133,7 +134,7 @@ impl Worker {
             self.topics.iter().map(|(t, _)| &**t).collect::<Vec<_>>().join(", ")
         );
         self.telemetry.health.set(&self.component(), State::Starting { reason: waiting });
-        let mut on_the_way: FuturesOrdered<JoinHandle<Settled>> = FuturesOrdered::new();
+        let mut on_the_way: InFlight<Settled> = InFlight::new();
         let mut reading = Reading::default();
         let stopped = stop.cancelled();
         tokio::pin!(stopped);
@@ -145,9 +146,9 @@ impl Worker {
                 let due = reading.since.map(|since| since + self.limits.flush_interval);
                 let Step { bytes, requests } = self.delivery.step();
                 let full = reading.filling.full(bytes, self.limits.bulk_records);
-                let room = on_the_way.len() < requests;
+                let room = on_the_way.room(requests);
                 if room && (full || due.is_some_and(|due| due <= now)) {
-                    on_the_way.push_back(self.send(&mut reading, full));
+                    on_the_way.push(self.send(&mut reading, full));
                     continue;
                 }
                 if full {
@@ -163,7 +164,7 @@ impl Worker {
                 tokio::select! {
                     biased;
                     () = &mut stopped => break,
-                    Some(settled) = on_the_way.next(), if !on_the_way.is_empty() => self.commit(settled)?,
+                    settled = on_the_way.next(), if !on_the_way.is_empty() => self.commit(settled)?,
                     message = stream.next(), if read => {
                         self.take(&mut reading, message);
                         for _ in 0..GREED {
@@ -310,11 +311,14 @@ impl Worker {
     }
 
     /// Commits what was settled, unless its partitions have gone.
-    fn commit(&self, settled: Result<Settled, tokio::task::JoinError>) -> anyhow::Result<()> {
-        let Ok(positions) = settled.context("a delivery to the index was cut off")? else {
-            return Ok(());
-        };
-        let offsets = self.consumer.context().done(&positions);
+    fn commit(&self, settled: Vec<Result<Settled, tokio::task::JoinError>>) -> anyhow::Result<()> {
+        let mut done = BTreeMap::new();
+        for settled in settled {
+            // After what was given up comes nothing that may be committed: the worker stops.
+            let Ok(positions) = settled.context("a delivery to the index was cut off")? else { break };
+            done.extend(positions);
+        }
+        let offsets = self.consumer.context().done(&done);
         if offsets.count() > 0
             && let Err(error) = self.consumer.commit(&offsets, CommitMode::Async)
         {
@@ -345,23 +349,21 @@ impl Worker {
     }
 
     /// Settles what is held, as long as the deadline allows, commits it and leaves the group.
-    async fn finish(
-        self,
-        mut reading: Reading,
-        mut on_the_way: FuturesOrdered<JoinHandle<Settled>>,
-    ) -> anyhow::Result<()> {
+    async fn finish(self, mut reading: Reading, mut on_the_way: InFlight<Settled>) -> anyhow::Result<()> {
         self.telemetry.health.set(&self.component(), State::Starting { reason: "stopping".to_owned() });
         self.stop.cancel();
         if !reading.filling.is_empty() {
-            on_the_way.push_back(self.send(&mut reading, false));
+            on_the_way.push(self.send(&mut reading, false));
         }
         let mut done: BTreeMap<Partition, Position> = BTreeMap::new();
         let drained = timeout(self.drain, async {
-            while let Some(settled) = on_the_way.next().await {
-                match settled.context("a delivery to the index was cut off")? {
-                    Ok(positions) => done.extend(positions),
-                    // What was read later must not be committed either.
-                    Err(Abandoned) => break,
+            while !on_the_way.is_empty() {
+                for settled in on_the_way.next().await {
+                    match settled.context("a delivery to the index was cut off")? {
+                        Ok(positions) => done.extend(positions),
+                        // What was read later must not be committed either.
+                        Err(Abandoned) => return anyhow::Ok(()),
+                    }
                 }
             }
             anyhow::Ok(())
