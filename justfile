@@ -27,6 +27,7 @@ soak seed="1":
     OUTLIER_SIM_SEEDS=100000 cargo test --release -p outlier-core --test simulation -- --nocapture
     OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test chaos -- --nocapture
     OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test kill -- --nocapture
+    OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test alert kills_at -- --nocapture
     OUTLIER_FAULT_SEEDS=20 OUTLIER_FAULT_STALL=30 OUTLIER_SEED={{seed}} cargo test --test faults -- --nocapture
 
 # The property tests with other cases each time: as many rounds, each with a seed of its own that is printed.
