@@ -2,6 +2,7 @@
 //!
 //! Reads the state topic to its end, as a restart does, and changes nothing.
 
+use crate::backtest::words::plain;
 use crate::config::Config;
 use crate::kafka::client;
 use crate::kafka::topics::partition_count;
@@ -89,7 +90,7 @@ pub fn run(config: &Config, State::Inspect(options): &State, out: &mut dyn Write
 
 fn describe(one: &Inspected, out: &mut dyn Write) -> anyhow::Result<()> {
     let Inspected { name, windows, next, .. } = one;
-    writeln!(out, "{} · {}", name.detector, name.series)?;
+    writeln!(out, "{} · {}", name.detector, plain(&name.series))?;
     let window = span(one.window);
     let learning = if next.learning { "; still learning, so it has no score yet" } else { "" };
     let newest = one.newest.map_or_else(String::new, |time| format!(", the newest ended {}", when(time)));

@@ -1,7 +1,7 @@
 //! `alert list`: the alerts that are open, from their topic.
 
-use super::notify::{plain, reasons};
-use crate::backtest::words::{number, second, span};
+use super::notify::reasons;
+use crate::backtest::words::{number, plain, second, span};
 use crate::config::Config;
 use crate::kafka::client;
 use crate::kafka::topics::partition_count;

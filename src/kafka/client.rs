@@ -76,11 +76,14 @@ pub fn producer(kafka: &Kafka) -> ClientConfig {
     client
 }
 
-/// Lets a producer take the largest record that a pipeline allows, twice over: rejected copies may be larger.
+/// Lets a producer take the largest record that a pipeline allows, twice over: rejected copies may be larger. A record that
+/// its queue has no room for would wait for ever.
 pub fn fit(producer: &mut ClientConfig, config: &Config) {
     let largest = config.pipelines.iter().map(|pipeline| pipeline.max_record_bytes).max().unwrap_or_default();
     let bytes = largest.saturating_mul(2).saturating_add(65_536).clamp(2 << 20, 1_000_000_000);
     producer.set("message.max.bytes", bytes.to_string());
+    let room = producer.get("queue.buffering.max.kbytes").and_then(|room| room.parse().ok()).unwrap_or_default();
+    producer.set("queue.buffering.max.kbytes", bytes.div_ceil(1024).max(room).to_string());
 }
 
 #[cfg(test)]
@@ -103,5 +106,23 @@ mod tests {
         let mut unknown = ClientConfig::new();
         let refused = unknown.set("security.protocol", "SASL_SSL").set("sasl.mechanism", "NONE").set("group.id", "g");
         assert!(refused.create::<BaseConsumer>().is_err(), "a mechanism that is not built in is refused");
+    }
+
+    #[test]
+    fn the_queue_has_room_for_the_largest_record() {
+        for (max_record_bytes, room) in [("1MiB", 16_384), ("16MiB", 32 * 1024 + 64)] {
+            let text = format!(
+                "[process]\nconsumer_queue_bytes = \"64MiB\"\nproducer_queue_bytes = \"64MiB\"\n[[pipeline]]\npreset = \"waf\"\n\
+                 max_record_bytes = \"{max_record_bytes}\"\n"
+            );
+            let config = Config::parse(&text, "test", &Environment::default()).unwrap();
+            let mut settings = producer(&config.kafka);
+            fit(&mut settings, &config);
+            assert_eq!(
+                settings.get("queue.buffering.max.kbytes"),
+                Some(room.to_string().as_str()),
+                "{max_record_bytes}"
+            );
+        }
     }
 }

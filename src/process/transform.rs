@@ -248,7 +248,8 @@ impl Stage for TransformStage {
     fn message(&mut self, message: &BorrowedMessage<'_>, output: &mut Output) -> anyhow::Result<Next> {
         let partition = message.partition();
         self.source.set(&self.pipeline.topics.raw, partition, message.offset());
-        let time = message.timestamp().to_millis().unwrap_or(-1);
+        // Of a record that says none, the time of sending is over: or its event time could be any.
+        let time = message.timestamp().to_millis().filter(|time| *time >= 0).unwrap_or_else(super::worker::now);
         let mut scratch = std::mem::take(&mut self.scratch);
         match self.transform.apply(message.payload(), time, self.anomalies.current(), &mut scratch) {
             Ok(enriched) => {

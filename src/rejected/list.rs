@@ -2,7 +2,7 @@
 
 use super::Which;
 use super::record::{Record, read};
-use crate::backtest::words::second;
+use crate::backtest::words::{plain, second};
 use crate::config::Kafka;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -78,7 +78,7 @@ fn keep(newest: &mut VecDeque<(Record, bool)>, limit: usize) {
 fn beginning(record: &Record) -> String {
     let Some(body) = &record.body else { return "no value".to_owned() };
     let text = String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN)]);
-    let plain: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain = plain(&text.chars().take(SHOWN).collect::<String>());
     if plain.len() < body.len() { plain + "…" } else { plain }
 }
 

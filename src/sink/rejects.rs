@@ -52,10 +52,6 @@ impl Rejects {
     pub fn new(config: &Config, pipeline: &Pipeline) -> KafkaResult<Self> {
         let mut settings = client::producer(&config.kafka);
         client::fit(&mut settings, config);
-        // A record that the queue has no room for would wait for ever.
-        let number = |name| settings.get(name).and_then(|value| value.parse::<u64>().ok()).unwrap_or_default();
-        let room = number("queue.buffering.max.kbytes").max(number("message.max.bytes").div_ceil(1024));
-        settings.set("queue.buffering.max.kbytes", room.to_string());
         // What is not acknowledged by then is told to the operator and sent again.
         client::default(&mut settings, &config.kafka, "message.timeout.ms", "30000");
         settings.create_native_config()?;

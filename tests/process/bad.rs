@@ -33,13 +33,16 @@ fn bad_records_are_kept_with_their_reason() {
         ("too-deep", Some(filled(r#"{"a":"#, "[", 10_000))),
         ("name-conflict", Some(br#"{"timestamp":1795392000000,"B_action":1}"#.to_vec())),
         ("name-conflict", Some(br#"{"timestamp":1795392000000,"outlier":{}}"#.to_vec())),
+        // Sent without a time of its own, and dated in the year 2099.
+        ("skewed", Some(good(4_070_908_800_000))),
     ];
     let producer: rdkafka::producer::BaseProducer =
         kafka.client().set("message.max.bytes", "8000000").set("compression.codec", "lz4").create().unwrap();
     for (i, (_, value)) in bad.iter().enumerate() {
         let partition = i as i32 % PARTITIONS;
         send(&producer, &raw, partition, Some(&good(START)), START);
-        send(&producer, &raw, partition, value.as_deref(), START);
+        let time = if i == bad.len() - 1 { -1 } else { START };
+        send(&producer, &raw, partition, value.as_deref(), time);
     }
     flush(&producer);
     let process = Outlier::start(&config, "process", &["process"]);

@@ -1,15 +1,18 @@
-//! Distributions of whole numbers: exact tails by summation outwards, large spreads by saddlepoint.
+//! Distributions of whole numbers: exact tails by summation outwards, large spreads by saddlepoint, those of bursty counts
+//! by the incomplete beta function.
 //!
-//! Used by `tail`. Invariant: which of the two is used depends on the distribution alone, never on the value,
+//! Used by `tail`. Invariant: which of them is used depends on the distribution alone, never on the value,
 //! so that surprise is monotone in the value; every sum has at most [`MAX_TERMS`] terms.
 
-use super::special::{binomial_z, ln_normal_tail, negative_binomial_z};
+use super::special::{binomial_z, ln_incomplete_beta, ln_normal_tail, negative_binomial_z};
 use libm::{ceil, exp, fabs, floor, lgamma, log, log1p, sqrt};
 
 /// Up to this variance tails are summed exactly.
 const EXACT_VARIANCE: f64 = 256.0;
 /// Bound of a sum; what is beyond is closed by a geometric series.
 const MAX_TERMS: usize = 400;
+/// A negative binomial of a smaller size is mostly 0 or far from it: a saddlepoint there is wrong by any factor.
+const BURSTY_SIZE: f64 = 1.0;
 /// A tail above exp(this), 2 %, is doubled whatever the other side looks like.
 const ONE_SIDED: f64 = -3.9;
 /// One side of the central 99.9 % band.
@@ -52,7 +55,8 @@ impl Discrete {
         }
         let (size, sd) = (mean / excess, sqrt(variance));
         let q = mean / (mean + size);
-        let constant = if variance <= EXACT_VARIANCE { -size * log1p(mean / size) - lgamma(size) } else { 0.0 };
+        let needed = variance <= EXACT_VARIANCE || size < BURSTY_SIZE;
+        let constant = if needed { -size * log1p(mean / size) - lgamma(size) } else { 0.0 };
         Self {
             mean,
             sd,
@@ -94,6 +98,8 @@ impl Discrete {
         let up = y > self.mean;
         let tail = if self.exact() {
             self.ln_pmf(y) + log(0.5 + self.beyond(y, if up { 1.0 } else { -1.0 }))
+        } else if let Some(size) = self.bursty() {
+            self.ln_bursty_tail(y, size, up)
         } else {
             let tail = ln_normal_tail(fabs(self.z(y)));
             // Of a very wide distribution, most of whose values are 0, a saddlepoint there is wrong.
@@ -101,6 +107,46 @@ impl Discrete {
         };
         let two_sided = tail > ONE_SIDED || tail >= self.ln_end(!up);
         (if two_sided { tail + std::f64::consts::LN_2 } else { tail }).min(0.0)
+    }
+
+    /// The size of a negative binomial that is neither summed nor fit for a saddlepoint.
+    fn bursty(&self) -> Option<f64> {
+        match self.family {
+            Family::NegativeBinomial { size, .. } if size < BURSTY_SIZE && !self.exact() => Some(size),
+            _ => None,
+        }
+    }
+
+    /// Natural logarithm of the mid-p tail of `y`, which need not be whole, under a negative binomial of this size.
+    fn ln_bursty_tail(&self, y: f64, size: f64, up: bool) -> f64 {
+        let total = self.mean + size;
+        let (q, rest) = (self.mean / total, size / total);
+        let half = self.ln_pmf(y) - std::f64::consts::LN_2;
+        let beyond = match up {
+            true => ln_incomplete_beta(q, rest, y + 1.0, size),
+            false if y > 0.0 => ln_incomplete_beta(rest, q, size, y),
+            false => return half,
+        };
+        let (more, less) = if beyond > half { (beyond, half) } else { (half, beyond) };
+        more + log1p(exp(less - more))
+    }
+
+    /// The smallest whole number beyond which there is at most [`SIDE`], to 1 %.
+    fn bursty_end(&self, size: f64) -> f64 {
+        let total = self.mean + size;
+        let inside = |y: f64| ln_incomplete_beta(self.mean / total, size / total, y + 1.0, size) > LN_SIDE;
+        if !inside(0.0) {
+            return 0.0;
+        }
+        let (mut low, mut high) = (0.0, 1.0);
+        while inside(high) && high < 1e15 {
+            (low, high) = (high, 2.0 * high);
+        }
+        while high - low > (0.01 * high).max(1.0) {
+            let middle = floor(0.5 * (low + high));
+            if inside(middle) { low = middle } else { high = middle }
+        }
+        high
     }
 
     /// Natural logarithm of the mid-p tail of the last value upwards or downwards.
@@ -129,7 +175,8 @@ impl Discrete {
         } else {
             let nothing_below = self.skew > 0.3 && self.ln_end(false) > LN_SIDE;
             let low = if nothing_below { 0.0 } else { self.solve(guess(-SIDE_Z), -SIDE_Z) };
-            (low, self.solve(guess(SIDE_Z), SIDE_Z))
+            let high = self.bursty().map(|size| self.bursty_end(size));
+            (low, high.unwrap_or_else(|| self.solve(guess(SIDE_Z), SIDE_Z)))
         }
     }
 

@@ -1,12 +1,16 @@
 //! Special functions of the tails: logarithms of normal tails and saddlepoint signed roots.
 //!
-//! Used by `tail`, on the path from a closed window to its score. Everything is closed form, takes its
+//! Used by `tail`, on the path from a closed window to its score. Everything is closed form or a bounded loop, takes its
 //! transcendental functions from `libm`, and is finite for every finite input in its documented range.
 //!
 //! Sources: Barndorff-Nielsen's r* (Biometrika 73, 1986); Loader's deviance (2000); Wallace's normal
-//! approximation of Student's t (Ann. Math. Stat. 30, 1959).
+//! approximation of Student's t (Ann. Math. Stat. 30, 1959); the continued fraction of the incomplete beta function
+//! (DLMF 8.17.22) by Lentz's method.
 
-use libm::{erfc, exp, fabs, log, log1p, sqrt};
+use libm::{erfc, exp, fabs, lgamma, log, log1p, sqrt};
+
+/// Bound of a continued fraction; it needs some tens of terms.
+const MAX_FRACTIONS: u32 = 1_000;
 
 /// Natural logarithm of the normal tail `P(Z > z)`.
 pub(super) fn ln_normal_tail(z: f64) -> f64 {
@@ -68,6 +72,33 @@ pub(super) fn binomial_z(y: f64, n: f64, p: f64) -> f64 {
     let dev = deviance(y, n * p) + deviance(n - y, n * q);
     let slope = log1p((share - p) / (p * (1.0 - share)));
     r_star((y - n * p) / sd, dev, slope * sqrt(y * (1.0 - share)), (q - p) / sd)
+}
+
+/// Natural logarithm of the regularised incomplete beta function of `x` inside 0 to 1; `rest` is `1 - x`, which may be too
+/// small to be seen in it. `a` and `b` above zero.
+pub(super) fn ln_incomplete_beta(x: f64, rest: f64, a: f64, b: f64) -> f64 {
+    if x > (a + 1.0) / (a + b + 2.0) {
+        // Where the fraction converges slowly, the complement's does not.
+        return log1p(-exp(ln_incomplete_beta(rest, x, b, a)).min(1.0));
+    }
+    let ln = |x: f64, rest: f64| if x > 0.5 { log1p(-rest) } else { log(x) };
+    let front = a * ln(x, rest) + b * ln(rest, x) + lgamma(a + b) - lgamma(a + 1.0) - lgamma(b);
+    let (mut c, mut d) = (1.0, 1.0 / (1.0 - (a + b) * x / (a + 1.0)));
+    let mut fraction = d;
+    for m in (1..MAX_FRACTIONS).map(f64::from) {
+        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        let mut step = 1.0;
+        for term in [even, odd] {
+            (c, d) = (1.0 + term / c, 1.0 / (1.0 + term * d));
+            step = c * d;
+            fraction *= step;
+        }
+        if fabs(step - 1.0) < 1e-12 {
+            break;
+        }
+    }
+    front + log(fraction)
 }
 
 /// Normal score of Student's t with `nu` degrees of freedom.

@@ -14,7 +14,7 @@ mod email;
 mod text;
 mod webhook;
 
-pub use text::{plain, reasons};
+pub use text::reasons;
 
 use crate::config::{Channel, Recipient};
 use crate::process::worker::now;

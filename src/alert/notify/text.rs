@@ -1,6 +1,6 @@
 //! A message in plain words. No I/O.
 
-use crate::backtest::words::{number, of, percent, second, span};
+use crate::backtest::words::{number, of, percent, plain, second, span};
 use outlier_core::alert::{Alert, Message, Occasion, Severity, Telling};
 use outlier_core::explain::Reason;
 
@@ -81,11 +81,6 @@ pub fn reasons(why: &[Reason]) -> String {
 fn reason(reason: &Reason) -> String {
     let Reason { field, value, now, usual, .. } = reason;
     format!("{field} {value}: {} now, {} usually", percent(*now), percent(*usual))
-}
-
-/// Without what a terminal or a mail's header would obey: names and values come from logs.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn one_line(text: &str) -> String {

@@ -6,7 +6,7 @@
 use super::{Comparison, Report, Side};
 use crate::backtest::incidents::{self, Incident};
 use crate::backtest::judge::Judgement;
-use crate::backtest::words::{count, instant, number, of, percent, rate, second, span};
+use crate::backtest::words::{count, instant, number, of, percent, plain, rate, second, span};
 use std::fmt::Write;
 
 /// The most incidents of a list.
@@ -210,7 +210,8 @@ fn table(out: &mut String, titles: &[&str], numbers: usize, rows: Vec<Vec<String
         Some((end, _)) => format!("{}…", &cell[..end]),
         None => cell,
     };
-    let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().map(cut).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.into_iter().map(|row| row.into_iter().map(|cell| cut(plain(&cell))).collect()).collect();
     let width = |i: usize| {
         let cells = rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count());
         cells.chain([titles[i].chars().count()]).max().unwrap_or(0)
@@ -226,4 +227,17 @@ fn table(out: &mut String, titles: &[&str], numbers: usize, rows: Vec<Vec<String
     };
     put(titles);
     rows.iter().for_each(|row| put(&row.iter().map(String::as_str).collect::<Vec<_>>()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names and values come from logs.
+    #[test]
+    fn a_log_commands_no_terminal() {
+        let mut out = String::new();
+        table(&mut out, &["series", "value"], 1, vec![vec!["{user=\u{1b}[2J\u{7}\n x}".to_owned(), "1".to_owned()]]);
+        assert_eq!(out, "  series           value\n  {user= [2J   x}      1\n");
+    }
 }

@@ -66,3 +66,49 @@ fn saddlepoints_continue_the_sums() {
         }
     }
 }
+
+/// Counts that are mostly 0 and now and then very many: neither a few nor many are more surprising than they are.
+#[test]
+fn bursty_counts_are_judged_by_their_own_tail() {
+    for (mean, variance) in [(0.31, 300.0), (0.31, 1_271.0), (1.0, 300.0), (5.0, 5_000.0), (40.0, 40_000.0)] {
+        let d = Discrete::count(mean, variance);
+        let size = d.bursty().unwrap();
+        let most = (40.0 * variance / mean) as usize;
+        let pmf: Vec<f64> = (0..=most).map(|k| exp(d.ln_pmf(k as f64))).collect();
+        let mut before = f64::INFINITY;
+        for y in [0, 1, 2, 3, 5, 10, 30, 100, 300, 1_000, 3_000, 10_000, most] {
+            let (fast, up) = (d.ln_p(y as f64), y as f64 > mean);
+            let beyond: f64 = if up { pmf[y.min(most) + 1..].iter().sum() } else { pmf[..y].iter().sum() };
+            let one = beyond + 0.5 * pmf[y.min(most)];
+            let two_sided = one > exp(ONE_SIDED) || (up && one >= 0.5 * pmf[0]);
+            let slow = log(if two_sided { 2.0 * one } else { one }.min(1.0));
+            if y < most / 4 {
+                assert!((fast - slow).abs() < 1e-3, "mean {mean}, variance {variance}, {y}: {fast} {slow}");
+            }
+            assert!(fast.is_finite() && (!up || fast <= before), "{mean} {variance} {y}: {fast} after {before}");
+            before = if up { fast } else { before };
+        }
+        let (low, high) = d.band();
+        let outside = |y: f64| pmf[(y.max(-1.0) + 1.0) as usize..].iter().sum::<f64>();
+        assert!(low == 0.0 && outside(high) <= SIDE, "{mean} {variance}: {high}");
+        assert!(high == 0.0 || outside(floor(0.98 * high) - 1.0) > SIDE, "{mean} {variance}: {high}");
+        assert!(d.ln_bursty_tail(1e12, size, true).is_finite());
+    }
+}
+
+/// Where a saddlepoint takes over from the incomplete beta function, surprise is the same to 5 % of the score.
+#[test]
+fn saddlepoints_continue_the_bursty() {
+    for mean in [20.0, 100.0, 10_000.0] {
+        let of = |size: f64| Discrete::count(mean, mean + mean * mean / size);
+        let (beta, saddle) = (of(BURSTY_SIZE - 1e-6), of(BURSTY_SIZE + 1e-6));
+        assert!(beta.bursty().is_some() && saddle.bursty().is_none());
+        for times in [0.05, 0.3, 2.0, 4.0, 8.0, 15.0] {
+            let y = libm::round(mean * times);
+            let (one, other) = (beta.ln_p(y), saddle.ln_p(y));
+            assert!((one - other).abs() < 0.1 - 0.05 * one, "{y} of mean {mean}: {one} {other}");
+        }
+        let (one, other) = (beta.band().1, saddle.band().1);
+        assert!((one / other - 1.0).abs() < 0.05, "mean {mean}: {one} {other}");
+    }
+}

@@ -61,6 +61,26 @@ fn ordinary_counts_reach_a_score_as_often_as_documented() {
     }
 }
 
+/// A batch now and then makes a series wide, and the few records between two of them no alarm.
+#[test]
+fn bursts_leave_ordinary_windows_alone() {
+    let window = 60_000;
+    for (mean, burst, every) in [(0.3, 300.0, 60), (0.6, 200.0, 60), (1.5, 400.0, 60), (0.5, 100.0, 20)] {
+        let (mut model, mut rng) = (Model::new(Law::Poisson.kind()), StdRng::seed_from_u64(1));
+        let mut alarms = Vec::new();
+        for i in 0..5 * DAY / window {
+            let start = BEGIN + i * window;
+            let is_burst = i % every == 0;
+            let value = poisson(&mut rng, mean) + if is_burst { burst } else { 0.0 };
+            let verdict = model.observe(&point(start, window, value, 100));
+            if start >= BEGIN + DAY && !is_burst && verdict.score >= 75.0 {
+                alarms.push((value, verdict.score));
+            }
+        }
+        assert!(alarms.is_empty(), "{mean} and {burst} of {every}: {} alarms, {:?}", alarms.len(), alarms.first());
+    }
+}
+
 #[test]
 fn ordinary_shares_and_amounts_score_no_more_often_than_documented() {
     use Law::{LogNormal, MixedShare, Normal, Share};

@@ -104,7 +104,7 @@ fn normal(rng: &mut StdRng) -> f64 {
 }
 
 /// Exponential gaps while few, else a Poisson from halves: exact for every mean.
-fn poisson(rng: &mut StdRng, mean: f64) -> f64 {
+pub(super) fn poisson(rng: &mut StdRng, mean: f64) -> f64 {
     if mean > 30.0 {
         // The k-th arrival is a gamma; what is left is Poisson before it, binomial within.
         let k = (mean * 0.875).floor();
