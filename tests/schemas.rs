@@ -127,6 +127,7 @@ fn score(learning: bool) -> Value {
         learned: if learning { 12 } else { 0 },
         needed: if learning { 30 } else { 0 },
         overflow: learning,
+        forgot: learning,
         left_out: LeftOut { late: 3, skewed: 0, after_close: 1 },
         why: vec![Reason {
             field: "httpRequest.country".into(),

@@ -87,7 +87,13 @@ impl World {
         let mut world = Self { kinds, mixes, usual: vec![Usual::default(); FIELDS.len()] };
         for window in 0..LEARNED {
             let now = world.window(None, random);
-            let lesson = Lesson { start: window * 60_000, window: 60_000, anomalous: false, age_out: 86_400_000 };
+            let lesson = Lesson {
+                start: window * 60_000,
+                window: 60_000,
+                anomalous: false,
+                age_out: 86_400_000,
+                besides: Usual::BESIDES,
+            };
             world.usual.iter_mut().zip(&now).for_each(|(usual, now)| usual.learn(now, &lesson));
         }
         world

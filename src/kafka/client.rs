@@ -3,7 +3,11 @@
 //! Invariant: `[kafka.properties]` wins over every default here, except where a property would break exactly-once.
 
 use crate::config::{Config, Kafka};
+use outlier_core::window::LARGEST_RECORD;
 use rdkafka::ClientConfig;
+
+/// Flags and metadata come on top of a record.
+const ADDED_BYTES: usize = 64 * 1024;
 
 /// What every client has: where the brokers are, who we are, the user's properties.
 pub fn base(kafka: &Kafka) -> ClientConfig {
@@ -76,13 +80,21 @@ pub fn producer(kafka: &Kafka) -> ClientConfig {
     client
 }
 
-/// Lets a producer take the largest record that a pipeline allows, twice over: rejected copies may be larger. A record that
-/// its queue has no room for would wait for ever.
-pub fn fit(producer: &mut ClientConfig, config: &Config) {
+/// Bytes of the largest message that `process` and the sink write, its headers included; of the topics that they write
+/// to, too. Twice the largest record of a pipeline, as rejected copies may be larger, or the largest of the windows and
+/// state topics; and what is added.
+pub fn largest_message(config: &Config) -> usize {
     let largest = config.pipelines.iter().map(|pipeline| pipeline.max_record_bytes).max().unwrap_or_default();
-    let bytes = largest.saturating_mul(2).saturating_add(65_536).clamp(2 << 20, 1_000_000_000);
+    largest.saturating_mul(2).max(LARGEST_RECORD).saturating_add(ADDED_BYTES).min(1_000_000_000)
+}
+
+/// Lets a producer take the [largest message](largest_message). One that its queue has no room for would wait for ever.
+pub fn fit(producer: &mut ClientConfig, config: &Config) {
+    let largest = largest_message(config);
+    let set = |producer: &ClientConfig, name: &str| producer.get(name).and_then(|set| set.parse().ok());
+    let bytes = largest.max(set(producer, "message.max.bytes").unwrap_or_default());
+    let room = set(producer, "queue.buffering.max.kbytes").unwrap_or_default();
     producer.set("message.max.bytes", bytes.to_string());
-    let room = producer.get("queue.buffering.max.kbytes").and_then(|room| room.parse().ok()).unwrap_or_default();
     producer.set("queue.buffering.max.kbytes", bytes.div_ceil(1024).max(room).to_string());
 }
 

@@ -8,6 +8,7 @@
 //! Invariant: before a commit everything is flushed; what rdkafka calls so sleeps in steps of 100 ms, which would be the
 //! speed of exactly-once.
 
+use super::explain::explain;
 use super::flush::flush;
 use anyhow::{Context, bail};
 use rdkafka::consumer::ConsumerGroupMetadata;
@@ -15,7 +16,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a broker may take to acknowledge before the transaction is given up; below its own timeout.
@@ -25,9 +26,15 @@ const MOMENT: Duration = Duration::from_micros(250);
 /// Between two polls for failed deliveries during a flush.
 const STEP: Duration = Duration::from_millis(10);
 
-/// Counts deliveries that failed.
+/// The first delivery that failed since it was asked for.
 #[derive(Default)]
-pub struct Failures(AtomicU64);
+pub struct Failures(Mutex<Option<KafkaError>>);
+
+impl Failures {
+    fn take(&self) -> Option<KafkaError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 impl ClientContext for Failures {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -39,8 +46,14 @@ impl ProducerContext for Failures {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
-        if result.is_err() {
-            self.0.fetch_add(1, Ordering::Relaxed);
+        // What was thrown away when a transaction is given up, or because another message failed, says nothing.
+        if let Err((error, _)) = result
+            && !matches!(
+                error.rdkafka_error_code(),
+                Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
+            )
+        {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
         }
     }
 }
@@ -130,6 +143,13 @@ impl Output {
         }
     }
 
+    /// The error of [`Output::send`] says that the client takes no message of this size: nothing was sent, and the
+    /// transaction goes on.
+    pub fn is_too_large(error: &anyhow::Error) -> bool {
+        let too_large = KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge);
+        error.downcast_ref::<KafkaError>() == Some(&too_large)
+    }
+
     /// Commits what was sent together with the consumer's offsets.
     ///
     /// # Errors
@@ -143,8 +163,8 @@ impl Output {
         self.begin()?;
         self.drain()?;
         if !self.transactional {
-            if self.producer.context().0.swap(0, Ordering::Relaxed) > 0 {
-                bail!("records could not be delivered");
+            if let Some(error) = self.producer.context().take() {
+                bail!("records could not be delivered: {}", explain(&error));
             }
             self.open = false;
             plain(offsets).context("cannot commit offsets")?;
@@ -156,9 +176,7 @@ impl Output {
         if let Err(KafkaError::Transaction(error)) = &sent
             && error.is_retriable()
         {
-            let reason = error.to_string();
-            self.abort()?;
-            return Ok(Commit::Aborted(reason));
+            return self.give_up(error.to_string());
         }
         self.end(sent)
     }
@@ -179,13 +197,16 @@ impl Output {
                 self.open = false;
                 Ok(Commit::Done)
             }
-            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
-                let reason = error.to_string();
-                self.abort()?;
-                Ok(Commit::Aborted(reason))
-            }
+            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => self.give_up(error.to_string()),
             Err(error) => Err(error).context("the transaction can neither be committed nor aborted"),
         }
+    }
+
+    /// Aborts for a reason, or for that of a delivery that failed.
+    fn give_up(&mut self, reason: String) -> anyhow::Result<Commit> {
+        let failed = self.producer.context().take();
+        self.abort()?;
+        Ok(Commit::Aborted(failed.as_ref().map_or(reason, explain)))
     }
 
     /// Gives up what was sent since the last commit.
@@ -202,7 +223,9 @@ impl Output {
             self.producer.poll(Duration::ZERO);
             result
         };
-        again(3 * PATIENCE, step).context("cannot abort a transaction")
+        let aborted = again(3 * PATIENCE, step).context("cannot abort a transaction");
+        self.producer.context().take();
+        aborted
     }
 
     /// Lets the client serve its callbacks.

@@ -19,7 +19,7 @@ use rdkafka::producer::BaseRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The most groups that one transaction closes.
+/// What the groups that one transaction closes may cost: so many of one count each, or 10 MiB of state.
 const CLOSES: usize = 10_000;
 
 /// The score stage of one pipeline.
@@ -27,7 +27,7 @@ pub struct ScoreStage {
     pipeline: Arc<Pipeline>,
     connection: rdkafka::ClientConfig,
     partitions: BTreeMap<i32, Scorer>,
-    /// Groups closed in the transaction under way.
+    /// What the groups cost that were closed in the transaction under way.
     closes: usize,
     metrics: Metrics,
 }
@@ -92,7 +92,7 @@ impl ScoreStage {
         while self.closes < CLOSES {
             let Some(scorer) = self.partitions.get_mut(&partition) else { return Ok(true) };
             let Some(closed) = scorer.close(CLOSES - self.closes) else { return Ok(true) };
-            self.closes += closed.groups.max(1);
+            self.closes += closed.cost;
             write_closed(&self.pipeline, &closed, output)?;
         }
         Ok(false)

@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 
 /// Largest message of the windows topic.
 const FRAME_BYTES: usize = 900_000;
+/// Bytes that are kept of the key of a record whose key and headers are too large.
+const KEPT_KEY: usize = 16 << 10;
 /// How long the broker may take to say where a partition ends.
 const ASK: Duration = Duration::from_secs(2);
 /// From so many unread records on, the log says that it is catching up.
@@ -179,25 +181,45 @@ impl TransformStage {
         }
     }
 
+    fn enriched(&self, message: &BorrowedMessage<'_>, bytes: &[u8], output: &mut Output) -> anyhow::Result<()> {
+        let headers = kept_headers(message, 1).insert(header("outlier-source", self.source.as_str()));
+        let mut record = BaseRecord::to(&self.pipeline.topics.enriched)
+            .partition(message.partition() % self.enriched_partitions.max(1))
+            .headers(headers)
+            .payload(bytes);
+        record.key = message.key();
+        output.send(with_time(record, message))
+    }
+
     fn reject(&mut self, message: &BorrowedMessage<'_>, reject: &Reject, output: &mut Output) -> anyhow::Result<()> {
         let code = reject.code();
         let reason = reject.to_string();
-        let headers = kept_headers(message, 6)
-            .insert(header("outlier-reason", code))
-            .insert(header("outlier-detail", &reason))
-            .insert(header("outlier-service", "process"))
-            .insert(header("outlier-source", self.source.as_str()));
-        // A record far beyond the limit came in compressed; its copy would not pass, so its beginning is kept.
-        let payload = message.payload().map(|payload| (payload, payload.get(..2 * self.pipeline.max_record_bytes)));
-        let headers = match payload {
-            Some((whole, Some(_))) => headers.insert(header("outlier-original-bytes", &whole.len().to_string())),
-            _ => headers,
+        let told = |headers: OwnedHeaders| {
+            headers
+                .insert(header("outlier-reason", code))
+                .insert(header("outlier-detail", &reason))
+                .insert(header("outlier-service", "process"))
+                .insert(header("outlier-source", self.source.as_str()))
         };
-        let mut record = BaseRecord::to(&self.pipeline.topics.rejected).headers(headers);
-        if let Some((whole, cut)) = payload {
-            record = record.payload(cut.unwrap_or(whole));
+        // A record far beyond the limit came in compressed; its copy would not pass, so its beginning is kept.
+        let payload = message.payload();
+        let cut = payload.and_then(|payload| payload.get(..2 * self.pipeline.max_record_bytes));
+        let size = payload.map_or(0, <[u8]>::len).to_string();
+        let whole = || header("outlier-original-bytes", &size);
+        let rejected = |headers: OwnedHeaders, key: Option<&[u8]>, output: &mut Output| {
+            let mut record = BaseRecord::to(&self.pipeline.topics.rejected).headers(headers);
+            (record.key, record.payload) = (key, cut.or(payload));
+            output.send(with_time(record, message))
+        };
+        let headers = told(kept_headers(message, 6));
+        let headers = if cut.is_some() { headers.insert(whole()) } else { headers };
+        match rejected(headers, message.key(), output) {
+            Err(error) if Output::is_too_large(&error) => {
+                let key = message.key().map(|key| key.get(..KEPT_KEY).unwrap_or(key));
+                rejected(told(OwnedHeaders::new_with_capacity(5)).insert(whole()), key, output)?;
+            }
+            sent => sent?,
         }
-        output.send(with_key_and_time(record, message))?;
         *self.pending.rejected.entry(code).or_default() += 1;
         Ok(())
     }
@@ -251,22 +273,22 @@ impl Stage for TransformStage {
         // Of a record that says none, the time of sending is over: or its event time could be any.
         let time = message.timestamp().to_millis().filter(|time| *time >= 0).unwrap_or_else(super::worker::now);
         let mut scratch = std::mem::take(&mut self.scratch);
-        match self.transform.apply(message.payload(), time, self.anomalies.current(), &mut scratch) {
-            Ok(enriched) => {
-                let headers = kept_headers(message, 1).insert(header("outlier-source", self.source.as_str()));
-                let record = BaseRecord::to(&self.pipeline.topics.enriched)
-                    .partition(partition % self.enriched_partitions.max(1))
-                    .headers(headers)
-                    .payload(enriched.bytes);
-                output.send(with_key_and_time(record, message))?;
-                let observed = Observed { flags: enriched.flags, numbers: enriched.numbers, texts: enriched.texts };
-                self.counter.add(partition, enriched.event_time, &observed);
-                self.pending.enriched += 1;
-            }
-            Err(reject) => {
-                self.reject(message, &reject, output)?;
-                self.counter.reject(partition, &reject);
-            }
+        let rejected = match self.transform.apply(message.payload(), time, self.anomalies.current(), &mut scratch) {
+            Ok(enriched) => match self.enriched(message, enriched.bytes, output) {
+                Err(error) if Output::is_too_large(&error) => Some(Reject::TooLargeAround),
+                sent => {
+                    sent?;
+                    let observed = Observed { flags: enriched.flags, numbers: enriched.numbers, texts: enriched.texts };
+                    self.counter.add(partition, enriched.event_time, &observed);
+                    self.pending.enriched += 1;
+                    None
+                }
+            },
+            Err(reject) => Some(reject),
+        };
+        if let Some(reject) = rejected {
+            self.reject(message, &reject, output)?;
+            self.counter.reject(partition, &reject);
         }
         self.scratch = scratch;
         self.positions.insert(partition, message.offset() + 1);
@@ -343,13 +365,7 @@ fn kept_headers(message: &BorrowedMessage<'_>, room: usize) -> OwnedHeaders {
     message.headers().map_or_else(|| OwnedHeaders::new_with_capacity(room), |headers| headers.detach())
 }
 
-fn with_key_and_time<'a>(
-    mut record: BaseRecord<'a, [u8], [u8]>,
-    message: &'a BorrowedMessage<'_>,
-) -> BaseRecord<'a, [u8], [u8]> {
-    if let Some(key) = message.key() {
-        record = record.key(key);
-    }
+fn with_time<'a>(mut record: BaseRecord<'a, [u8], [u8]>, message: &BorrowedMessage<'_>) -> BaseRecord<'a, [u8], [u8]> {
     if let Some(time) = message.timestamp().to_millis() {
         record = record.timestamp(time);
     }

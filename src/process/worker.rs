@@ -37,6 +37,11 @@ const QUICK: Duration = Duration::from_millis(10);
 const BREATH: Duration = Duration::from_millis(3);
 /// Between two looks at the clock and at the producer's events lie so many records: a look costs as much as a record.
 const RECORDS_A_LOOK: usize = 64;
+/// From so many bytes on there is a look, too.
+const BYTES_A_LOOK: usize = 4 << 20;
+/// From the second transaction in a row that is aborted on there is a rest before the next, each twice as long.
+const REST: Duration = Duration::from_millis(50);
+const LONGEST_REST: Duration = Duration::from_secs(2);
 /// A transaction that is not committed within this time is aborted by the broker.
 const TRANSACTION: Duration = Duration::from_secs(10);
 /// How long offsets may be held back by another member's transaction, and how long a broker may take.
@@ -154,6 +159,8 @@ pub fn run(
         waiting: BTreeSet::new(),
         opened: None,
         records: 0,
+        bytes: 0,
+        aborts: 0,
         troubled: false,
     };
     while !stop.is_cancelled() {
@@ -182,6 +189,10 @@ struct Worker<'a> {
     /// When the first record of the transaction under way came.
     opened: Option<Instant>,
     records: usize,
+    /// Bytes since the last look.
+    bytes: usize,
+    /// Transactions aborted in a row.
+    aborts: u32,
     /// The client reported an error and nothing came since.
     troubled: bool,
     committed: Counter,
@@ -237,7 +248,8 @@ impl Worker<'_> {
         }
         let opened = *self.opened.get_or_insert_with(Instant::now);
         // Counted from the transaction's first record, so that the first one is looked at.
-        let look = self.records.is_multiple_of(RECORDS_A_LOOK);
+        self.bytes += message.payload_len();
+        let look = self.records.is_multiple_of(RECORDS_A_LOOK) || self.bytes >= BYTES_A_LOOK;
         while self.stage.message(message, &mut self.output)? == Next::CommitAndRepeat {
             if !self.commit(group)? {
                 return Ok(());
@@ -249,6 +261,7 @@ impl Worker<'_> {
             self.commit(group)?;
         }
         if look {
+            self.bytes = 0;
             self.output.poll();
             self.wait_or_go_on(group)?;
         }
@@ -295,15 +308,32 @@ impl Worker<'_> {
             Commit::Done => {
                 self.committed.inc();
                 self.stage.committed();
+                if std::mem::take(&mut self.aborts) > 1 {
+                    self.telemetry.health.set(&self.setup.name, State::Ready);
+                }
                 Ok(true)
             }
             Commit::Aborted(reason) => {
-                tracing::info!(worker = self.setup.name, reason, "transaction aborted, going back to the last commit");
                 self.abort()?;
+                self.rest(reason);
                 self.reload(group)?;
                 Ok(false)
             }
         }
+    }
+
+    /// Says why a transaction was aborted. One may be, when a broker or a member of the group comes or goes; when one
+    /// follows the other there is something that an operator must see, and no use in haste.
+    fn rest(&mut self, reason: String) {
+        self.aborts += 1;
+        let worker = &self.setup.name;
+        if self.aborts == 1 {
+            tracing::info!(worker, reason, "transaction aborted, going back to the last commit");
+            return;
+        }
+        tracing::warn!(worker, reason, aborts = self.aborts, "transactions are aborted again and again");
+        self.telemetry.health.set(worker, State::Waiting { reason });
+        std::thread::sleep(REST.saturating_mul(1 << (self.aborts - 2).min(10)).min(LONGEST_REST));
     }
 
     /// Gives up the transaction under way and goes back to what is committed.
@@ -396,7 +426,7 @@ impl Worker<'_> {
     }
 
     fn recovered(&mut self) {
-        if std::mem::take(&mut self.troubled) {
+        if std::mem::take(&mut self.troubled) && self.aborts < 2 {
             self.telemetry.health.set(&self.setup.name, State::Ready);
         }
     }
@@ -408,7 +438,7 @@ impl Worker<'_> {
         }
         if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AutoOffsetReset)) {
             return Err(super::Misfit(format!(
-                "{}: a committed offset is outside of the topic, which was emptied or made anew: reset the group's \
+                "{}: a committed offset is outside of the topic, which was emptied or made anew, or whose retention deleted what was not read yet: reset the group's \
                  offsets to where to go on ({error})",
                 self.topic
             ))

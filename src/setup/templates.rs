@@ -165,6 +165,7 @@ fn scores() -> Value {
             "learned": {"type": "long"},
             "needed": {"type": "long"},
             "overflow": {"type": "boolean"},
+            "forgot": {"type": "boolean"},
             "left_out": {"properties": {
                 "late": {"type": "long"},
                 "skewed": {"type": "long"},

@@ -4,15 +4,16 @@
 //! would split its history, so that is an error and never changed here.
 
 use crate::config::Config;
+use crate::kafka::client::largest_message;
 use outlier_core::pipeline::Pipeline;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Flags and metadata come on top of a record.
-const ADDED_BYTES: usize = 64 * 1024;
-
 /// How long an alert that is over stays in its topic: 30 days.
-const ALERTS_MS: u64 = 30 * 86_400_000;
+const ALERTS_MS: u64 = 30 * DAY_MS;
+const DAY_MS: u64 = 86_400_000;
+/// How long differences stay after the last window that may hold them is over: a weekend and what is left of a day.
+const WINDOWS_MS: u64 = 4 * DAY_MS;
 
 /// A topic as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +58,9 @@ pub struct Compared {
 /// The topics of a pipeline, in the order of the path.
 pub fn wanted(config: &Config, pipeline: &Pipeline) -> Vec<Topic> {
     let (raw, windows) = (config.kafka.raw_partitions, pipeline.windows_partitions);
-    let raw_bytes = 2 * pipeline.max_record_bytes;
     let size = |bytes: usize| ("max.message.bytes", bytes.to_string());
+    // Whatever a producer of outlier lets pass, its topics take.
+    let written = || size(largest_message(config));
     let compact = || {
         vec![
             ("cleanup.policy", "compact".to_owned()),
@@ -72,16 +74,22 @@ pub fn wanted(config: &Config, pipeline: &Pipeline) -> Vec<Topic> {
     let mut alerts = compact();
     alerts[0].1 = "compact,delete".to_owned();
     alerts.push(("retention.ms", ALERTS_MS.to_string()));
+    // Differences to a window in time to come are read again until it closes.
+    let open = pipeline.detectors.iter().map(|detector| detector.window + detector.lateness).max().unwrap_or_default();
+    let open = u64::try_from(pipeline.timestamp.max_skew.saturating_add(open)).unwrap_or_default();
+    let windows_settings =
+        vec![written(), ("retention.ms", (WINDOWS_MS.saturating_add(open)).max(7 * DAY_MS).to_string())];
+    let state = compact().into_iter().chain([written()]).collect();
     let topics = &pipeline.topics;
     [
-        (&topics.raw, raw, false, vec![size(raw_bytes)]),
-        (&topics.enriched, raw, false, vec![size(raw_bytes + ADDED_BYTES)]),
-        (&topics.windows, windows, true, vec![]),
+        (&topics.raw, raw, false, vec![size(2 * pipeline.max_record_bytes)]),
+        (&topics.enriched, raw, false, vec![written()]),
+        (&topics.windows, windows, true, windows_settings),
         (&topics.scores, windows, false, vec![]),
-        (&topics.state, windows, true, compact()),
+        (&topics.state, windows, true, state),
         (&topics.anomalies, windows, false, compact()),
         (&topics.alerts, windows, false, alerts),
-        (&topics.rejected, raw, false, vec![size(raw_bytes + ADDED_BYTES)]),
+        (&topics.rejected, raw, false, vec![written()]),
     ]
     .into_iter()
     .map(|(name, partitions, fixed, settings)| Topic {
@@ -133,7 +141,9 @@ fn compare_settings(wanted: &Topic, found: &BTreeMap<String, String>, compared: 
         };
         let change = format!("kafka-configs.sh --alter --topic {name} --add-config {key}={value}");
         let fits = match (*key, there.parse::<u64>(), value.parse::<u64>()) {
-            ("max.message.bytes", Ok(there), Ok(value)) => there >= value,
+            ("max.message.bytes" | "retention.ms", Ok(there), Ok(value)) => there >= value,
+            // Kept for ever.
+            ("retention.ms", Err(_), _) => there == "-1",
             _ => false,
         };
         if *key == "cleanup.policy" {

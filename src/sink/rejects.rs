@@ -87,7 +87,8 @@ impl Rejects {
     /// Keeps less and less of a record that the broker finds too large; all of it at first, as records that were sent
     /// together are refused together.
     async fn shrink(&self, record: &Rejected) -> KafkaResult<()> {
-        let mut most = record.body.as_ref().map_or(0, |body| body.len()).min(self.most);
+        let key = record.source.key.as_ref().map_or(0, |key| key.len());
+        let mut most = record.body.as_ref().map_or(0, |body| body.len()).max(key).min(self.most);
         let mut result = self.send(record, most).await;
         while most > 0 && too_large(&result) {
             most /= 2;
@@ -108,13 +109,15 @@ impl Rejects {
             headers = headers.insert(Header { key: DOCUMENT, value: Some(id) });
         }
         let whole = rejected.body.as_deref();
-        let cut = whole.filter(|whole| whole.len() > most).map(|whole| (&whole[..most], whole.len().to_string()));
-        if let Some((_, bytes)) = &cut {
-            headers = headers.insert(Header { key: CUT, value: Some(bytes) });
+        let key = source.key.as_deref();
+        let beginning = |whole: &[u8]| whole.len().min(most);
+        if [whole, key].into_iter().flatten().any(|whole| whole.len() > most) {
+            let bytes = whole.map_or(0, <[u8]>::len).to_string();
+            headers = headers.insert(Header { key: CUT, value: Some(&bytes) });
         }
         let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&self.topic).headers(headers);
-        record.payload = cut.as_ref().map_or(whole, |(beginning, _)| Some(beginning));
-        record.key = source.key.as_deref();
+        record.payload = whole.map(|whole| &whole[..beginning(whole)]);
+        record.key = key.map(|key| &key[..beginning(key)]);
         record.timestamp = Some(source.timestamp_ms);
         self.producer()?.send(record, Timeout::Never).await.map(|_| ()).map_err(|(error, _)| error)
     }

@@ -4,6 +4,8 @@ use crate::support::kafka::{Kafka, flush, send};
 use crate::support::outlier::Outlier;
 use crate::support::pipeline::{self, PARTITIONS, START};
 use crate::support::{self, Workplace, opensearch::get, wait};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::BaseRecord;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -84,6 +86,99 @@ fn bad_records_are_kept_with_their_reason() {
     reasons.sort();
     expected.sort();
     assert_eq!(reasons, expected);
+    assert!(process.stop().success());
+}
+
+/// Compressed, a record may come in with more around it than Kafka takes: it goes on where it can, else it is kept
+/// without its headers and with the beginning of its key.
+#[test]
+fn large_keys_and_headers_are_no_end() {
+    const MIB: usize = 1 << 20;
+    let kafka = Kafka::start();
+    let place = Workplace::new("around");
+    let raw = format!("{}raw", place.prefix);
+    kafka.create(&[(raw.clone(), 1)]);
+    pipeline::create(&kafka, &place, "around");
+    let config = pipeline::configuration(&kafka, &place, ["around"; 2], &raw, "", "");
+    let producer: rdkafka::producer::BaseProducer =
+        kafka.client().set("message.max.bytes", "32000000").set("compression.codec", "lz4").create().unwrap();
+    let good = format!(r#"{{"timestamp":{START},"action":"ALLOW"}}"#);
+    let large = format!(r#"{{"timestamp":{START},"a":"{}"}}"#, "x".repeat(6 * MIB));
+    // Bytes of the key and of a header, the body, and what is kept of the three; `None`: it is enriched.
+    let records = [
+        (1, 0, &good, None),
+        (1, 3 * MIB, &good, None),
+        (3 * MIB, 1, &good, None),
+        (9, 6 * MIB, &good, Some([9, 0, good.len()])),
+        (6 * MIB, 9, &good, Some([16 << 10, 0, good.len()])),
+        (9, 100 << 10, &large, Some([9, 100 << 10, 2 * MIB])),
+        (6 * MIB, 6 * MIB, &large, Some([16 << 10, 0, 2 * MIB])),
+        (1, 0, &good, None),
+    ];
+    for (key, header, body, _) in &records {
+        let (key, value) = ("k".repeat(*key), "h".repeat(*header));
+        let headers = OwnedHeaders::new().insert(Header { key: "host", value: Some(&value) });
+        let record = BaseRecord::to(&raw).partition(0).timestamp(START).key(&key).payload(body).headers(headers);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        flush(&producer);
+    }
+    let process = Outlier::start(&config, "process", &["process"]);
+    let topic = |stage: &str| pipeline::topic(&place, "around", stage);
+    wait("every record", Duration::from_secs(60), || {
+        kafka.read_all(&topic("enriched")).len() + kafka.read_all(&topic("rejected")).len() == records.len()
+    });
+    let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+    for record in kafka.read_all(&topic("rejected")) {
+        let source = record.header("outlier-source").unwrap();
+        let (_, _, body, kept) = &records[source.rsplit('/').next().unwrap().parse::<usize>().unwrap()];
+        let host = record.header("host").map_or(0, str::len);
+        assert_eq!(Some([length(&record.key), host, length(&record.value)]), *kept, "{source}");
+        assert_eq!(record.header("outlier-reason"), Some("too-large"));
+        assert_eq!(record.header("outlier-original-bytes"), Some(body.len().to_string().as_str()), "{source}");
+    }
+    let enriched: Vec<_> = kafka
+        .read_all(&topic("enriched"))
+        .iter()
+        .map(|r| [length(&r.key), r.header("host").map_or(0, str::len)])
+        .collect();
+    let want: Vec<_> = records.iter().filter(|r| r.3.is_none()).map(|r| [r.0, r.1]).collect();
+    assert_eq!(enriched, want);
+    assert!(process.stop().success());
+}
+
+/// A topic that takes no record of this size holds the stream up, and says so, until it does.
+#[test]
+fn what_a_topic_refuses_is_said_and_tried_again() {
+    let kafka = Kafka::start();
+    let place = Workplace::new("refused");
+    let raw = format!("{}raw", place.prefix);
+    kafka.create(&[(raw.clone(), 1)]);
+    pipeline::create(&kafka, &place, "refused");
+    let topic = |stage: &str| pipeline::topic(&place, "refused", stage);
+    kafka.set(&topic("enriched"), "max.message.bytes", "300");
+    let config = pipeline::configuration(&kafka, &place, ["refused"; 2], &raw, "", "");
+    let producer = kafka.producer();
+    for i in 0..3 {
+        let random: String = (0..400u64).map(|n| char::from(b'a' + ((n * n * 977 + n * i) % 26) as u8)).collect();
+        let record = format!(r#"{{"timestamp":{START},"action":"ALLOW","a":"{random}"}}"#);
+        send(&producer, &raw, 0, Some(record.as_bytes()), START);
+    }
+    flush(&producer);
+    let process = Outlier::start(&config, "process", &["process"]);
+    let address = process.telemetry();
+    let health = || get(&address, "/health").unwrap();
+    wait("the reason", Duration::from_secs(60), || health().contains("raise max.message.bytes of the topic"));
+    // What follows one refusal is another, not an endless run of them.
+    let aborted = || {
+        let metrics = get(&address, "/metrics").unwrap();
+        let lines = metrics.lines().filter(|line| line.contains("outcome=\"aborted\"") || line.contains("aborted"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+    };
+    assert!((2..20).contains(&aborted()), "{}", aborted());
+    assert_eq!(kafka.read_all(&topic("enriched")).len(), 0);
+    kafka.set(&topic("enriched"), "max.message.bytes", "4300000");
+    wait("the records", Duration::from_secs(60), || kafka.read_all(&topic("enriched")).len() == 3);
+    wait("its health", Duration::from_secs(60), || !health().contains("raise max.message.bytes"));
     assert!(process.stop().success());
 }
 

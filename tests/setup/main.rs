@@ -45,9 +45,25 @@ async fn topics_are_created_once_and_compared_after() {
     let (lines, result) = run(&config, dry).await;
     result.unwrap();
     let state = format!(
-        "create topic {prefix}.p.state: 3 partitions, replication factor 1, cleanup.policy=compact, segment.bytes=16777216, segment.ms=600000, min.cleanable.dirty.ratio=0.1"
+        "create topic {prefix}.p.state: 3 partitions, replication factor 1, cleanup.policy=compact, segment.bytes=16777216, segment.ms=600000, min.cleanable.dirty.ratio=0.1, max.message.bytes=4259840"
     );
     assert!(lines.contains(&state), "{lines:#?}");
+    // A pane may lie as far in time to come as a clock may be ahead.
+    for (max_skew, days) in [("1h", 7), ("1d", 7), ("30d", 34)] {
+        let config = with(
+            &format!(
+                "raw_partitions = 2\n[[pipeline]]\npreset = \"waf\"\nname = \"skew\"\n[pipeline.timestamp]\nfield = \"timestamp\"\nformat = \"epoch_millis\"\nmax_skew = {max_skew:?}"
+            ),
+            3,
+        );
+        let (lines, result) = run(&config, dry).await;
+        result.unwrap();
+        let windows = format!(
+            "create topic {prefix}.skew.windows: 8 partitions, replication factor 1, max.message.bytes=4259840, retention.ms="
+        );
+        let kept = lines.iter().find_map(|line| line.strip_prefix(&windows)?.parse::<i64>().ok()).expect(&windows);
+        assert_eq!(kept / 86_400_000, days, "{max_skew}");
+    }
     assert_eq!(starting_with(&lines, "create topic").len(), 8, "{lines:#?}");
     let acl = format!("--topic {prefix}.p.raw --operation Read --operation Write");
     assert!(lines.iter().any(|line| line.contains(&acl)), "{lines:#?}");

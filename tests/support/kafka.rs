@@ -1,7 +1,7 @@
 //! A broker and what tests ask of it.
 
 use outlier_broker::{Broker, Config};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -61,7 +61,7 @@ impl Kafka {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
         // Room for records over the limit of a pipeline, and for their headers.
         let topic = |(name, partitions)| {
-            NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "2200000")
+            NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "4300000")
         };
         let new: Vec<_> = topics.iter().map(|(name, n)| topic((name.as_str(), *n))).collect();
         let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));
@@ -69,6 +69,14 @@ impl Kafka {
         for result in runtime.block_on(admin.create_topics(&new, &options)).unwrap() {
             result.unwrap();
         }
+    }
+
+    /// Changes a setting of a topic.
+    pub fn set(&self, topic: &str, name: &str, value: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        let changed = admin.alter_configs([&change], &AdminOptions::new());
+        self.runtime.as_ref().unwrap().block_on(changed).unwrap().remove(0).unwrap();
     }
 
     pub fn producer(&self) -> BaseProducer {

@@ -7,7 +7,7 @@
 //! their length.
 
 use super::Usual;
-use super::usual::{Entry, NAMED, Name, TAIL};
+use super::usual::{Entry, MOST_TAIL, NAMED, Name};
 use crate::pipeline::Millis;
 use crate::sketch::MAX_TEXT;
 use crate::window::varint::{Damaged, Reader, put_signed, put_text, put_unsigned};
@@ -89,7 +89,7 @@ impl Usual {
             }
             usual.entries.insert(mark, Entry { weight, seen, name });
         }
-        if length > NAMED + TAIL || named > NAMED {
+        if length > NAMED + MOST_TAIL || named > NAMED {
             return Err(DecodeError::Damaged);
         }
         from.end()?;

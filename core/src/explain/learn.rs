@@ -7,7 +7,7 @@
 //! `rest`, and goes back there when it is pushed out.
 
 use super::Usual;
-use super::usual::{Entry, NAMED, Name, TAIL};
+use super::usual::{Entry, NAMED, Name};
 use crate::pipeline::Millis;
 use crate::sketch::Values;
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ pub struct Lesson {
     pub anomalous: bool,
     /// Values that were not seen for so long are forgotten; milliseconds of event time.
     pub age_out: Millis,
+    /// How many values are remembered besides those of the largest weight.
+    pub besides: usize,
 }
 
 impl Usual {
@@ -117,7 +119,7 @@ impl Usual {
             self.forgotten = self.forgotten.max(lesson.start);
         }
         self.rest = rest.max(0.0) as f32;
-        self.trim(lesson.anomalous);
+        self.trim(lesson);
         self.name(&present);
         let unkept = present.keys().filter(|mark| !self.entries.contains_key(mark)).count() as f64;
         let unkept = unkept + (now.distinct() - now.len() as f64).max(0.0);
@@ -127,19 +129,19 @@ impl Usual {
 
     /// Keeps the values of the largest weight, and of the others those seen last. What an anomalous window brought
     /// stays only where there is room.
-    fn trim(&mut self, anomalous: bool) {
-        let excess = self.entries.len().saturating_sub(NAMED + TAIL);
+    fn trim(&mut self, lesson: &Lesson) {
+        let excess = self.entries.len().saturating_sub(NAMED + lesson.besides);
         if excess == 0 {
             return;
         }
-        let newest = if anomalous { self.entries.values().map(|entry| entry.seen).max() } else { None };
+        let newest = if lesson.anomalous { self.entries.values().map(|entry| entry.seen).max() } else { None };
         let mut order: Vec<(u32, f32, Millis)> =
             self.entries.iter().map(|(mark, entry)| (*mark, entry.weight, entry.seen)).collect();
         order.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let tail = &mut order[NAMED..];
         let late = |seen: Millis| if newest == Some(seen) { Millis::MIN } else { seen };
         tail.sort_unstable_by(|a, b| late(b.2).cmp(&late(a.2)).then(b.1.total_cmp(&a.1)).then(a.0.cmp(&b.0)));
-        for (mark, weight, seen) in &tail[TAIL..] {
+        for (mark, weight, seen) in &tail[lesson.besides..] {
             self.entries.remove(mark);
             self.rest += weight;
             self.forgotten = self.forgotten.max(*seen);

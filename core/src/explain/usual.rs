@@ -1,18 +1,20 @@
 //! `Usual`: the usual share of each value of one field in one series, and when each was seen last.
 //!
-//! Up to [`NAMED`] values of the largest weight are kept with their text and their noise, up to [`TAIL`] more by mark
-//! and weight alone; the weight of all others is one number, `rest`. `learn` fills it.
+//! Up to [`NAMED`] values of the largest weight are kept with their text and their noise, and more by mark and weight
+//! alone, as many as the lesson says; the weight of all others is one number, `rest`. `learn` fills it.
 //!
 //! Invariant: the marks (first half of the hash) are unique; values between them and `rest` hold all that was learned.
 
 use crate::pipeline::Millis;
-use crate::sketch::mark_of;
+use crate::sketch::{MAX_TEXT, mark_of};
 use std::collections::BTreeMap;
 
 /// Values that are kept with their text: those of the largest weight.
 pub(super) const NAMED: usize = 64;
-/// Values that are kept besides, those seen last.
-pub(super) const TAIL: usize = 256;
+/// The most that are kept besides for any purpose.
+pub(super) const MOST_TAIL: usize = 1 << 16;
+/// What a value takes at most: its mark, when it was seen, its weight.
+const ENTRY: usize = 5 + 8 + 4;
 
 /// What is usual for the values of one field in one series.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +66,16 @@ impl Default for Usual {
 }
 
 impl Usual {
+    /// Values that are kept besides those of the largest weight to explain an anomaly: those seen last.
+    pub const BESIDES: usize = 256;
+    /// The most bytes with those.
+    pub const MOST_BYTES: usize = Self::bytes(Self::BESIDES);
+
+    /// The most bytes with so many values besides those of the largest weight.
+    pub const fn bytes(besides: usize) -> usize {
+        64 + (NAMED + besides) * ENTRY + NAMED * (MAX_TEXT + 6)
+    }
+
     /// The usual share (0 to 1) of a value: how rare it is. For one that is not kept, what it can be at most on
     /// average; above zero for every value once anything was learned, 1 before.
     pub fn rarity(&self, value: &str) -> f64 {
@@ -73,9 +85,14 @@ impl Usual {
     /// The value was certainly not seen in the `age_out` milliseconds of event time before `at`. Where a field has more
     /// values than are remembered this is never certain, and nothing is new.
     pub fn is_new(&self, value: &str, at: Millis, age_out: Millis) -> bool {
-        let horizon = at.saturating_sub(age_out);
         let seen = self.entries.get(&mark_of(value)).map_or(Millis::MIN, |entry| entry.seen);
-        seen.max(self.forgotten) < horizon || seen.max(self.forgotten) == Millis::MIN
+        is_before(seen.max(self.forgotten), at, age_out)
+    }
+
+    /// A value that was seen in the `age_out` milliseconds before `at` may not be remembered, so none is new but those
+    /// that are known to be older.
+    pub fn forgets(&self, at: Millis, age_out: Millis) -> bool {
+        !is_before(self.forgotten, at, age_out)
     }
 
     /// Windows learned, of which old ones count less.
@@ -113,6 +130,11 @@ impl Usual {
     }
 }
 
+/// Never, or longer than `age_out` before `at`.
+fn is_before(seen: Millis, at: Millis, age_out: Millis) -> bool {
+    seen < at.saturating_sub(age_out) || seen == Millis::MIN
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{DecodeError, Lesson};
@@ -130,7 +152,7 @@ mod tests {
     }
 
     fn lesson(start: Millis) -> Lesson {
-        Lesson { start, window: 60_000, anomalous: false, age_out: DAY }
+        Lesson { start, window: 60_000, anomalous: false, age_out: DAY, besides: Usual::BESIDES }
     }
 
     fn bytes(usual: &Usual) -> Vec<u8> {
@@ -189,7 +211,7 @@ mod tests {
             now.add("heavy", 100_000);
             usual.learn(&now, &lesson(Millis::from(window) * 60_000));
         }
-        assert!(usual.entries.len() <= NAMED + TAIL);
+        assert!(usual.entries.len() <= NAMED + Usual::BESIDES);
         assert!(bytes(&usual).len() < 5_000, "{}", bytes(&usual).len());
         assert!((usual.records() - 1_500_000.0).abs() < 5_000.0, "{}", usual.records());
         assert!(!usual.is_new("never seen", 300_000, DAY));

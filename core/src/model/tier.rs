@@ -20,6 +20,15 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// The most bytes that a model of this tier is encoded to.
+    pub fn most_bytes(self) -> usize {
+        match self {
+            Self::Compact => 320,
+            Self::Full => 17_000,
+            Self::Both => 17_400,
+        }
+    }
+
     /// Windows that a model of this tier only learns from.
     pub fn learning(self) -> u64 {
         match self {

@@ -19,6 +19,9 @@ pub enum Reject {
         /// The pipeline's limit.
         limit: usize,
     },
+    /// With its key and headers it is more than Kafka takes.
+    #[error("the record's key and headers are too large to go on with it")]
+    TooLargeAround,
     /// The bytes are not UTF-8.
     #[error("the record is not UTF-8 at byte {at}")]
     InvalidUtf8 {
@@ -87,7 +90,7 @@ impl Reject {
     pub fn code(&self) -> &'static str {
         let index = match self {
             Reject::Tombstone => 0,
-            Reject::TooLarge { .. } => 1,
+            Reject::TooLarge { .. } | Reject::TooLargeAround => 1,
             Reject::InvalidUtf8 { .. } => 2,
             Reject::Syntax { .. } => 3,
             Reject::TooDeep { .. } => 4,

@@ -252,6 +252,83 @@ mod tests {
         }
     }
 
+    /// Values as long and as many as logs can make them, in every place where values are kept.
+    #[test]
+    fn no_logs_make_a_record_too_large() {
+        use crate::explain::Lesson;
+        use crate::measure::{Operand, Sketch};
+        use crate::model::Tier;
+        use crate::sketch::Values;
+        use crate::window::{Diff, Frame, LARGEST_RECORD, Origin};
+        let flag = |index: usize| Measure::Sum(Operand::Flag(index, format!("flag{index}")));
+        let field = |name: &str| name.parse().unwrap();
+        let remembering = vec![Measure::New(field("a")), Measure::Rare(field("b")), Measure::Count];
+        for (measures, hops, explain, tier) in [
+            (vec![flag(0), flag(1), Measure::Count], 1, 5, Tier::Both),
+            (vec![Measure::Count], 1, 16, Tier::Both),
+            (vec![flag(0), flag(1)], 12, 5, Tier::Compact),
+            (remembering.clone(), 20, 2, Tier::Both),
+            (remembering, 60, 0, Tier::Compact),
+            ((0..32).map(flag).collect(), 1, 2, Tier::Full),
+        ] {
+            let mut detector = Detector::new("d", measures, 3_600_000, 0);
+            (detector.hop, detector.why_values) = (detector.window / hops, 100_000);
+            detector.explain = (0..explain).map(|n| field(&format!("f{n}"))).collect();
+            detector.model = tier;
+            let room = detector.values_room().expect("it fits");
+            let mut values = Values::new(detector.why_values).within(room);
+            (0..40_000).for_each(|n| values.add(&format!("{n:0>128}"), 1 << 22));
+            let with_values = |measure: &Measure| match measure {
+                Measure::New(_) | Measure::Rare(_) => Cell {
+                    count: u64::MAX >> 8,
+                    sum: 0,
+                    overflow: false,
+                    sketch: Some(Box::new(Sketch::Values(values.clone()))),
+                },
+                _ => Cell { count: u64::MAX >> 8, sum: i128::MAX >> 8, overflow: true, sketch: None },
+            };
+            let cells = Cells {
+                measures: detector.measures.iter().map(with_values).collect(),
+                values: vec![values.clone(); detector.weights().len() * explain],
+            };
+            let mut group = Group::new(&detector);
+            for n in 0..40i64 {
+                let point = crate::model::Point {
+                    start: n * 60_000,
+                    window: 60_000,
+                    value: (n * 977 % 83) as f64 * 1e9,
+                    count: 1 << 40,
+                    trusted: true,
+                };
+                group.series.iter_mut().for_each(|series| _ = series.model.observe(&point));
+            }
+            let mut lesson =
+                Lesson { start: 0, window: 60_000, anomalous: false, age_out: i64::MAX, besides: Usual::BESIDES };
+            for n in 0..20 {
+                let mut other = Values::new(2_000);
+                (0..2_000).for_each(|m| other.add(&format!("{:0>128}", n * 2_000 + m), 1 << 40));
+                lesson.start += 3_600_000 * 24 * 100;
+                group.usual.iter_mut().for_each(|usual| usual.learn(&other, &lesson));
+                let remembered = Lesson { besides: detector.remembered(), ..lesson };
+                for (series, measure) in group.series.iter_mut().zip(&detector.measures) {
+                    if matches!(measure, Measure::New(_) | Measure::Rare(_)) {
+                        series.history.get_or_insert_default().learn(&other, &remembered);
+                    }
+                }
+            }
+            (1..=hops).for_each(|hop| group.keep(hop * detector.hop, &cells, &detector));
+            let mut state = Vec::new();
+            group.encode(&detector, &mut state);
+            let origin = std::sync::Arc::new(Origin::from(&detector));
+            let diff = Diff { origin, group: "g".repeat(1_024), start: i64::MAX, cells };
+            let frame = Frame { diffs: vec![diff], ..Frame::default() }.encode(0).remove(0);
+            for (name, bytes) in [("state", state.len()), ("windows", frame.len())] {
+                assert!(bytes + 2_048 < LARGEST_RECORD, "{name}: {bytes} of {detector:?}");
+            }
+            assert!(state.len() > LARGEST_RECORD / 2, "much less than there is room for: {}", state.len());
+        }
+    }
+
     #[test]
     fn windows_are_merged_from_the_panes_they_cover() {
         let detector = detector();

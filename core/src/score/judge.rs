@@ -41,7 +41,7 @@ pub(super) fn judge(
     let mut rows = Vec::with_capacity(detector.measures.len());
     for (index, (measure, series)) in detector.measures.iter().zip(&mut group.series).enumerate() {
         let cell = window.measures.get(index).unwrap_or(&none);
-        let value = value(detector, measure, series, cell, end);
+        let (value, forgot) = value(detector, measure, series, cell, end);
         let point = Point {
             start: end - detector.window,
             window: detector.window,
@@ -54,29 +54,32 @@ pub(super) fn judge(
             verdict.score = 0.0;
         }
         let mut row = row(detector, series, cell, &point, &verdict, last, many);
-        row.score.left_out = left_out;
+        (row.score.left_out, row.score.forgot) = (left_out, forgot);
         rows.push((index, row));
     }
     explain(detector, group, end, window, &mut rows);
     rows
 }
 
-fn value(detector: &Detector, measure: &Measure, series: &mut Series, cell: &Cell, end: Millis) -> f64 {
-    let (Measure::New(_) | Measure::Rare(_)) = measure else { return cell.value(measure) };
+/// A window's value, and whether new values may be missing in it, as more came than are remembered.
+fn value(detector: &Detector, measure: &Measure, series: &mut Series, cell: &Cell, end: Millis) -> (f64, bool) {
+    let (Measure::New(_) | Measure::Rare(_)) = measure else { return (cell.value(measure), false) };
     let empty = Values::new(detector.why_values);
     let values = match cell.sketch.as_deref() {
         Some(Sketch::Values(values)) => values,
         _ => &empty,
     };
     let history = series.history.get_or_insert_with(|| Box::new(Usual::default()));
+    let start = end.saturating_sub(detector.window);
     let counts = values.iter().map(|(value, weight)| match measure {
-        Measure::New(_) => u64::from(history.is_new(value, end, detector.forget)),
+        Measure::New(_) => u64::from(history.is_new(value, start, detector.forget)),
         _ if history.rarity(value) < RARE => weight,
         _ => 0,
     });
     let sum: u64 = counts.sum();
-    history.learn(values, &lesson(detector, end, false));
-    sum as f64
+    let forgets = history.forgets(start, detector.forget);
+    history.learn(values, &Lesson { besides: detector.remembered(), ..lesson(detector, end, false) });
+    (sum as f64, matches!(measure, Measure::New(_)) && (forgets || !values.is_exact()))
 }
 
 fn row(
@@ -131,7 +134,7 @@ fn unsigned(number: f64) -> f64 {
 
 fn lesson(detector: &Detector, end: Millis, anomalous: bool) -> Lesson {
     let window = detector.window;
-    Lesson { start: end.saturating_sub(window), window, anomalous, age_out: detector.forget }
+    Lesson { start: end.saturating_sub(window), window, anomalous, age_out: detector.forget, besides: Usual::BESIDES }
 }
 
 /// How a measure changed: values that a rise or a fall is made of are looked for where the measure counts records.

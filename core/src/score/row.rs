@@ -63,6 +63,9 @@ pub struct Score {
     /// The window's sum left the range of its number: the value is neither scored nor learned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overflow: bool,
+    /// Of `new`: more values came than are remembered, so new ones may be missing in `value`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgot: bool,
     /// Records of the detector that came in the course of this window and are in no window, by cause.
     #[serde(default, skip_serializing_if = "LeftOut::is_nothing")]
     pub left_out: LeftOut,
@@ -92,6 +95,8 @@ pub struct Closed {
     pub anomalies: Vec<(SeriesName, Option<Anomaly>)>,
     /// Groups closed.
     pub groups: usize,
+    /// What that cost, at least 1; see [`Detector::cost`](crate::pipeline::Detector::cost).
+    pub cost: usize,
     /// Windows of series judged, and those anomalous.
     pub scored: u64,
     /// Those that are anomalies.

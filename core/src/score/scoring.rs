@@ -35,6 +35,8 @@ pub(super) struct Scoring {
     pub detector: Detector,
     pub id: String,
     pub layout: u64,
+    /// See [`Detector::cost`].
+    pub cost: usize,
     /// The windows partition, and how many there are.
     partition: i32,
     partitions: i64,
@@ -67,6 +69,7 @@ impl Scoring {
             partitions: i64::from(partitions.max(1)),
             id: detector.id(),
             layout: detector.layout(),
+            cost: detector.cost(),
             by: detector.by.iter().map(ToString::to_string).collect(),
             measures: detector.measures.iter().map(ToString::to_string).collect(),
             detector: detector.clone(),

@@ -37,6 +37,9 @@ impl Default for Distinct {
 }
 
 impl Distinct {
+    /// The most bytes that it is encoded to.
+    pub const MOST_BYTES: usize = REGISTERS + 4;
+
     /// Adds a value by its hash; the same one again changes nothing.
     pub fn add_hash(&mut self, hash: u64) {
         match &mut self.0 {

@@ -19,6 +19,9 @@ pub(super) struct Other {
 }
 
 impl Other {
+    /// The most bytes of the table, up to 2³⁸ records: four a cell.
+    pub const MOST_BYTES: usize = 4 * ROWS * COLUMNS + 8;
+
     pub fn total(&self) -> u64 {
         self.total
     }

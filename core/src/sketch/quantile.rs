@@ -31,6 +31,9 @@ pub struct Quantiles {
 struct Side(BTreeMap<i32, u64>);
 
 impl Quantiles {
+    /// The most bytes that it is encoded to, up to 2³⁵ numbers a bucket.
+    pub const MOST_BYTES: usize = 2 * BUCKETS as usize * 6 + 32;
+
     /// Adds a number; false, and nothing added, when it is not finite. Subnormal numbers count as zero.
     pub fn add(&mut self, value: f64) -> bool {
         if !value.is_finite() {

@@ -1,11 +1,11 @@
 //! `Values`: how often each value of a field was seen in a window; for reasons, new values and rare values.
 //!
-//! Exact up to a limit of different values; beyond it those with the smallest salted hashes stay (bottom-k: a uniform sample
-//! of the distinct values) and the weights of the rest go into a count-min table, `other`.
+//! Exact up to a limit of different values and of their bytes; beyond it those with the smallest salted hashes stay
+//! (bottom-k: a uniform sample of the distinct values) and the weights of the rest go into a count-min table, `other`.
 //!
 //! Invariant: a value that is among the smallest hashes of everything was among them at any time before, so its weight
-//! is whole; one that was pushed out once can never come back, so all of its weight is in the table. What is kept does
-//! not depend on the order.
+//! is whole; one that was pushed out once can never come back, nor can any of a larger hash, so all of its weight is in
+//! the table. What is kept does not depend on the order.
 
 use super::{hash, other::Other};
 use crate::window::varint::{Damaged, Reader, put_text, put_unsigned};
@@ -17,6 +17,12 @@ pub const DEFAULT_LIMIT: usize = 1_000;
 const MAX_LIMIT: usize = 1_000_000;
 /// Bytes of the longest value text; a longer value is cut and ends in `…` and its hash.
 pub const MAX_TEXT: usize = 128;
+/// What a value takes at most besides its text: its length and its weight.
+const ENTRY: usize = 12;
+/// The room that has no end.
+const ENDLESS: usize = u32::MAX as usize;
+/// Begins the bytes; those of a time without room begin with their limit.
+const WITH_ROOM: u8 = 0;
 /// Bytes of `…` and 16 hexadecimal digits.
 const SUFFIX: usize = 19;
 
@@ -24,13 +30,23 @@ const SUFFIX: usize = 19;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Values {
     limit: usize,
+    /// Bytes that the values told apart may take.
+    room: usize,
     salt: u32,
-    /// By the salted hash of the text. Should two texts have one hash, they count as the smaller text.
+    /// By the salted hash of the text. Should two texts have one hash, they count as the longer, larger one: what a
+    /// value takes never shrinks.
     kept: BTreeMap<u64, (Box<str>, u64)>,
+    /// Bytes that they take.
+    taken: usize,
+    /// The smallest salted hash that was not kept.
+    horizon: u64,
     other: Other,
 }
 
 impl Values {
+    /// The most bytes of what is around the values told apart, up to 2³⁸ records.
+    pub const AROUND: usize = Other::MOST_BYTES + 64;
+
     /// No values yet; at least one and at most `limit` will be told apart.
     pub fn new(limit: usize) -> Self {
         Self::salted(limit, 0)
@@ -40,7 +56,22 @@ impl Values {
     /// same. When each window has its own, a heavy value is kept in some window, and [`Usual`](crate::explain::Usual)
     /// knows its text in the others.
     pub fn salted(limit: usize, salt: u32) -> Self {
-        Self { limit: limit.clamp(1, MAX_LIMIT), salt, kept: BTreeMap::new(), other: Other::default() }
+        Self {
+            limit: limit.clamp(1, MAX_LIMIT),
+            room: ENDLESS,
+            salt,
+            kept: BTreeMap::new(),
+            taken: 0,
+            horizon: u64::MAX,
+            other: Other::default(),
+        }
+    }
+
+    /// The same, with `bytes` for the values that are told apart, their weights included; what is around them comes on
+    /// top.
+    #[must_use]
+    pub fn within(self, bytes: usize) -> Self {
+        Self { room: bytes.min(ENDLESS), ..self }
     }
 
     /// Counts `weight` records with this value.
@@ -53,9 +84,11 @@ impl Values {
         }
     }
 
-    /// Counts all that `other` counted. The smaller limit of both holds from here on.
+    /// Counts all that `other` counted. The smaller limits of both hold from here on.
     pub fn merge(&mut self, other: &Self) {
         self.limit = self.limit.min(other.limit);
+        self.room = self.room.min(other.room);
+        self.horizon = self.horizon.min(other.horizon);
         self.trim();
         self.other.merge(&other.other);
         other.kept.values().for_each(|(text, weight)| self.put(hash(text.as_bytes()), text, *weight));
@@ -70,8 +103,7 @@ impl Values {
     pub fn weight(&self, value: &str) -> Option<u64> {
         let place = self.place(hash_of(value));
         let held = self.kept.get(&place).map(|(_, weight)| *weight);
-        let told_apart = self.is_exact() || self.kept.last_key_value().is_some_and(|(last, _)| place < *last);
-        held.or(told_apart.then_some(0))
+        held.or((self.is_exact() || place < self.horizon).then_some(0))
     }
 
     /// Share (0 to 1) of the records that have this value; `None` as in [`Values::weight`], or when there are none.
@@ -93,8 +125,7 @@ impl Values {
 
     /// The weight, about, of the value with this mark if it is among those not told apart; `None` if it is not.
     pub(crate) fn outside(&self, mark: u32) -> Option<f64> {
-        let (last, _) = self.kept.last_key_value()?;
-        let beyond = mixed(mark ^ self.salt) > (last >> 32) as u32;
+        let beyond = mixed(mark ^ self.salt) >= (self.horizon >> 32) as u32;
         (!self.is_exact() && beyond).then(|| self.other.estimate(mark))
     }
 
@@ -105,12 +136,8 @@ impl Values {
 
     /// How many different values there were: exact, or estimated from the share of all hashes that is kept.
     pub fn distinct(&self) -> f64 {
-        match self.kept.last_key_value() {
-            Some((last, _)) if !self.is_exact() => {
-                (self.len() as f64 / (*last as f64 / u64::MAX as f64)).max(self.len() as f64)
-            }
-            _ => self.len() as f64,
-        }
+        let kept = self.len() as f64;
+        if self.is_exact() { kept } else { (kept / (self.horizon as f64 / u64::MAX as f64)).max(kept + 1.0) }
     }
 
     /// Different values told apart.
@@ -138,33 +165,42 @@ impl Values {
             return;
         }
         let place = self.place(hash);
-        if let Some((held, sum)) = self.kept.get_mut(&place) {
-            *sum = sum.saturating_add(weight);
-            if text < &**held {
-                *held = text.into();
-            }
-            return;
-        }
-        let full = self.kept.len() >= self.limit;
-        if full && self.kept.last_key_value().is_none_or(|(last, _)| place > *last) {
+        if place >= self.horizon {
             self.other.add(mark(hash), weight);
             return;
         }
-        self.kept.insert(place, (text.into(), weight));
+        match self.kept.get_mut(&place) {
+            Some((held, sum)) => {
+                *sum = sum.saturating_add(weight);
+                if (text.len(), text) > (held.len(), held) {
+                    self.taken += text.len() - held.len();
+                    *held = text.into();
+                }
+            }
+            None => {
+                self.taken += text.len() + ENTRY;
+                self.kept.insert(place, (text.into(), weight));
+            }
+        }
         self.trim();
     }
 
     fn trim(&mut self) {
-        while self.kept.len() > self.limit {
-            if let Some((_, (text, weight))) = self.kept.pop_last() {
-                self.other.add(mark_of(&text), weight);
-            }
+        while let Some((last, _)) = self.kept.last_key_value()
+            && (self.kept.len() > self.limit || self.taken > self.room || *last >= self.horizon)
+        {
+            let Some((place, (text, weight))) = self.kept.pop_last() else { return };
+            self.horizon = self.horizon.min(place);
+            self.taken -= text.len() + ENTRY;
+            self.other.add(mark_of(&text), weight);
         }
     }
 
     /// Appends the canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(WITH_ROOM);
         put_unsigned(out, self.limit as u128);
+        put_unsigned(out, self.room as u128);
         put_unsigned(out, self.salt.into());
         put_unsigned(out, self.kept.len() as u128);
         for (text, weight) in self.kept.values() {
@@ -172,11 +208,16 @@ impl Values {
             put_unsigned(out, u128::from(*weight));
         }
         self.other.encode(out);
+        if !self.is_exact() {
+            out.extend(self.horizon.to_le_bytes());
+        }
     }
 
     pub(crate) fn decode(from: &mut Reader) -> Result<Self, Damaged> {
-        let limit: usize = from.number()?;
-        let mut values = Self::salted(limit, from.number()?);
+        let first: usize = from.number()?;
+        let former = first != usize::from(WITH_ROOM);
+        let (limit, room) = if former { (first, ENDLESS) } else { (from.number()?, from.number()?) };
+        let mut values = Self::salted(limit, from.number()?).within(room);
         let length = from.length()?;
         if !(1..=MAX_LIMIT).contains(&limit) || length > limit {
             return Err(Damaged);
@@ -189,10 +230,18 @@ impl Values {
             if text.len() > MAX_TEXT || weight == 0 || !ascending {
                 return Err(Damaged);
             }
+            values.taken += text.len() + ENTRY;
             values.kept.insert(place, (text.into(), weight));
         }
         values.other = Other::decode(from)?;
-        if values.other.total() > 0 && length < limit {
+        let beyond = values.kept.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
+        match (values.is_exact(), former) {
+            (true, _) => {}
+            (false, true) if length < limit => return Err(Damaged),
+            (false, true) => values.horizon = beyond,
+            (false, false) => values.horizon = u64::from_le_bytes(from.array()?),
+        }
+        if values.taken > values.room || values.horizon < beyond {
             return Err(Damaged);
         }
         Ok(values)
@@ -240,19 +289,32 @@ mod tests {
         values
     }
 
+    /// With values of different lengths.
+    fn within(limit: usize, room: usize, adds: &[(u32, u64)]) -> Values {
+        let mut values = Values::salted(limit, 7).within(room);
+        adds.iter().for_each(|(value, weight)| {
+            let width = *value as usize % 50;
+            values.add(&format!("{value:0width$}"), *weight);
+        });
+        values
+    }
+
     proptest! {
         #[test]
         fn order_does_not_matter(
-            parts in [0, 1, 2].map(|_| (1usize..30, prop::collection::vec(
+            parts in [0, 1, 2].map(|_| (1usize..30, 0usize..900, prop::collection::vec(
                 (0u32..60, prop_oneof![0u64..9, Just(u64::MAX / 2)]), 0..60))),
             rotate in 0usize..60,
         ) {
             let limit = parts.iter().map(|part| part.0).min().unwrap();
-            let mut all: Vec<(u32, u64)> = parts.iter().flat_map(|part| part.1.iter().copied()).collect();
+            let room = parts.iter().map(|part| part.1).min().unwrap();
+            let mut all: Vec<(u32, u64)> = parts.iter().flat_map(|part| part.2.iter().copied()).collect();
             let middle = rotate.min(all.len());
             all.rotate_left(middle);
-            let [a, b, c] = parts.map(|(limit, adds)| of(limit, &adds));
-            SKETCH.check([&a, &b, &c], &of(limit, &all));
+            let [a, b, c] = parts.map(|(limit, room, adds)| within(limit, room, &adds));
+            let whole = within(limit, room, &all);
+            SKETCH.check([&a, &b, &c], &whole);
+            prop_assert!(SKETCH.bytes(&whole).len() <= room + Values::AROUND);
         }
 
         #[test]
@@ -298,11 +360,32 @@ mod tests {
     }
 
     #[test]
-    fn two_texts_of_one_hash_count_as_the_smaller() {
-        for texts in [["a", "b"], ["b", "a"]] {
+    fn two_texts_of_one_hash_count_as_the_larger() {
+        for texts in [["a", "b"], ["b", "a"], ["z", "bb"]] {
             let mut values = Values::new(5);
             texts.iter().for_each(|text| values.put(7, text, 1));
-            assert_eq!(values.iter().collect::<Vec<_>>(), [("a", 2)]);
+            assert_eq!(values.iter().collect::<Vec<_>>(), [(if texts[0] == "z" { "bb" } else { "b" }, 2)]);
+        }
+    }
+
+    /// As versions before the room wrote them.
+    #[test]
+    fn bytes_without_room_are_read() {
+        for values in [of(3, &[(1, 6), (2, 3)]), of(3, &[(1, 6), (2, 3), (3, 1), (4, 1), (5, 70)])] {
+            let mut former = Vec::new();
+            put_unsigned(&mut former, 3);
+            put_unsigned(&mut former, 7);
+            put_unsigned(&mut former, values.len() as u128);
+            for (text, weight) in values.iter() {
+                put_text(&mut former, text);
+                put_unsigned(&mut former, weight.into());
+            }
+            values.other.encode(&mut former);
+            let mut read = Values::decode(&mut Reader(&former)).unwrap();
+            let more = of(3, &[(1, 1), (9, 4), (10, 2)]);
+            read.merge(&more);
+            let merged = SKETCH.merged(&values, &more);
+            assert_eq!((read.iter().collect::<Vec<_>>(), read.total()), (merged.iter().collect(), merged.total()));
         }
     }
 

@@ -62,6 +62,8 @@ struct Counting {
     weights: Vec<Option<usize>>,
     /// For each measure, the position of its number or text field.
     operands: Vec<usize>,
+    /// Bytes for the values of a field; see [`Detector::values_room`].
+    room: usize,
 }
 
 struct Shape {
@@ -126,6 +128,7 @@ impl Tally {
             explain: detector.explain.iter().map(text).collect(),
             weights: detector.weights(),
             operands: detector.measures.iter().map(operand).collect(),
+            room: detector.values_room().unwrap_or_default(),
             detector: detector.clone(),
         };
         let quantile = |path| {
@@ -300,7 +303,7 @@ impl Counting {
     fn no_values(&self, pane: Millis) -> Values {
         let Detector { why_values, window, hop, .. } = self.detector;
         let salt = if hop == window { pane.div_euclid(window) as u32 } else { 0 };
-        Values::salted(why_values, salt)
+        Values::salted(why_values, salt).within(self.room)
     }
 
     /// The name of a record's group, and whether it was so long that its hash is used.

@@ -231,7 +231,7 @@ fn close(scorer: &mut Scorer, budget: &mut usize, scores: &mut Vec<Score>) -> bo
     while *budget > 0 {
         let Some(closed) = scorer.close(*budget) else { return true };
         scores.extend(closed.scores);
-        *budget -= closed.groups.clamp(1, *budget);
+        *budget -= closed.cost.clamp(1, *budget);
     }
     false
 }

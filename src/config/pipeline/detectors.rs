@@ -9,6 +9,7 @@ use outlier_core::field::FieldPath;
 use outlier_core::measure::{Measure, Operand};
 use outlier_core::model::Tier;
 use outlier_core::pipeline::{Detector, Emit, Pipeline};
+use outlier_core::window::LARGEST_RECORD;
 use std::time::Duration;
 
 /// The most detectors of a pipeline.
@@ -96,14 +97,37 @@ fn read(mut r: Reader<'_>, defaults: Defaults, flags: &[&str], explain: &[FieldP
     detector.by = read_fields(&mut r, "by", MAX_BY).unwrap_or_default();
     // Counting the values of each of many series would cost more than the series: it must be asked for.
     let usual = if detector.by.is_empty() { explain.to_vec() } else { Vec::new() };
-    detector.explain = read_fields(&mut r, "explain", MAX_EXPLAIN).unwrap_or(usual);
+    let explain = read_fields(&mut r, "explain", MAX_EXPLAIN);
+    let named = explain.is_some();
+    detector.explain = explain.unwrap_or(usual);
     detector.why_values = r.int("why_values", 1_000, 10..=100_000);
     detector.model = read_model(&mut r, &detector);
+    fit(&mut r, &mut detector, named);
     detector.emit = r.choice("emit", Emit::Auto, EMITS);
     detector.max_series = r.int("max_series", 250_000, 1..=10_000_000);
     detector.forget = millis(r.duration("forget", 30 * DAY, Duration::from_secs(3_600)..=3_650 * DAY));
+    if detector.forget < detector.window {
+        r.mistake(r.at("forget"), "`forget` must be at least the window, or every value would be new".to_owned());
+    }
     r.finish();
     detector
+}
+
+/// What is known of a group must fit into one record of Kafka: of the fields that explain by default, those that do.
+fn fit(r: &mut Reader<'_>, detector: &mut Detector, named: bool) {
+    while !named && detector.values_room().is_none() && detector.explain.pop().is_some() {}
+    if detector.values_room().is_none() {
+        let text = format!(
+            "what a group needs does not fit into a Kafka record of {} MiB: take fewer fields in `explain` ({} of {} kinds of records), fewer quantiles, `distinct`, `new` and `rare` among the {} measures, or a longer `hop` (now {} windows overlap)",
+            LARGEST_RECORD >> 20,
+            detector.explain.len(),
+            detector.weights().len(),
+            detector.measures.len(),
+            detector.window / detector.hop,
+        );
+        let at = if r.has("explain") { r.at("explain") } else { r.at("measures") };
+        r.mistake(at, text);
+    }
 }
 
 /// By default both models, where that costs little: without `by`.

@@ -294,6 +294,13 @@ fn detectors() {
                 "13:8 `emit` cannot be",
             ],
         ),
+        ("measures = [\"new(a)\"]\nwindow = \"6h\"\nforget = \"2h\"", &["12:10 `forget` must be at least the window"]),
+        (
+            "measures = [\"count\", \"sum(B_action)\"]\nwindow = \"1h\"\nhop = \"1m\"\nexplain = [\"a\", \"b\", \"c\", \"d\"]",
+            &[
+                "13:11 what a group needs does not fit into a Kafka record of 4 MiB: take fewer fields in `explain` (4 of 2 kinds of records)",
+            ],
+        ),
         (
             "measures = [\"count\"]\n[[pipeline.detectors]]\nname = \"D\"\nmeasures = [\"count\"]",
             &["12:8 two detectors have the name \"D\""],

@@ -262,6 +262,43 @@ fn new_and_rare_values_are_told_from_known_ones() {
     }
 }
 
+/// A series remembers many values, but not all of a field that has ever more of them, and says so.
+#[test]
+fn what_is_not_remembered_any_more_is_said() {
+    for (distinct, found, forgot) in [(5_000, 3.0, false), (20_000, 0.0, true)] {
+        let mut detector = Detector::new("d", vec![Measure::New(testing::field("v"))], MINUTE, 0);
+        detector.why_values = 1_000;
+        let mut bench = Bench::new(detector);
+        for minute in 0..60i64 {
+            // Each value comes once in so many windows.
+            for i in 0..500 {
+                let value = (minute * 500 + i) % distinct;
+                bench.add(minute * MINUTE, &[Some(format!("v{value}").as_bytes())], None);
+            }
+            if minute == 55 {
+                (0..3).for_each(|i| bench.add(minute * MINUTE, &[Some(format!("odd{i}").as_bytes())], None));
+            }
+            bench.flow();
+        }
+        let row = bench.rows("new(v)").into_iter().find(|row| row.window_start == 55 * MINUTE).unwrap();
+        assert_eq!((row.value, row.forgot), (found, forgot), "{distinct}");
+    }
+}
+
+/// What came in the window before is not new, however short values are remembered.
+#[test]
+fn a_value_of_the_window_before_is_known() {
+    let mut detector = Detector::new("d", vec![Measure::New(testing::field("v"))], 60 * MINUTE, 0);
+    detector.forget = detector.window;
+    let mut bench = Bench::new(detector);
+    for minute in (0..600i64).step_by(20) {
+        bench.add(minute * MINUTE, &[Some(b"a")], None);
+        bench.flow();
+    }
+    let new: Vec<_> = bench.rows("new(v)").iter().map(|row| row.value).collect();
+    assert_eq!(new, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+}
+
 /// One source partition is a day ahead: nothing closes before the others come there, and nothing is lost.
 #[test]
 fn numbers_without_end_are_flagged_not_believed() {
