@@ -1,5 +1,5 @@
 //! Distributions of whole numbers: exact tails by summation outwards, large spreads by saddlepoint, those of bursty counts
-//! by the incomplete beta function.
+//! and of shares that are mostly at an end by the incomplete beta function.
 //!
 //! Used by `tail`. Invariant: which of them is used depends on the distribution alone, never on the value,
 //! so that surprise is monotone in the value; every sum has at most [`MAX_TERMS`] terms.
@@ -13,6 +13,10 @@ const EXACT_VARIANCE: f64 = 256.0;
 const MAX_TERMS: usize = 400;
 /// A negative binomial of a smaller size is mostly 0 or far from it: a saddlepoint there is wrong by any factor.
 const BURSTY_SIZE: f64 = 1.0;
+/// A beta-binomial with a smaller pseudo-count is mostly at that end or far from it, as well.
+const JAGGED: f64 = 1.0;
+/// With a larger ratio of one term to the one before, a sum of [`MAX_TERMS`] does not come to its end.
+const SLOW: f64 = 0.95;
 /// A tail above exp(this), 2 %, is doubled whatever the other side looks like.
 const ONE_SIDED: f64 = -3.9;
 /// One side of the central 99.9 % band.
@@ -80,8 +84,9 @@ impl Discrete {
         } else {
             let total = 1.0 / rho - 1.0;
             let (a, b) = (p * total, (1.0 - p) * total);
+            let needed = exact || a.min(b) < JAGGED;
             let constant =
-                if exact { lgamma(n + 1.0) + lgamma(total) - lgamma(a) - lgamma(b) - lgamma(n + total) } else { 0.0 };
+                if needed { lgamma(n + 1.0) + lgamma(total) - lgamma(a) - lgamma(b) - lgamma(n + total) } else { 0.0 };
             ((1.0 - 2.0 * p) * (2.0 * factor - 1.0) / sd, Family::BetaBinomial { n, a, b, constant, factor })
         };
         Self { mean, sd, skew, family }
@@ -100,6 +105,8 @@ impl Discrete {
             self.ln_pmf(y) + log(0.5 + self.beyond(y, if up { 1.0 } else { -1.0 }))
         } else if let Some(size) = self.bursty() {
             self.ln_bursty_tail(y, size, up)
+        } else if let Some(scatter) = self.jagged() {
+            self.ln_jagged_tail(y, scatter, up)
         } else {
             let tail = ln_normal_tail(fabs(self.z(y)));
             // Of a very wide distribution, most of whose values are 0, a saddlepoint there is wrong.
@@ -117,6 +124,31 @@ impl Discrete {
         }
     }
 
+    /// Pseudo-counts of the beta distribution with the mean and variance of the share, where a beta-binomial is neither
+    /// summed nor fit for a saddlepoint.
+    fn jagged(&self) -> Option<(f64, f64)> {
+        match self.family {
+            Family::BetaBinomial { n, a, b, factor, .. } if a.min(b) < JAGGED && !self.exact() => {
+                let total = n / factor - 1.0;
+                Some((total * a / (a + b), total * b / (a + b)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Natural logarithm of the tail of `y` under a beta distribution of the share; of the last value, its mid-p.
+    fn ln_jagged_tail(&self, y: f64, (a, b): (f64, f64), up: bool) -> f64 {
+        let n = self.most();
+        // Near an end the sum of terms like k^(a - 1) is what an integral of them is half an `a` further out.
+        let (low, high) = (y + 0.5 * a.min(1.0), n - y + 0.5 * b.min(1.0));
+        let (share, rest) = (low / (low + high), high / (low + high));
+        match up {
+            true if y < n => ln_incomplete_beta(rest, share, b, a),
+            false if y > 0.0 => ln_incomplete_beta(share, rest, a, b),
+            _ => self.ln_pmf(y) - std::f64::consts::LN_2,
+        }
+    }
+
     /// Natural logarithm of the mid-p tail of `y`, which need not be whole, under a negative binomial of this size.
     fn ln_bursty_tail(&self, y: f64, size: f64, up: bool) -> f64 {
         let total = self.mean + size;
@@ -131,34 +163,53 @@ impl Discrete {
         more + log1p(exp(less - more))
     }
 
-    /// The smallest whole number beyond which there is at most [`SIDE`], to 1 %.
-    fn bursty_end(&self, size: f64) -> f64 {
-        let total = self.mean + size;
-        let inside = |y: f64| ln_incomplete_beta(self.mean / total, size / total, y + 1.0, size) > LN_SIDE;
-        if !inside(0.0) {
-            return 0.0;
+    /// Natural logarithm of the probability beyond `y`.
+    fn ln_outside(&self, y: f64, up: bool) -> f64 {
+        if (up && y >= self.most()) || (!up && y <= 0.0) {
+            f64::NEG_INFINITY
+        } else if self.exact() {
+            self.ln_pmf(y) + log(self.beyond(y, if up { 1.0 } else { -1.0 }))
+        } else if let Some(size) = self.bursty() {
+            let (q, rest) = (self.mean / (self.mean + size), size / (self.mean + size));
+            if up { ln_incomplete_beta(q, rest, y + 1.0, size) } else { ln_incomplete_beta(rest, q, size, y) }
+        } else if let Some(scatter) = self.jagged() {
+            if up && y == 0.0 { log1p(-exp(self.ln_pmf(0.0))) } else { self.ln_jagged_tail(y, scatter, up) }
+        } else {
+            let z = self.z(y);
+            ln_normal_tail(if up { z } else { -z })
         }
-        let (mut low, mut high) = (0.0, 1.0);
-        while inside(high) && high < 1e15 {
-            (low, high) = (high, 2.0 * high);
+    }
+
+    /// The innermost whole number beyond which there is at most [`SIDE`], to 1 % of its way from its end: by halving,
+    /// where nothing faster finds it.
+    fn end(&self, up: bool) -> f64 {
+        let outside = |y: f64| self.ln_outside(y, up) > LN_SIDE;
+        let (mut low, mut high) = (0.0, ceil(self.mean).clamp(1.0, self.most()));
+        if up {
+            if !outside(low) {
+                return low;
+            }
+            while outside(high) && high < 1e15 {
+                (low, high) = (high, (2.0 * high).min(self.most()));
+            }
         }
-        while high - low > (0.01 * high).max(1.0) {
+        while high - low > (0.01 * high.min(self.most() - low)).max(1.0) {
             let middle = floor(0.5 * (low + high));
-            if inside(middle) { low = middle } else { high = middle }
+            if outside(middle) == up { low = middle } else { high = middle }
         }
-        high
+        if up { high } else { low }
     }
 
     /// Natural logarithm of the mid-p tail of the last value upwards or downwards.
     fn ln_end(&self, up: bool) -> f64 {
         match (up, self.most()) {
             (true, f64::MAX) => f64::NEG_INFINITY,
-            (true, most) if !self.exact() => ln_normal_tail(fabs(self.z(most))),
+            (true, most) if !self.exact() && self.jagged().is_none() => ln_normal_tail(fabs(self.z(most))),
             (true, most) => self.ln_pmf(most) - std::f64::consts::LN_2,
             (false, _) => match self.family {
                 Family::Poisson { .. } => -self.mean - std::f64::consts::LN_2,
                 Family::NegativeBinomial { size, .. } => -size * log1p(self.mean / size) - std::f64::consts::LN_2,
-                _ if !self.exact() => ln_normal_tail(fabs(self.z(0.0))),
+                _ if !self.exact() && self.jagged().is_none() => ln_normal_tail(fabs(self.z(0.0))),
                 _ => self.ln_pmf(0.0) - std::f64::consts::LN_2,
             },
         }
@@ -166,22 +217,24 @@ impl Discrete {
 
     /// The central 99.9 % band: the smallest and largest values that are not in a tail of 0.05 %.
     pub(super) fn band(&self) -> (f64, f64) {
+        if self.bursty().is_some() || self.jagged().is_some() {
+            return (self.end(false), self.end(true));
+        }
         let bend = self.skew * (SIDE_Z * SIDE_Z - 1.0) / 6.0;
-        let guess = |z: f64| self.mean + self.sd * (z + bend);
-        if self.exact() {
-            let low = floor(guess(-SIDE_Z)).clamp(0.0, self.most());
-            let high = ceil(guess(SIDE_Z)).clamp(0.0, self.most());
-            (self.quantile(low, -1.0), self.quantile(high, 1.0))
+        let guess = |z: f64| (self.mean + self.sd * (z + bend)).clamp(0.0, self.most());
+        let (low, high) = if self.exact() {
+            (self.quantile(floor(guess(-SIDE_Z)), -1.0), self.quantile(ceil(guess(SIDE_Z)), 1.0))
         } else {
             let nothing_below = self.skew > 0.3 && self.ln_end(false) > LN_SIDE;
-            let low = if nothing_below { 0.0 } else { self.solve(guess(-SIDE_Z), -SIDE_Z) };
-            let high = self.bursty().map(|size| self.bursty_end(size));
-            (low, high.unwrap_or_else(|| self.solve(guess(SIDE_Z), SIDE_Z)))
-        }
+            let low = if nothing_below { Some(0.0) } else { self.solve(guess(-SIDE_Z), -SIDE_Z) };
+            (low, self.solve(guess(SIDE_Z), SIDE_Z))
+        };
+        (low.unwrap_or_else(|| self.end(false)), high.unwrap_or_else(|| self.end(true)))
     }
 
     fn exact(&self) -> bool {
-        self.sd * self.sd <= EXACT_VARIANCE
+        let slow = matches!(self.family, Family::NegativeBinomial { size, q, .. } if size < BURSTY_SIZE && q > SLOW);
+        self.sd * self.sd <= EXACT_VARIANCE && !slow
     }
 
     fn most(&self) -> f64 {
@@ -242,8 +295,8 @@ impl Discrete {
         sum + term * ratio / (1.0 - ratio.min(0.999))
     }
 
-    /// The outermost value in this direction beyond which there is at most [`SIDE`], from a guess.
-    fn quantile(&self, guess: f64, direction: f64) -> f64 {
+    /// The innermost value in this direction beyond which there is at most [`SIDE`], from a guess that is not far off.
+    fn quantile(&self, guess: f64, direction: f64) -> Option<f64> {
         let (mut k, mut pmf) = (guess, exp(self.ln_pmf(guess)));
         let mut outside = pmf * self.beyond(guess, direction);
         let (first, last) = if direction > 0.0 { (0.0, self.most()) } else { (self.most(), 0.0) };
@@ -259,10 +312,10 @@ impl Discrete {
                 k -= direction;
                 pmf *= ratio;
             } else {
-                break;
+                return Some(k);
             }
         }
-        k
+        None
     }
 
     /// Normal score of `y` where the spread is large; zero at about the median.
@@ -297,19 +350,19 @@ impl Discrete {
         if fabs(normal) < fabs(beta) { beta + weight * (normal - beta) } else { beta }
     }
 
-    /// The value of a normal score, by Newton steps from a guess.
-    fn solve(&self, guess: f64, z: f64) -> f64 {
-        let mut y = guess.clamp(0.0, self.most());
-        for _ in 0..4 {
+    /// The value of a normal score, by Newton steps from a guess, where they come there.
+    fn solve(&self, guess: f64, z: f64) -> Option<f64> {
+        let mut y = guess;
+        for _ in 0..6 {
             let miss = self.z(y) - z;
             if fabs(miss) < 0.02 {
-                break;
+                return Some(y);
             }
             // The local spread grows with the value.
             let sd = self.sd * sqrt((y / self.mean).clamp(0.05, 20.0));
             y = (y - miss * sd).clamp(0.0, self.most());
         }
-        y
+        None
     }
 }
 

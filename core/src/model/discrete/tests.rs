@@ -112,3 +112,55 @@ fn saddlepoints_continue_the_bursty() {
         assert!((one / other - 1.0).abs() < 0.05, "mean {mean}: {one} {other}");
     }
 }
+
+/// Shares that are mostly at an end and now and then far from it, such as those of errors that come in bursts.
+#[test]
+fn jagged_shares_are_judged_by_their_own_tail() {
+    for (a, b) in [(0.1, 50.0), (0.1, 200.0), (0.3, 250.0), (0.05, 1.0), (0.9, 30.0)] {
+        for n in [20_000.0, 200_000.0] {
+            for mirrored in [false, true] {
+                let (p, rho) = (a / (a + b), 1.0 / (a + b + 1.0));
+                let p = if mirrored { 1.0 - p } else { p };
+                let d = Discrete::share(n, p, 1.0 + rho * (n - 1.0));
+                assert!(d.jagged().is_some(), "{n} {a} {b}");
+                let at = |k: f64| if mirrored { n - k } else { k };
+                let pmf: Vec<f64> = (0..=n as usize).map(|k| exp(d.ln_pmf(at(k as f64)))).collect();
+                let mean = n * a / (a + b);
+                let mut before = f64::INFINITY;
+                for y in [0, 1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 19_000] {
+                    let up = y as f64 > mean;
+                    let beyond: f64 = if up { pmf[y + 1..].iter().sum() } else { pmf[..y].iter().sum() };
+                    let one = beyond + 0.5 * pmf[y];
+                    let two_sided = one > exp(ONE_SIDED) || one >= 0.5 * pmf[if up { 0 } else { n as usize }];
+                    let slow = log(if two_sided { 2.0 * one } else { one }.min(1.0));
+                    let fast = d.ln_p(at(y as f64));
+                    // A sum of so many terms cannot see below 1e-10.
+                    if slow > -23.0 && fast > -23.0 {
+                        assert!((fast - slow).abs() < 0.15 - 0.03 * slow, "{n} {a} {b} {mirrored} {y}: {fast} {slow}");
+                    }
+                    assert!(fast.is_finite() && (!up || fast <= before), "{n} {a} {b} {y}: {fast} after {before}");
+                    before = if up { fast } else { before };
+                }
+                let (low, high) = d.band();
+                let (inner, outer) = if mirrored { (n - high, n - low) } else { (low, high) };
+                let outside = |y: f64| pmf[y as usize + 1..].iter().sum::<f64>();
+                assert_eq!(inner, 0.0);
+                assert!(outside(floor(1.04 * outer).min(n - 1.0)) <= SIDE, "{n} {a} {b}: {outer}");
+                assert!(outside(floor(0.95 * outer)) > SIDE, "{n} {a} {b}: {outer}");
+            }
+        }
+    }
+}
+
+/// However skewed: the band ends where the tail of its scores is 0.05 %.
+#[test]
+fn the_band_ends_where_the_tail_says() {
+    for (mean, variance) in
+        [(0.01, 200.0), (0.3, 250.0), (3.0, 255.0), (30.0, 20_000.0), (1e6, 4e11), (200.0, 30_000.0)]
+    {
+        let d = Discrete::count(mean, variance);
+        let (low, high) = d.band();
+        assert!(low <= mean && d.ln_outside(1.02 * high + 1.0, true) <= LN_SIDE, "{mean} {variance}: {high}");
+        assert!(high == 0.0 || d.ln_outside(floor(0.96 * high) - 1.0, true) > LN_SIDE, "{mean} {variance}: {high}");
+    }
+}
