@@ -9,6 +9,7 @@
 mod align;
 mod anomalies;
 pub(crate) mod instance;
+mod offsets;
 pub(crate) mod restore;
 mod score;
 mod source;

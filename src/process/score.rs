@@ -187,6 +187,11 @@ impl Stage for ScoreStage {
 
     fn at_end(&mut self, _: i32, _: Millis) {}
 
+    fn is_through(&self, partition: i32, offset: i64) -> bool {
+        // Differences to open panes are read again from the log.
+        self.partitions.get(&partition).is_some_and(|scorer| scorer.progress().read_through <= offset)
+    }
+
     fn wants_commit(&mut self, _: Millis) -> bool {
         self.partitions.values().any(Scorer::due_now)
     }

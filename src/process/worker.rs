@@ -10,19 +10,18 @@
 //! Invariants: offsets are committed with the results or not at all; after an abort every owned partition goes back
 //! to its committed offset and metadata, the same way as after a restart; the loop never blocks for good.
 
+use super::offsets::committed;
 use crate::config::{Guarantee, Process};
 use crate::kafka::explain::explain;
 use crate::kafka::group::{Group, Rebalance};
 use crate::kafka::output::{Commit, Output};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
-use anyhow::Context;
 use outlier_core::pipeline::Millis;
 use prometheus_client::metrics::counter::Counter;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -44,6 +43,8 @@ const REST: Duration = Duration::from_millis(50);
 const LONGEST_REST: Duration = Duration::from_secs(2);
 /// A transaction that is not committed within this time is aborted by the broker.
 const TRANSACTION: Duration = Duration::from_secs(10);
+/// So many offsets before a topic's start may have been ends of transactions; more were records that nobody read.
+const TRANSACTION_ENDS: i64 = 16;
 /// How long offsets may be held back by another member's transaction, and how long a broker may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -99,6 +100,10 @@ pub trait Stage {
     /// Partitions are about to go, or the worker ends: what is under way elsewhere is brought to an end within seconds.
     /// A commit follows.
     fn letting_go(&mut self) {}
+    /// Nothing before this offset, which was committed, is needed any more.
+    fn is_through(&self, _partition: i32, _offset: i64) -> bool {
+        true
+    }
     /// True if there is something to commit even without a message.
     fn wants_commit(&mut self, now: Millis) -> bool;
     /// Writes what belongs to the end of the transaction; answers the offsets to commit.
@@ -229,7 +234,7 @@ impl Worker<'_> {
                 self.recovered();
                 self.stage.at_end(partition, now());
             }
-            Some(Err(error)) => self.client_error(&error)?,
+            Some(Err(error)) => self.client_error(group, &error)?,
         }
         Ok(true)
     }
@@ -431,18 +436,42 @@ impl Worker<'_> {
         }
     }
 
-    fn client_error(&mut self, error: &KafkaError) -> anyhow::Result<()> {
+    /// A committed offset is outside of the topic. Behind the last record of a transaction is its end, which no reader
+    /// sees, and retention may delete both: reading goes on where the topic begins now.
+    fn find_back(&mut self, group: &Group, error: &KafkaError) -> anyhow::Result<()> {
+        let owned: Vec<i32> = self.owned.iter().copied().collect();
+        let mut found = TopicPartitionList::new();
+        for Assigned { partition, committed } in committed(group, &self.topic, &owned)? {
+            let (start, end) = group.consumer.fetch_watermarks(&self.topic, partition, PATIENCE)?;
+            let Some((committed, _)) = committed.filter(|(offset, _)| *offset < start) else { continue };
+            let ends_only = start == end || start - committed <= TRANSACTION_ENDS;
+            if ends_only && self.stage.is_through(partition, committed) {
+                let topic = &self.topic;
+                tracing::warn!(topic, partition, committed, start, "what was read is deleted: going on at the start");
+                found.add_partition_offset(topic, partition, Offset::Offset(start))?;
+            }
+        }
+        if found.count() > 0 {
+            // The client seeks in no partition that it has given up.
+            group.consumer.incremental_unassign(&found)?;
+            group.consumer.incremental_assign(&found)?;
+            return Ok(());
+        }
+        Err(super::Misfit(format!(
+            "{}: a committed offset is outside of the topic, which was emptied or made anew, or whose retention deleted what \
+             was not read yet: reset the group's offsets to where to go on ({error})",
+            self.topic
+        ))
+        .into())
+    }
+
+    fn client_error(&mut self, group: &Group, error: &KafkaError) -> anyhow::Result<()> {
         let fatal = matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal));
         if fatal {
             anyhow::bail!("the consumer failed for good: {error}");
         }
         if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AutoOffsetReset)) {
-            return Err(super::Misfit(format!(
-                "{}: a committed offset is outside of the topic, which was emptied or made anew, or whose retention deleted what was not read yet: reset the group's \
-                 offsets to where to go on ({error})",
-                self.topic
-            ))
-            .into());
+            return self.find_back(group, error);
         }
         // The client tries again by itself.
         self.troubled = true;
@@ -454,36 +483,6 @@ impl Worker<'_> {
 /// What is left of [`QUICK`], in whole milliseconds: the client spends a broken one asking again and again.
 fn rest(opened: Instant) -> Duration {
     Duration::from_millis(QUICK.saturating_sub(opened.elapsed()).as_millis() as u64)
-}
-
-/// The group's committed offsets, once no transaction holds them back any more.
-fn committed(group: &Group, topic: &str, partitions: &[i32]) -> anyhow::Result<Vec<Assigned>> {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for partition in partitions {
-        list.add_partition(topic, *partition);
-    }
-    let list = group.consumer.committed_offsets(list, PATIENCE).context("cannot read the committed offsets")?;
-    let read = |element: &TopicPartitionListElem<'_>| {
-        element
-            .error()
-            .with_context(|| format!("cannot read the committed offset of {topic}/{}", element.partition()))?;
-        let committed = match element.offset() {
-            Offset::Offset(offset) => Some((offset, metadata_of(element)?)),
-            _ => None,
-        };
-        Ok(Assigned { partition: element.partition(), committed })
-    };
-    list.elements().iter().map(read).collect()
-}
-
-/// The element's metadata. The client panics on bytes that are not UTF-8, which only another program can have written.
-pub(super) fn metadata_of(element: &TopicPartitionListElem<'_>) -> anyhow::Result<String> {
-    let read = std::panic::AssertUnwindSafe(|| element.metadata().to_owned());
-    std::panic::catch_unwind(read).map_err(|_| {
-        let partition = element.partition();
-        super::Misfit(format!("the committed offset of partition {partition} carries metadata of another program"))
-            .into()
-    })
 }
 
 /// The wall clock in epoch milliseconds.

@@ -6,5 +6,6 @@
 mod align;
 mod bad;
 mod rest;
+mod retention;
 #[path = "../support/mod.rs"]
 mod support;

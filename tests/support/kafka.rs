@@ -79,6 +79,18 @@ impl Kafka {
         self.runtime.as_ref().unwrap().block_on(changed).unwrap().remove(0).unwrap();
     }
 
+    /// Deletes all that a topic holds, as its retention may.
+    pub fn empty(&self, topic: &str, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let mut all = TopicPartitionList::new();
+        for partition in 0..partitions {
+            all.add_partition_offset(topic, partition, Offset::End).unwrap();
+        }
+        let deleted = admin.delete_records(&all, &AdminOptions::new());
+        let deleted = self.runtime.as_ref().unwrap().block_on(deleted).unwrap();
+        deleted.elements().iter().for_each(|element| element.error().unwrap());
+    }
+
     pub fn producer(&self) -> BaseProducer {
         self.client().set("enable.idempotence", "true").set("linger.ms", "2").create().unwrap()
     }

@@ -1,0 +1,42 @@
+//! What a group has committed for the partitions of a topic.
+
+use super::worker::Assigned;
+use crate::kafka::group::Group;
+use anyhow::Context;
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
+use std::time::Duration;
+
+/// How long offsets may be held back by another member's transaction.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The group's committed offsets, once no transaction holds them back any more.
+pub fn committed(group: &Group, topic: &str, partitions: &[i32]) -> anyhow::Result<Vec<Assigned>> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    let list = group.consumer.committed_offsets(list, PATIENCE).context("cannot read the committed offsets")?;
+    let read = |element: &TopicPartitionListElem<'_>| {
+        element
+            .error()
+            .with_context(|| format!("cannot read the committed offset of {topic}/{}", element.partition()))?;
+        let committed = match element.offset() {
+            Offset::Offset(offset) => Some((offset, metadata_of(element)?)),
+            _ => None,
+        };
+        Ok(Assigned { partition: element.partition(), committed })
+    };
+    list.elements().iter().map(read).collect()
+}
+
+/// The element's metadata. The client panics on bytes that are not UTF-8, which only another program can have written.
+pub(super) fn metadata_of(element: &TopicPartitionListElem<'_>) -> anyhow::Result<String> {
+    let read = std::panic::AssertUnwindSafe(|| element.metadata().to_owned());
+    std::panic::catch_unwind(read).map_err(|_| {
+        let partition = element.partition();
+        super::Misfit(format!("the committed offset of partition {partition} carries metadata of another program"))
+            .into()
+    })
+}
