@@ -38,8 +38,9 @@ enum Target {
     Index,
 }
 
-/// Records that go back together.
+/// Records that go back together, and their bytes.
 const BATCH: usize = 1_000;
+const BATCH_BYTES: usize = 8 << 20;
 /// The broker aborts what is not committed within this time.
 const TRANSACTION: Duration = Duration::from_secs(60);
 /// How often a broker that does not answer is asked, a second each.
@@ -62,6 +63,7 @@ pub fn run(config: &Config, pipeline: &Pipeline, options: &Options, out: &mut dy
     let mut tally = Tally::default();
     let mut back = if options.dry_run { None } else { Some(Back::connect(config, pipeline, options.to)?) };
     let mut batch: Vec<Record> = Vec::new();
+    let mut bytes = 0;
     let service = if options.to == Target::Raw { "process" } else { "sink" };
     let mut send = |batch: &mut Vec<Record>, tally: &mut Tally| match &mut back {
         Some(back) => back.send(std::mem::take(batch), tally),
@@ -81,9 +83,16 @@ pub fn run(config: &Config, pipeline: &Pipeline, options: &Options, out: &mut dy
         }
         match obstacle(&record, options.to) {
             Some(why) => *tally.left.entry(why.to_owned()).or_default() += 1,
-            None => batch.push(record),
+            None => {
+                bytes += record.body.as_ref().map_or(0, Vec::len);
+                batch.push(record);
+            }
         }
-        if batch.len() >= BATCH { send(&mut batch, &mut tally) } else { Ok(()) }
+        if batch.len() < BATCH && bytes < BATCH_BYTES {
+            return Ok(());
+        }
+        bytes = 0;
+        send(&mut batch, &mut tally)
     })?;
     if !batch.is_empty() {
         send(&mut batch, &mut tally)?;

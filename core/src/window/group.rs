@@ -70,7 +70,8 @@ pub fn values(key: &str, partition: i32) -> Vec<String> {
     key.split(char::from(JOIN)).map(unescape).collect()
 }
 
-/// What follows a measure in the name of a series: `{country=US,method=GET}`; nothing without fields.
+/// What follows a measure in the name of a series: `{country=US,method=GET}`; nothing without fields. Where there are
+/// several, a comma and a backslash in a value have a backslash before them, so that no two groups have one name.
 pub fn label(fields: &[String], key: &str, partition: i32) -> String {
     if fields.is_empty() && key.is_empty() {
         return String::new();
@@ -81,6 +82,7 @@ pub fn label(fields: &[String], key: &str, partition: i32) -> String {
     }
     let mut text = String::from("{");
     for (i, (field, value)) in fields.iter().zip(values).enumerate() {
+        let value = if fields.len() > 1 { value.replace('\\', "\\\\").replace(',', "\\,") } else { value };
         // Writing to a String cannot fail.
         let _ = write!(text, "{}{field}={value}", if i > 0 { "," } else { "" });
     }
@@ -92,6 +94,9 @@ pub fn label(fields: &[String], key: &str, partition: i32) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// What could be taken for the other field.
+    const VALUE: &str = "(x|,b=|\\\\|=){0,4}";
 
     fn key(parts: &[String]) -> (String, bool) {
         let mut key = Vec::new();
@@ -107,6 +112,12 @@ mod tests {
             let (key, hashed) = key(&parts);
             prop_assert!(!hashed && key != OVERFLOW && !key.starts_with(HASHED));
             prop_assert_eq!(values(&key, 0), parts);
+        }
+
+        #[test]
+        fn no_two_groups_have_one_name(one in [VALUE; 2], other in [VALUE; 2]) {
+            let name = |parts: &[String; 2]| label(&["a".to_owned(), "b".to_owned()], &key(parts).0, 0);
+            prop_assert_eq!(name(&one) == name(&other), one == other);
         }
     }
 
@@ -124,6 +135,8 @@ mod tests {
         let fields = ["a.b".to_owned(), "c".to_owned()];
         assert_eq!(label(&[], "", 3), "");
         assert_eq!(label(&fields, "US\u{1f}GET", 3), "{a.b=US,c=GET}");
+        assert_eq!(label(&fields, "US,c=GET\u{1f}", 3), "{a.b=US\\,c=GET,c=}");
+        assert_eq!(label(&fields[..1], "US,GET", 3), "{a.b=US,GET}");
         assert_eq!(label(&fields, OVERFLOW, 3), "{(beyond max_series of partition 3)}");
     }
 }
