@@ -211,6 +211,11 @@ impl Stage for AlertStage {
         Ok(Next::Message)
     }
 
+    fn skip(&mut self, partition: i32, to: i64) -> bool {
+        self.read.insert(partition, to);
+        true
+    }
+
     fn at_end(&mut self, partition: i32, _: Millis) {
         self.at_end.insert(partition);
     }

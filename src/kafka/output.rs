@@ -13,7 +13,7 @@ use super::flush::flush;
 use anyhow::{Context, bail};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
 use std::sync::{Mutex, PoisonError};
@@ -26,12 +26,12 @@ const MOMENT: Duration = Duration::from_micros(250);
 /// Between two polls for failed deliveries during a flush.
 const STEP: Duration = Duration::from_millis(10);
 
-/// The first delivery that failed since it was asked for.
+/// Why the first delivery failed since it was asked for, and its topic.
 #[derive(Default)]
-pub struct Failures(Mutex<Option<KafkaError>>);
+pub struct Failures(Mutex<Option<String>>);
 
 impl Failures {
-    fn take(&self) -> Option<KafkaError> {
+    fn take(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -47,13 +47,16 @@ impl ProducerContext for Failures {
 
     fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
         // What was thrown away when a transaction is given up, or because another message failed, says nothing.
-        if let Err((error, _)) = result
+        if let Err((error, message)) = result
             && !matches!(
                 error.rdkafka_error_code(),
                 Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
             )
         {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert_with(|| format!("{}: {}", message.topic(), explain(error)));
         }
     }
 }
@@ -72,6 +75,8 @@ pub struct Output {
     producer: BaseProducer<Failures>,
     transactional: bool,
     open: bool,
+    /// A delivery failed, so that the transaction can only be aborted: the client takes nothing more for it.
+    failed: bool,
 }
 
 impl Output {
@@ -104,7 +109,7 @@ impl Output {
                 }
             }
         }
-        Ok(Self { producer, transactional: transactional_id.is_some(), open: false })
+        Ok(Self { producer, transactional: transactional_id.is_some(), open: false, failed: false })
     }
 
     /// True while a transaction is open.
@@ -112,22 +117,40 @@ impl Output {
         self.open
     }
 
-    /// Sends one record within the transaction, which it opens if need be. Waits while the queue is full.
+    /// True when the transaction under way can only be aborted, which a commit does.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Sends one record within the transaction, which it opens if need be. Waits while the queue is full. After a delivery
+    /// that failed it does nothing until the transaction is ended.
     ///
     /// # Errors
     /// The broker takes nothing for too long, or refuses.
     pub fn send(&mut self, record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
         self.begin()?;
+        if self.failed {
+            return Ok(());
+        }
         match self.producer.send(record) {
             Ok(()) => Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => self.send_when_free(record),
-            Err((error, _)) => Err(error).context("cannot produce"),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => {
+                let sent = self.send_when_free(record);
+                self.unless_failed(sent)
+            }
+            Err((error, _)) => self.unless_failed(Err(error)),
         }
+    }
+
+    #[cold]
+    fn unless_failed(&mut self, sent: Result<(), KafkaError>) -> anyhow::Result<()> {
+        self.failed = self.transactional && sent == Err(KafkaError::MessageProduction(RDKafkaErrorCode::State));
+        if self.failed { Ok(()) } else { sent.context("cannot produce") }
     }
 
     /// The rest of [`Output::send`] while the queue is full. Apart, as a look at the clock costs as much as a record.
     #[cold]
-    fn send_when_free(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
+    fn send_when_free(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), KafkaError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             self.wait();
@@ -138,7 +161,7 @@ impl Output {
                 {
                     record = back;
                 }
-                Err((error, _)) => return Err(error).context("cannot produce"),
+                Err((error, _)) => return Err(error),
             }
         }
     }
@@ -163,12 +186,15 @@ impl Output {
         self.begin()?;
         self.drain()?;
         if !self.transactional {
-            if let Some(error) = self.producer.context().take() {
-                bail!("records could not be delivered: {}", explain(&error));
+            if let Some(reason) = self.producer.context().take() {
+                bail!("records could not be delivered: {reason}");
             }
             self.open = false;
             plain(offsets).context("cannot commit offsets")?;
             return Ok(Commit::Done);
+        }
+        if self.failed {
+            return self.give_up("a record could not be delivered".to_owned());
         }
         // Without its offsets a transaction must not be committed; and a commit that timed out is still under way: only
         // asking again tells how it ended.
@@ -188,6 +214,9 @@ impl Output {
     pub fn commit_alone(&mut self) -> anyhow::Result<Commit> {
         self.begin()?;
         self.drain()?;
+        if self.failed {
+            return self.give_up("a record could not be delivered".to_owned());
+        }
         self.end(Ok(()))
     }
 
@@ -206,7 +235,7 @@ impl Output {
     fn give_up(&mut self, reason: String) -> anyhow::Result<Commit> {
         let failed = self.producer.context().take();
         self.abort()?;
-        Ok(Commit::Aborted(failed.as_ref().map_or(reason, explain)))
+        Ok(Commit::Aborted(failed.unwrap_or(reason)))
     }
 
     /// Gives up what was sent since the last commit.
@@ -214,6 +243,7 @@ impl Output {
     /// # Errors
     /// The producer is fenced or broken: it must be made anew.
     pub fn abort(&mut self) -> anyhow::Result<()> {
+        self.failed = false;
         if !std::mem::take(&mut self.open) || !self.transactional {
             return Ok(());
         }

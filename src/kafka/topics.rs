@@ -30,21 +30,22 @@ pub fn partition_count<C: ClientContext + ConsumerContext>(
     }
 }
 
-/// Where partitions of a topic end, asked for in one request: a reader of committed records is told the last stable
-/// offset. Those that the broker does not know are left out.
+/// Where partitions of a topic begin or end, asked for in one request: a reader of committed records is told the last
+/// stable offset. Those that the broker does not know are left out.
 ///
 /// # Errors
 /// No broker answers within `patience`.
-pub fn ends<C: ClientContext + ConsumerContext>(
+pub fn bounds<C: ClientContext + ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     partitions: impl Iterator<Item = i32>,
+    beginning_or_end: Offset,
     patience: Duration,
 ) -> KafkaResult<BTreeMap<i32, i64>> {
     let mut list = TopicPartitionList::new();
     for partition in partitions {
-        // The time that stands for the end.
-        list.add_partition_offset(topic, partition, Offset::End)?;
+        // It stands for a time.
+        list.add_partition_offset(topic, partition, beginning_or_end)?;
     }
     let found = consumer.offsets_for_times(list, patience)?;
     let known = found.elements().into_iter().filter(|element| element.error().is_ok());

@@ -3,7 +3,7 @@
 //! In a thread of its own: the worker never waits for the broker on account of it. Invariant: when the broker does
 //! not answer, nothing waits.
 
-use crate::kafka::topics::ends;
+use crate::kafka::topics::bounds;
 use outlier_core::pipeline::Millis;
 use outlier_core::window::{Alignment, Limit, Standing};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -126,7 +126,7 @@ impl Looking {
         let mut committed = TopicPartitionList::with_capacity(partitions as usize);
         committed.add_partition_range(&self.topic, 0, partitions - 1);
         let committed = self.group.committed_offsets(committed, ASK)?;
-        let ends = ends(self.reader.as_ref(), &self.topic, 0..partitions, ASK)?;
+        let ends = bounds(self.reader.as_ref(), &self.topic, 0..partitions, Offset::End, ASK)?;
         let standing = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
             let Offset::Offset(offset) = element.offset() else { return None };
             let partition = element.partition();

@@ -8,6 +8,7 @@
 
 mod align;
 mod anomalies;
+mod held_up;
 pub(crate) mod instance;
 mod offsets;
 pub(crate) mod restore;

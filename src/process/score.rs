@@ -187,9 +187,14 @@ impl Stage for ScoreStage {
 
     fn at_end(&mut self, _: i32, _: Millis) {}
 
-    fn is_through(&self, partition: i32, offset: i64) -> bool {
+    fn skip(&mut self, partition: i32, to: i64) -> bool {
+        let Some(scorer) = self.partitions.get_mut(&partition) else { return false };
         // Differences to open panes are read again from the log.
-        self.partitions.get(&partition).is_some_and(|scorer| scorer.progress().read_through <= offset)
+        let through = scorer.committed_offset() == Some(scorer.progress().read_through);
+        if through {
+            scorer.passed(to);
+        }
+        through
     }
 
     fn wants_commit(&mut self, _: Millis) -> bool {

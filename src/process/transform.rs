@@ -8,7 +8,7 @@ use super::anomalies::AnomalyTail;
 use super::source::Source;
 use super::worker::{Assigned, Next, Progress, Stage};
 use crate::kafka::output::Output;
-use crate::kafka::topics::{ends, partition_count};
+use crate::kafka::topics::{bounds, partition_count};
 use crate::telemetry::Telemetry;
 use anyhow::Context;
 use outlier_core::pipeline::{Millis, Pipeline};
@@ -156,7 +156,8 @@ impl TransformStage {
     fn look_at_lag(&mut self) {
         let topic = &self.pipeline.topics.raw;
         // A broker that does not answer is noticed elsewhere.
-        let Ok(ends) = ends(self.reader.as_ref(), topic, self.positions.keys().copied(), ASK) else { return };
+        let owned = self.positions.keys().copied();
+        let Ok(ends) = bounds(self.reader.as_ref(), topic, owned, Offset::End, ASK) else { return };
         self.ends = ends;
         self.show_lag();
         let lag = self.metrics.lag.get();
@@ -293,6 +294,11 @@ impl Stage for TransformStage {
         self.scratch = scratch;
         self.positions.insert(partition, message.offset() + 1);
         Ok(Next::Message)
+    }
+
+    fn skip(&mut self, partition: i32, to: i64) -> bool {
+        self.positions.insert(partition, to);
+        true
     }
 
     fn at_end(&mut self, partition: i32, now: Millis) {

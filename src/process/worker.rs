@@ -10,7 +10,8 @@
 //! Invariants: offsets are committed with the results or not at all; after an abort every owned partition goes back
 //! to its committed offset and metadata, the same way as after a restart; the loop never blocks for good.
 
-use super::offsets::committed;
+use super::held_up::HeldUp;
+use super::offsets::{Outside, PATIENCE, committed, outside};
 use crate::config::{Guarantee, Process};
 use crate::kafka::explain::explain;
 use crate::kafka::group::{Group, Rebalance};
@@ -23,7 +24,7 @@ use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
@@ -38,15 +39,10 @@ const BREATH: Duration = Duration::from_millis(3);
 const RECORDS_A_LOOK: usize = 64;
 /// From so many bytes on there is a look, too.
 const BYTES_A_LOOK: usize = 4 << 20;
-/// From the second transaction in a row that is aborted on there is a rest before the next, each twice as long.
-const REST: Duration = Duration::from_millis(50);
-const LONGEST_REST: Duration = Duration::from_secs(2);
 /// A transaction that is not committed within this time is aborted by the broker.
 const TRANSACTION: Duration = Duration::from_secs(10);
 /// So many offsets before a topic's start may have been ends of transactions; more were records that nobody read.
 const TRANSACTION_ENDS: i64 = 16;
-/// How long offsets may be held back by another member's transaction, and how long a broker may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A partition that the worker starts to own, with what the group committed for it.
 pub struct Assigned {
@@ -100,10 +96,8 @@ pub trait Stage {
     /// Partitions are about to go, or the worker ends: what is under way elsewhere is brought to an end within seconds.
     /// A commit follows.
     fn letting_go(&mut self) {}
-    /// Nothing before this offset, which was committed, is needed any more.
-    fn is_through(&self, _partition: i32, _offset: i64) -> bool {
-        true
-    }
+    /// Goes on at `to`, before which nothing is left in the topic; false if there was something that is still needed.
+    fn skip(&mut self, partition: i32, to: i64) -> bool;
     /// True if there is something to commit even without a message.
     fn wants_commit(&mut self, now: Millis) -> bool;
     /// Writes what belongs to the end of the transaction; answers the offsets to commit.
@@ -161,11 +155,12 @@ pub fn run(
         telemetry,
         metadata: None,
         owned: BTreeSet::new(),
+        moved: BTreeMap::new(),
         waiting: BTreeSet::new(),
         opened: None,
         records: 0,
         bytes: 0,
-        aborts: 0,
+        held_up: HeldUp::default(),
         troubled: false,
     };
     while !stop.is_cancelled() {
@@ -189,6 +184,8 @@ struct Worker<'a> {
     telemetry: &'a Telemetry,
     metadata: Option<ConsumerGroupMetadata>,
     owned: BTreeSet<i32>,
+    /// Where partitions went on whose beginning was deleted.
+    moved: BTreeMap<i32, i64>,
     /// Those that are not read on for now.
     waiting: BTreeSet<i32>,
     /// When the first record of the transaction under way came.
@@ -196,8 +193,7 @@ struct Worker<'a> {
     records: usize,
     /// Bytes since the last look.
     bytes: usize,
-    /// Transactions aborted in a row.
-    aborts: u32,
+    held_up: HeldUp,
     /// The client reported an error and nothing came since.
     troubled: bool,
     committed: Counter,
@@ -207,8 +203,7 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// One poll and what follows from it; false if there was nothing to do.
     fn turn(&mut self, group: &Group) -> anyhow::Result<bool> {
-        let mut polled = group.consumer.poll(Duration::ZERO);
-        self.rebalances(group)?;
+        let mut polled = self.poll(group, Duration::ZERO)?;
         if polled.is_none() {
             self.wait_or_go_on(group)?;
             let quick = self.opened.is_some_and(|opened| rest(opened).is_zero());
@@ -218,8 +213,7 @@ impl Worker<'_> {
                     std::thread::sleep(BREATH);
                 }
             }
-            polled = group.consumer.poll(self.opened.map_or(LOOK, rest));
-            self.rebalances(group)?;
+            polled = self.poll(group, self.opened.map_or(LOOK, rest))?;
         }
         match polled {
             None => {
@@ -239,11 +233,17 @@ impl Worker<'_> {
         Ok(true)
     }
 
-    fn rebalances(&mut self, group: &Group) -> anyhow::Result<()> {
+    /// Polls and acts on rebalances. If that aborts a transaction, what was polled comes again.
+    fn poll<'g>(
+        &mut self,
+        group: &'g Group,
+        patience: Duration,
+    ) -> anyhow::Result<Option<Result<BorrowedMessage<'g>, KafkaError>>> {
+        let (polled, before) = (group.consumer.poll(patience), self.aborted.get());
         while let Some((event, metadata)) = group.next_rebalance() {
             self.rebalance(group, event, metadata)?;
         }
-        Ok(())
+        Ok(polled.filter(|_| self.aborted.get() == before))
     }
 
     fn message(&mut self, group: &Group, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
@@ -253,7 +253,7 @@ impl Worker<'_> {
         }
         let opened = *self.opened.get_or_insert_with(Instant::now);
         // Counted from the transaction's first record, so that the first one is looked at.
-        self.bytes += message.payload_len();
+        self.bytes += message.payload_len() + message.key_len();
         let look = self.records.is_multiple_of(RECORDS_A_LOOK) || self.bytes >= BYTES_A_LOOK;
         while self.stage.message(message, &mut self.output)? == Next::CommitAndRepeat {
             if !self.commit(group)? {
@@ -261,7 +261,7 @@ impl Worker<'_> {
             }
         }
         self.records += 1;
-        let full = self.records >= self.setup.process.max_batch_records;
+        let full = self.records >= self.setup.process.max_batch_records || self.output.has_failed();
         if full || (look && opened.elapsed() >= self.setup.process.commit_interval) {
             self.commit(group)?;
         }
@@ -313,32 +313,31 @@ impl Worker<'_> {
             Commit::Done => {
                 self.committed.inc();
                 self.stage.committed();
-                if std::mem::take(&mut self.aborts) > 1 {
+                if self.held_up.committed(&progress) {
                     self.telemetry.health.set(&self.setup.name, State::Ready);
                 }
                 Ok(true)
             }
             Commit::Aborted(reason) => {
                 self.abort()?;
-                self.rest(reason);
+                self.rest(&progress, reason);
                 self.reload(group)?;
                 Ok(false)
             }
         }
     }
 
-    /// Says why a transaction was aborted. One may be, when a broker or a member of the group comes or goes; when one
-    /// follows the other there is something that an operator must see, and no use in haste.
-    fn rest(&mut self, reason: String) {
-        self.aborts += 1;
+    /// Says why a transaction was aborted; when one follows the other there is something that an operator must see, and
+    /// no use in haste.
+    fn rest(&mut self, progress: &[Progress], reason: String) {
         let worker = &self.setup.name;
-        if self.aborts == 1 {
+        let Some(rest) = self.held_up.aborted(progress) else {
             tracing::info!(worker, reason, "transaction aborted, going back to the last commit");
             return;
-        }
-        tracing::warn!(worker, reason, aborts = self.aborts, "transactions are aborted again and again");
+        };
+        tracing::warn!(worker, reason, "transactions are aborted again and again");
         self.telemetry.health.set(worker, State::Waiting { reason });
-        std::thread::sleep(REST.saturating_mul(1 << (self.aborts - 2).min(10)).min(LONGEST_REST));
+        std::thread::sleep(rest);
     }
 
     /// Gives up the transaction under way and goes back to what is committed.
@@ -406,6 +405,10 @@ impl Worker<'_> {
     fn release(&mut self, group: &Group, list: &TopicPartitionList, removed: &[i32]) -> anyhow::Result<()> {
         for partition in removed {
             self.owned.remove(partition);
+            if self.held_up.released(*partition) {
+                self.telemetry.health.set(&self.setup.name, State::Ready);
+            }
+            self.moved.remove(partition);
             self.stage.revoke(*partition);
         }
         // The client would remember it for the next time that the partition comes.
@@ -431,38 +434,39 @@ impl Worker<'_> {
     }
 
     fn recovered(&mut self) {
-        if std::mem::take(&mut self.troubled) && self.aborts < 2 {
+        if std::mem::take(&mut self.troubled) && !self.held_up.is_shown() {
             self.telemetry.health.set(&self.setup.name, State::Ready);
         }
     }
 
     /// A committed offset is outside of the topic. Behind the last record of a transaction is its end, which no reader
-    /// sees, and retention may delete both: reading goes on where the topic begins now.
+    /// sees, and retention may delete both: reading goes on where the topic begins now, if no more can be gone.
     fn find_back(&mut self, group: &Group, error: &KafkaError) -> anyhow::Result<()> {
+        self.commit(group)?;
         let owned: Vec<i32> = self.owned.iter().copied().collect();
-        let mut found = TopicPartitionList::new();
-        for Assigned { partition, committed } in committed(group, &self.topic, &owned)? {
-            let (start, end) = group.consumer.fetch_watermarks(&self.topic, partition, PATIENCE)?;
-            let Some((committed, _)) = committed.filter(|(offset, _)| *offset < start) else { continue };
-            let ends_only = start == end || start - committed <= TRANSACTION_ENDS;
-            if ends_only && self.stage.is_through(partition, committed) {
-                let topic = &self.topic;
-                tracing::warn!(topic, partition, committed, start, "what was read is deleted: going on at the start");
-                found.add_partition_offset(topic, partition, Offset::Offset(start))?;
+        let mut moved = TopicPartitionList::new();
+        for Outside { partition, committed, start, end } in outside(group, &self.topic, &owned)? {
+            if self.moved.get(&partition) == Some(&start) {
+                continue;
             }
+            let gone = start - committed;
+            if !(1..=TRANSACTION_ENDS).contains(&gone) || !self.stage.skip(partition, start) {
+                anyhow::bail!(super::Misfit(format!(
+                    "{}/{partition}: the committed offset {committed} is outside of the topic ({start} to {end}), which was \
+                     emptied or made anew, or whose retention deleted what was not read yet: reset the group's offsets",
+                    self.topic
+                )));
+            }
+            let topic = &self.topic;
+            tracing::warn!(topic, partition, committed, start, "its beginning is deleted: going on behind it");
+            moved.add_partition_offset(topic, partition, Offset::Offset(start))?;
+            self.moved.insert(partition, start);
         }
-        if found.count() > 0 {
-            // The client seeks in no partition that it has given up.
-            group.consumer.incremental_unassign(&found)?;
-            group.consumer.incremental_assign(&found)?;
-            return Ok(());
-        }
-        Err(super::Misfit(format!(
-            "{}: a committed offset is outside of the topic, which was emptied or made anew, or whose retention deleted what \
-             was not read yet: reset the group's offsets to where to go on ({error})",
-            self.topic
-        ))
-        .into())
+        anyhow::ensure!(!self.moved.is_empty(), "the consumer has nowhere to go on: {error}");
+        // The client seeks in no partition that it has given up.
+        group.consumer.incremental_unassign(&moved)?;
+        group.consumer.incremental_assign(&moved)?;
+        Ok(())
     }
 
     fn client_error(&mut self, group: &Group, error: &KafkaError) -> anyhow::Result<()> {

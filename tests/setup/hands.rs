@@ -39,6 +39,9 @@ async fn a_policy_goes_to_the_indices_that_have_none_or_it() {
     run(&of("0s"), REMOVE).await.1.unwrap();
     assert_eq!(policies(), ["", "legal-hold", "", "", ""], "or they would be deleted");
     assert!(!cluster.lock().unwrap().stored.contains_key(POLICY));
+    // What the removal took is given again, not what a person took.
+    run(&of("30d"), INDEX).await.1.unwrap();
+    assert_eq!(policies(), kept);
 }
 
 /// A policy that was written and could not be given is given by the next run.

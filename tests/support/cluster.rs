@@ -154,6 +154,13 @@ impl Cluster {
                     json(404, &json!({"statusCode": 404, "error": "Not Found", "message": "Saved object not found"}))
                 }
             },
+            ("PUT", path) if path.contains("/_settings?expand_wildcards=all") => {
+                assert_eq!(body, json!({"index.plugins.index_state_management.auto_manage": null}));
+                for name in path[1..].split('/').next().unwrap().split(',') {
+                    self.managed.get_mut(name).unwrap().1 = false;
+                }
+                json(200, &json!({"acknowledged": true}))
+            }
             ("PUT", path) => {
                 self.stored.insert(path.to_owned(), body);
                 json(200, &json!({"acknowledged": true}))

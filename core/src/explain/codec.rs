@@ -12,7 +12,9 @@ use crate::pipeline::Millis;
 use crate::sketch::MAX_TEXT;
 use crate::window::varint::{Damaged, Reader, put_signed, put_text, put_unsigned};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The same, of fewer values.
+const FORMER: u8 = 1;
 /// Weights beyond it are not learned from whole numbers of records.
 const MOST: f32 = 1e30;
 
@@ -62,7 +64,7 @@ impl Usual {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut from = Reader(bytes);
         match from.byte()? {
-            VERSION => {}
+            VERSION | FORMER => {}
             version => return Err(DecodeError::Version(version)),
         }
         let [windows, rest, rest_values] = [float(&mut from)?, float(&mut from)?, float(&mut from)?];

@@ -76,6 +76,11 @@ impl Usual {
         64 + (NAMED + besides) * ENTRY + NAMED * (MAX_TEXT + 6)
     }
 
+    /// Bytes that it is encoded to, about.
+    pub(crate) fn size(&self) -> usize {
+        Self::bytes(self.entries.len().saturating_sub(NAMED))
+    }
+
     /// The usual share (0 to 1) of a value: how rare it is. For one that is not kept, what it can be at most on
     /// average; above zero for every value once anything was learned, 1 before.
     pub fn rarity(&self, value: &str) -> f64 {
@@ -271,6 +276,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(Usual::decode(&[2]), Err(DecodeError::Version(2)));
+        assert_eq!(Usual::decode(&[9]), Err(DecodeError::Version(9)));
     }
 }

@@ -86,6 +86,16 @@ impl Cell {
         !self.overflow && (self.count > 0 || !needs_records || measure.kind() == Kind::Share)
     }
 
+    /// Bytes that it is encoded to, about.
+    pub(crate) fn size(&self) -> usize {
+        20 + match self.sketch.as_deref() {
+            None => 0,
+            Some(Sketch::Quantiles(sketch)) => sketch.size(),
+            Some(Sketch::Distinct(sketch)) => sketch.size(),
+            Some(Sketch::Values(sketch)) => sketch.size(),
+        }
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let sketch = match self.sketch.as_deref() {
             None => 0,

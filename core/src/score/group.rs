@@ -11,7 +11,9 @@ use crate::sketch::hash;
 use crate::window::Cells;
 use crate::window::varint::{Damaged, Reader, put_signed, put_unsigned};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// With values without room.
+const FORMER: u8 = 2;
 
 /// One group's state.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +89,14 @@ impl Group {
         window
     }
 
+    /// Bytes that its state takes, about.
+    pub fn bytes(&self, detector: &Detector) -> usize {
+        let learned: usize =
+            self.series.iter().filter_map(|s| s.history.as_deref()).chain(&self.usual).map(Usual::size).sum();
+        let cells: usize = self.slots.iter().map(|(_, cells)| cells.size()).sum();
+        self.series.len() * detector.model.most_bytes() + learned + cells
+    }
+
     pub fn encode(&self, detector: &Detector, out: &mut Vec<u8>) {
         out.push(VERSION);
         put_unsigned(out, u128::from(self.empty));
@@ -123,7 +133,7 @@ impl Group {
         let mut reader = Reader(bytes);
         let damaged = |e: Damaged| e.to_string();
         match reader.byte().map_err(damaged)? {
-            VERSION => {}
+            VERSION | FORMER => {}
             other => return Err(format!("format version {other}, this outlier reads {VERSION}")),
         }
         let mut group = Self::new(detector);

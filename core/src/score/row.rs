@@ -93,9 +93,8 @@ pub struct Closed {
     pub scores: Vec<Score>,
     /// Series whose anomaly began, went on (a new score) or ended (`None`).
     pub anomalies: Vec<(SeriesName, Option<Anomaly>)>,
-    /// Groups closed.
-    pub groups: usize,
-    /// What that cost, at least 1; see [`Detector::cost`](crate::pipeline::Detector::cost).
+    /// What it cost: 1 for each group, and the KiB of its state the first time that the transaction changes it; at least
+    /// 1 in all.
     pub cost: usize,
     /// Windows of series judged, and those anomalous.
     pub scored: u64,

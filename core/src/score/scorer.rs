@@ -197,8 +197,8 @@ impl Scorer {
         self.next = Some(next);
     }
 
-    /// Closes the next pane that is due, for groups that cost `most` at most (at least for one; see
-    /// [`Detector::cost`](crate::pipeline::Detector::cost)); `None` when nothing is due.
+    /// Closes the next pane that is due, for groups that cost `most` at most, see [`Closed::cost`], and at least for one;
+    /// `None` when nothing is due.
     ///
     /// Nothing closes while frames before `read_through` are still being read again.
     pub fn close(&mut self, most: usize) -> Option<Closed> {
@@ -215,9 +215,7 @@ impl Scorer {
 
     fn close_one(&mut self, end: Millis, name: &str, most: usize) -> Option<Closed> {
         self.changed = true;
-        let scoring = self.detectors.get_mut(name)?;
-        let mut closed = scoring.close(end, (most / scoring.cost).max(1));
-        closed.cost = closed.groups.max(1).saturating_mul(scoring.cost);
+        let closed = self.detectors.get_mut(name)?.close(end, most.max(1));
         self.counts.scores += closed.scored;
         self.counts.anomalies += closed.anomalous;
         self.counts.overflow += closed.overflow;

@@ -35,8 +35,6 @@ pub(super) struct Scoring {
     pub detector: Detector,
     pub id: String,
     pub layout: u64,
-    /// See [`Detector::cost`].
-    pub cost: usize,
     /// The windows partition, and how many there are.
     partition: i32,
     partitions: i64,
@@ -69,7 +67,6 @@ impl Scoring {
             partitions: i64::from(partitions.max(1)),
             id: detector.id(),
             layout: detector.layout(),
-            cost: detector.cost(),
             by: detector.by.iter().map(ToString::to_string).collect(),
             measures: detector.measures.iter().map(ToString::to_string).collect(),
             detector: detector.clone(),
@@ -160,7 +157,7 @@ impl Scoring {
         moved
     }
 
-    /// Closes the pane that ends at `end`, or goes on closing it, for at most `most` groups.
+    /// Closes the pane that ends at `end`, or goes on closing it, for groups that cost at most `most` but for the last.
     pub fn close(&mut self, end: Millis, most: usize) -> Closed {
         let mut closed = Closed::default();
         if !std::mem::replace(&mut self.settled, true) {
@@ -168,12 +165,20 @@ impl Scoring {
         }
         let ends_window = window_start(end, self.detector.hop) == end;
         let left_out = if ends_window { self.left.window(end, &self.detector) } else { LeftOut::default() };
-        let keys = self.next_groups(end, ends_window, most);
-        let last = (keys.len() == most).then(|| keys.last().cloned()).flatten();
-        for key in keys {
-            closed.groups += 1;
-            self.close_group(end, key, ends_window.then_some(left_out), &mut closed);
+        let mut keys = self.next_groups(end, ends_window, most).into_iter();
+        let mut last = None;
+        while closed.cost < most
+            && let Some(key) = keys.next()
+        {
+            last = Some(key.clone());
+            let first = !self.before.contains_key(&key);
+            self.close_group(end, key.clone(), ends_window.then_some(left_out), &mut closed);
+            let state = self.groups.get(&key).filter(|_| first).map_or(0, |group| group.bytes(&self.detector));
+            closed.cost += 1 + state / 1_024;
         }
+        // There may be more.
+        let last = last.filter(|_| closed.cost >= most);
+        closed.cost = closed.cost.max(1);
         match last {
             Some(key) => self.closing = Some(Closing { end, through: key.to_string() }),
             None => {

@@ -119,6 +119,15 @@ impl Distinct {
         }
     }
 
+    /// Bytes that it is encoded to, about.
+    pub(crate) fn size(&self) -> usize {
+        match &self.0 {
+            Form::Exact(hashes) => 8 * hashes.len(),
+            Form::Sparse(set) => 3 * set.len(),
+            Form::Dense(ranks) => ranks.len(),
+        }
+    }
+
     /// Appends the canonical bytes, at most about 4 KiB.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match &self.0 {

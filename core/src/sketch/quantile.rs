@@ -80,6 +80,11 @@ impl Quantiles {
         })
     }
 
+    /// Bytes that it is encoded to, about.
+    pub(crate) fn size(&self) -> usize {
+        3 * (self.negative.0.len() + self.positive.0.len())
+    }
+
     /// Appends the canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_unsigned(out, self.zeros.into());

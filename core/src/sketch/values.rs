@@ -7,7 +7,8 @@
 //! is whole; one that was pushed out once can never come back, nor can any of a larger hash, so all of its weight is in
 //! the table. What is kept does not depend on the order.
 
-use super::{hash, other::Other};
+use super::hash;
+use super::other::{Other, WIDTHS};
 use crate::window::varint::{Damaged, Reader, put_text, put_unsigned};
 use std::collections::BTreeMap;
 
@@ -19,9 +20,11 @@ const MAX_LIMIT: usize = 1_000_000;
 pub const MAX_TEXT: usize = 128;
 /// What a value takes at most besides its text: its length and its weight.
 const ENTRY: usize = 12;
+/// Bytes of the numbers before and behind the values.
+const AROUND: usize = 64;
 /// The room that has no end.
 const ENDLESS: usize = u32::MAX as usize;
-/// Begins the bytes; those of a time without room begin with their limit.
+/// Begins the bytes; those of earlier versions of frames and groups have no room and begin with their limit.
 const WITH_ROOM: u8 = 0;
 /// Bytes of `…` and 16 hexadecimal digits.
 const SUFFIX: usize = 19;
@@ -30,7 +33,7 @@ const SUFFIX: usize = 19;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Values {
     limit: usize,
-    /// Bytes that the values told apart may take.
+    /// Bytes that all of it may take.
     room: usize,
     salt: u32,
     /// By the salted hash of the text. Should two texts have one hash, they count as the longer, larger one: what a
@@ -44,8 +47,8 @@ pub struct Values {
 }
 
 impl Values {
-    /// The most bytes of what is around the values told apart, up to 2³⁸ records.
-    pub const AROUND: usize = Other::MOST_BYTES + 64;
+    /// The least room that is of use: for a dozen of the longest values, and the smallest table of the others.
+    pub const LEAST: usize = AROUND + Other::most_bytes(WIDTHS[2]) + 12 * (MAX_TEXT + ENTRY);
 
     /// No values yet; at least one and at most `limit` will be told apart.
     pub fn new(limit: usize) -> Self {
@@ -63,15 +66,32 @@ impl Values {
             kept: BTreeMap::new(),
             taken: 0,
             horizon: u64::MAX,
-            other: Other::default(),
+            other: Other::new(WIDTHS[0]),
         }
     }
 
-    /// The same, with `bytes` for the values that are told apart, their weights included; what is around them comes on
-    /// top.
+    /// The same, encoded to at most `bytes`, which are at least [`Values::LEAST`].
     #[must_use]
-    pub fn within(self, bytes: usize) -> Self {
-        Self { room: bytes.min(ENDLESS), ..self }
+    pub fn within(mut self, bytes: usize) -> Self {
+        self.room = bytes.clamp(Self::LEAST, ENDLESS);
+        self.other.narrow(self.width());
+        self
+    }
+
+    /// The width of the table of others: it takes half of the room at most.
+    fn width(&self) -> usize {
+        WIDTHS.into_iter().find(|width| 2 * Other::most_bytes(*width) <= self.room).unwrap_or(WIDTHS[2])
+    }
+
+    /// Bytes for the values that are told apart: once there are others, their table takes its part.
+    fn most(&self) -> usize {
+        let table = if self.is_exact() { 0 } else { Other::most_bytes(self.width()) };
+        self.room - AROUND - table
+    }
+
+    /// Bytes that it is encoded to, about.
+    pub(crate) fn size(&self) -> usize {
+        AROUND + self.taken + if self.is_exact() { 0 } else { Other::most_bytes(self.width()) / 2 }
     }
 
     /// Counts `weight` records with this value.
@@ -89,8 +109,9 @@ impl Values {
         self.limit = self.limit.min(other.limit);
         self.room = self.room.min(other.room);
         self.horizon = self.horizon.min(other.horizon);
-        self.trim();
+        self.other.narrow(self.width());
         self.other.merge(&other.other);
+        self.trim();
         other.kept.values().for_each(|(text, weight)| self.put(hash(text.as_bytes()), text, *weight));
     }
 
@@ -187,7 +208,7 @@ impl Values {
 
     fn trim(&mut self) {
         while let Some((last, _)) = self.kept.last_key_value()
-            && (self.kept.len() > self.limit || self.taken > self.room || *last >= self.horizon)
+            && (self.kept.len() > self.limit || self.taken > self.most() || *last >= self.horizon)
         {
             let Some((place, (text, weight))) = self.kept.pop_last() else { return };
             self.horizon = self.horizon.min(place);
@@ -217,6 +238,9 @@ impl Values {
         let first: usize = from.number()?;
         let former = first != usize::from(WITH_ROOM);
         let (limit, room) = if former { (first, ENDLESS) } else { (from.number()?, from.number()?) };
+        if room < Self::LEAST {
+            return Err(Damaged);
+        }
         let mut values = Self::salted(limit, from.number()?).within(room);
         let length = from.length()?;
         if !(1..=MAX_LIMIT).contains(&limit) || length > limit {
@@ -233,7 +257,7 @@ impl Values {
             values.taken += text.len() + ENTRY;
             values.kept.insert(place, (text.into(), weight));
         }
-        values.other = Other::decode(from)?;
+        values.other = Other::decode(from, values.width())?;
         let beyond = values.kept.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
         match (values.is_exact(), former) {
             (true, _) => {}
@@ -241,7 +265,7 @@ impl Values {
             (false, true) => values.horizon = beyond,
             (false, false) => values.horizon = u64::from_le_bytes(from.array()?),
         }
-        if values.taken > values.room || values.horizon < beyond {
+        if values.taken > values.most() || values.horizon < beyond {
             return Err(Damaged);
         }
         Ok(values)
@@ -293,7 +317,7 @@ mod tests {
     fn within(limit: usize, room: usize, adds: &[(u32, u64)]) -> Values {
         let mut values = Values::salted(limit, 7).within(room);
         adds.iter().for_each(|(value, weight)| {
-            let width = *value as usize % 50;
+            let width = *value as usize + 20;
             values.add(&format!("{value:0width$}"), *weight);
         });
         values
@@ -302,9 +326,9 @@ mod tests {
     proptest! {
         #[test]
         fn order_does_not_matter(
-            parts in [0, 1, 2].map(|_| (1usize..30, 0usize..900, prop::collection::vec(
-                (0u32..60, prop_oneof![0u64..9, Just(u64::MAX / 2)]), 0..60))),
-            rotate in 0usize..60,
+            parts in [0, 1, 2].map(|_| (1usize..80, prop_oneof![Values::LEAST..Values::LEAST + 3_000, 7_000usize..40_000], prop::collection::vec(
+                (0u32..90, prop_oneof![0u64..9, Just(1u64 << 40)]), 0..90))),
+            rotate in 0usize..90,
         ) {
             let limit = parts.iter().map(|part| part.0).min().unwrap();
             let room = parts.iter().map(|part| part.1).min().unwrap();
@@ -314,7 +338,7 @@ mod tests {
             let [a, b, c] = parts.map(|(limit, room, adds)| within(limit, room, &adds));
             let whole = within(limit, room, &all);
             SKETCH.check([&a, &b, &c], &whole);
-            prop_assert!(SKETCH.bytes(&whole).len() <= room + Values::AROUND);
+            prop_assert!(SKETCH.bytes(&whole).len() <= room);
         }
 
         #[test]

@@ -1,9 +1,9 @@
 //! One message of the windows topic: differences to panes, then progress marks.
 //!
 //! Invariant: within a transaction all differences for a partition come before its marks, so a mark never
-//! closes a pane that the same transaction still adds to. Format version 3: a table of detectors (name, pane length
-//! and layout), differences that point into it, marks, what was left out; integers as in [`super::varint`]. Version 2
-//! ends with the marks.
+//! closes a pane that the same transaction still adds to. Format version 4: a table of detectors (name, pane length
+//! and layout), differences that point into it, marks, what was left out; integers as in [`super::varint`]. Version 3
+//! has values without room, version 2 ends with the marks.
 
 use super::left::Omission;
 use super::varint::{Damaged, Reader, put_signed, put_text, put_unsigned};
@@ -13,8 +13,8 @@ use crate::sketch::Values;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const VERSION: u8 = 3;
-/// The earlier version that is read, too.
+const VERSION: u8 = 4;
+/// Earlier versions are read from here on.
 const WITHOUT_OMISSIONS: u8 = 2;
 
 /// What a difference belongs to, and what its cells mean.
@@ -71,6 +71,12 @@ impl Cells {
                 None => self.values.push(other.clone()),
             }
         }
+    }
+
+    /// Bytes that they are encoded to, about.
+    pub(crate) fn size(&self) -> usize {
+        let values: usize = self.values.iter().map(Values::size).sum();
+        self.measures.iter().map(Cell::size).sum::<usize>() + values
     }
 
     /// The most records that a measure counted.
@@ -168,7 +174,7 @@ impl Frame {
     pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
         let mut reader = Reader(bytes);
         let version = reader.byte()?;
-        if version != VERSION && version != WITHOUT_OMISSIONS {
+        if !(WITHOUT_OMISSIONS..=VERSION).contains(&version) {
             return Err(FrameError::Version(version));
         }
         let origins = (0..reader.length()?)

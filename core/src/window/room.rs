@@ -15,44 +15,26 @@ pub const LARGEST_RECORD: usize = 4 << 20;
 const AROUND: usize = 8 << 10;
 /// Numbers of a measure in a pane, and what tells its series.
 const CELL: usize = 80;
-/// The least bytes for the values of one field that are told apart: a dozen of the longest.
-const LEAST: usize = 12 * 140;
-
 impl Detector {
-    /// What closing one of its groups costs at most, in KiB of the state that is written; at least 1.
-    pub fn cost(&self) -> usize {
-        let (_, remembered, explained) = self.shape();
-        self.learned(remembered, explained).div_ceil(1024).max(1)
-    }
-
-    /// Bytes for the values that are told apart of one field, weight and pane. `None`: not even the least has room, as
+    /// Bytes for the values of one field, weight and pane; at least [`Values::LEAST`]. `None`: not even that has room, as
     /// there are too many fields, flags, measures and windows that overlap.
     pub fn values_room(&self) -> Option<usize> {
-        let (panes, remembered, explained) = self.shape();
+        let panes = usize::try_from(self.window / self.hop.max(1)).unwrap_or(usize::MAX).max(1);
+        let remembered = self.measures.iter().filter(|m| matches!(m, Measure::New(_) | Measure::Rare(_))).count();
+        let explained = self.weights().len() * self.explain.len();
         let cell = |measure: &Measure| match measure {
             Measure::Quantile(..) => CELL + Quantiles::MOST_BYTES,
             Measure::Distinct(_) => CELL + Distinct::MOST_BYTES,
             _ => CELL,
         };
-        let cells = panes * self.measures.iter().map(cell).sum::<usize>();
-        let fixed = AROUND + cells + self.learned(remembered, explained);
-        let left = LARGEST_RECORD.checked_sub(fixed)?;
+        let fixed = AROUND
+            + self.measures.len() * (CELL + self.model.most_bytes())
+            + explained * Usual::MOST_BYTES
+            + remembered * Usual::bytes(self.remembered())
+            + panes * self.measures.iter().map(cell).sum::<usize>();
         // Without any values the room is of no use, and of no harm.
-        let room = (left / (panes * (explained + remembered)).max(1)).saturating_sub(Values::AROUND);
-        (room >= LEAST).then_some(room)
-    }
-
-    /// Windows that overlap, measures that remember values, and fields that explain, once for each weight.
-    fn shape(&self) -> (usize, usize, usize) {
-        let panes = usize::try_from(self.window / self.hop.max(1)).unwrap_or(usize::MAX).max(1);
-        let remembered = self.measures.iter().filter(|m| matches!(m, Measure::New(_) | Measure::Rare(_))).count();
-        (panes, remembered, self.weights().len() * self.explain.len())
-    }
-
-    /// Bytes of what a group has learned.
-    fn learned(&self, remembered: usize, explained: usize) -> usize {
-        let models = self.measures.len() * (CELL + self.model.most_bytes());
-        models + explained * Usual::MOST_BYTES + remembered * Usual::bytes(self.remembered())
+        let room = LARGEST_RECORD.checked_sub(fixed)? / (panes * (explained + remembered)).max(1);
+        (room >= Values::LEAST).then_some(room)
     }
 
     /// Values of a field that `new` and `rare` remember in one series, besides those of the largest weight: one of all
@@ -80,7 +62,8 @@ mod tests {
             (detector(vec![Measure::Count], 1, 16), true),
             (detector(vec![flag(0), flag(1), flag(2)], 1, 5), true),
             (detector(vec![flag(0), flag(1), flag(2)], 12, 5), true),
-            (detector(vec![flag(0), flag(1), flag(2)], 60, 5), false),
+            (detector(vec![flag(0), flag(1), flag(2)], 60, 5), true),
+            (detector((0..10).map(flag).collect(), 60, 5), false),
             (detector((0..64).map(flag).collect(), 1, 16), false),
             (detector(vec![Measure::New(field("a")), Measure::Rare(field("a"))], 60, 0), true),
             (detector((1..65).map(|n| Measure::Quantile(n, field("a"))).collect(), 1, 0), true),

@@ -106,7 +106,8 @@ fn read(mut r: Reader<'_>, defaults: Defaults, flags: &[&str], explain: &[FieldP
     detector.emit = r.choice("emit", Emit::Auto, EMITS);
     detector.max_series = r.int("max_series", 250_000, 1..=10_000_000);
     detector.forget = millis(r.duration("forget", 30 * DAY, Duration::from_secs(3_600)..=3_650 * DAY));
-    if detector.forget < detector.window {
+    let new = detector.measures.iter().any(|measure| matches!(measure, Measure::New(_)));
+    if new && detector.forget < detector.window {
         r.mistake(r.at("forget"), "`forget` must be at least the window, or every value would be new".to_owned());
     }
     r.finish();

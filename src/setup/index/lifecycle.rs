@@ -37,13 +37,26 @@ pub async fn give(client: &Client, policy: &str, body: &Value) -> anyhow::Result
     act(client, "change_policy", all.iter().filter(|one| one.policy.as_deref() == Some(policy)), Some(policy)).await
 }
 
-/// Takes the policy from the indices that have it.
+/// Takes the policy from the indices that have it. The plugin notes in each that it is to be left alone; as nobody but
+/// the setup took it from them, that is undone.
 ///
 /// # Errors
 /// As those of [`give`].
 pub async fn take(client: &Client, policy: &str, body: &Value) -> anyhow::Result<()> {
     let all = managed(client, body).await?;
-    act(client, "remove", all.iter().filter(|one| one.policy.as_deref() == Some(policy)), None).await
+    let own: Vec<&Managed> = all.iter().filter(|one| one.policy.as_deref() == Some(policy)).collect();
+    for own in own.chunks(MOST) {
+        act(client, "remove", own.iter().copied(), None).await?;
+        let names = own.iter().map(|one| one.index.as_str()).collect::<Vec<_>>().join(",");
+        let body = bytes(&json!({AUTO_MANAGE: null}))?;
+        let path = format!("/{names}/_settings?expand_wildcards=all&ignore_unavailable=true");
+        let answer = client.send(Method::Put, &path, Some(body)).await?;
+        // Deleted meanwhile.
+        if answer.status != 404 {
+            checked(&answer, &names)?;
+        }
+    }
+    Ok(())
 }
 
 /// The indices of a policy's patterns.

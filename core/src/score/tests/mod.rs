@@ -150,8 +150,8 @@ fn each_group_is_a_series_of_its_own() {
         ("mean(size){a=x,b=1}", 3.0, 2),
         ("count{a=x,b=}", 1.0, 1),
         ("mean(size){a=x,b=}", 0.0, 0),
-        ("count{a=,b=y,\u{1f}\\}", 1.0, 1),
-        ("mean(size){a=,b=y,\u{1f}\\}", -1.5, 1),
+        ("count{a=,b=y\\,\u{1f}\\\\}", 1.0, 1),
+        ("mean(size){a=,b=y\\,\u{1f}\\\\}", -1.5, 1),
     ] {
         let rows = bench.rows(series);
         assert_eq!(rows.iter().map(|r| (r.value, r.count)).collect::<Vec<_>>(), [(value, count); 2], "{series}");
