@@ -86,7 +86,7 @@ impl Target {
     /// Removes the indices.
     pub async fn clean(&self, prefix: &str) {
         let Self::Server(_, client) = self else { return };
-        for stage in STAGES {
+        for stage in STAGES.into_iter().chain(["alerts"]) {
             for path in [format!("/{prefix}p-{stage}"), format!("/_index_template/{prefix}p-{stage}")] {
                 client.send(Method::Delete, &path, None).await.unwrap();
             }
