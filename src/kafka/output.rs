@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 
 /// How long a broker may take to acknowledge before the transaction is given up; below its own timeout.
 const PATIENCE: Duration = Duration::from_secs(9);
-/// Between two looks at whether a full queue has room again.
+/// Between two looks at whether a full queue has room again; and how long to take events, of which a poll without time
+/// takes one.
 const MOMENT: Duration = Duration::from_micros(250);
 /// Between two polls for failed deliveries during a flush.
 const STEP: Duration = Duration::from_millis(10);
@@ -77,6 +78,9 @@ pub struct Output {
     open: bool,
     /// A delivery failed, so that the transaction can only be aborted: the client takes nothing more for it.
     failed: bool,
+    /// Why the last delivery was refused, until something is committed. Its abort purges records unsent that the client
+    /// counts as sent, so that the broker may refuse the next transaction too, with a reason that explains nothing.
+    refused: Option<String>,
 }
 
 impl Output {
@@ -109,7 +113,7 @@ impl Output {
                 }
             }
         }
-        Ok(Self { producer, transactional: transactional_id.is_some(), open: false, failed: false })
+        Ok(Self { producer, transactional: transactional_id.is_some(), open: false, failed: false, refused: None })
     }
 
     /// True while a transaction is open.
@@ -193,9 +197,6 @@ impl Output {
             plain(offsets).context("cannot commit offsets")?;
             return Ok(Commit::Done);
         }
-        if self.failed {
-            return self.give_up("a record could not be delivered".to_owned());
-        }
         // Without its offsets a transaction must not be committed; and a commit that timed out is still under way: only
         // asking again tells how it ended.
         let sent = again(3 * PATIENCE, || self.producer.send_offsets_to_transaction(offsets, group, PATIENCE));
@@ -214,16 +215,18 @@ impl Output {
     pub fn commit_alone(&mut self) -> anyhow::Result<Commit> {
         self.begin()?;
         self.drain()?;
-        if self.failed {
-            return self.give_up("a record could not be delivered".to_owned());
-        }
         self.end(Ok(()))
     }
 
     fn end(&mut self, sent: Result<(), KafkaError>) -> anyhow::Result<Commit> {
+        // Records are missing: whatever the client would say, it must not be committed.
+        if self.failed {
+            return self.give_up("a record could not be delivered".to_owned());
+        }
         match sent.and_then(|()| again(3 * PATIENCE, || self.producer.commit_transaction(PATIENCE))) {
             Ok(()) => {
                 self.open = false;
+                self.refused = None;
                 Ok(Commit::Done)
             }
             Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => self.give_up(error.to_string()),
@@ -233,9 +236,8 @@ impl Output {
 
     /// Aborts for a reason, or for that of a delivery that failed.
     fn give_up(&mut self, reason: String) -> anyhow::Result<Commit> {
-        let failed = self.producer.context().take();
-        self.abort()?;
-        Ok(Commit::Aborted(failed.unwrap_or(reason)))
+        self.refused = self.roll_back()?.or_else(|| self.refused.take());
+        Ok(Commit::Aborted(self.refused.clone().unwrap_or(reason)))
     }
 
     /// Gives up what was sent since the last commit.
@@ -243,19 +245,24 @@ impl Output {
     /// # Errors
     /// The producer is fenced or broken: it must be made anew.
     pub fn abort(&mut self) -> anyhow::Result<()> {
+        self.roll_back().map(drop)
+    }
+
+    /// Aborts what is open, and returns why a delivery failed, if one did.
+    fn roll_back(&mut self) -> anyhow::Result<Option<String>> {
         self.failed = false;
         if !std::mem::take(&mut self.open) || !self.transactional {
-            return Ok(());
+            return Ok(None);
         }
         // The client purges what is queued and waits until its delivery events are taken, which only a poll does.
         let step = || {
             let result = self.producer.abort_transaction(Duration::from_millis(100));
-            self.producer.poll(Duration::ZERO);
+            self.producer.poll(MOMENT);
             result
         };
         let aborted = again(3 * PATIENCE, step).context("cannot abort a transaction");
-        self.producer.context().take();
-        aborted
+        let refused = self.producer.context().take();
+        aborted.map(|()| refused)
     }
 
     /// Lets the client serve its callbacks.
@@ -279,9 +286,19 @@ impl Output {
             if Instant::now() > deadline {
                 bail!("the broker did not acknowledge within {} s", PATIENCE.as_secs());
             }
-            self.poll();
+            self.producer.poll(MOMENT);
+            if self.transactional && self.is_lost() {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// The open transaction cannot be committed any more: the client sends nothing more of it, and may say so in no
+    /// delivery event. Of all its calls this one changes nothing while a transaction is open.
+    fn is_lost(&self) -> bool {
+        let asked = self.producer.begin_transaction();
+        matches!(asked, Err(KafkaError::Transaction(error)) if error.txn_requires_abort() || error.is_fatal())
     }
 
     /// Gives the client's own threads a moment. Its poll would not: of a time to wait it spends the last, broken
@@ -299,6 +316,46 @@ fn again(limit: Duration, mut call: impl FnMut() -> Result<(), KafkaError>) -> R
         match call() {
             Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
             result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment};
+    use crate::kafka::client;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey as Key, RDKafkaRespErr as Refused};
+
+    /// Whatever is still queued: a refusal aborts the transaction with its reason, and what the client miscounts then too.
+    #[test]
+    fn a_refusal_aborts_with_its_reason() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        let servers = cluster.bootstrap_servers();
+        let text = format!("[kafka]\nbootstrap_servers = \"{servers}\"\n[[pipeline]]\npreset = \"waf\"\n");
+        let config = Config::parse(&text, "test", &Environment::default()).unwrap();
+        let producer = client::producer(&config.kafka);
+        let mut output = Output::connect(producer, Some("id"), Duration::from_secs(60), |_| true).unwrap();
+        let body = vec![b'x'; 100_000];
+        for (records, refusals) in [(3, 0), (3, 1), (120, 1), (120, 3), (120, 0)] {
+            let mut aborted = 0;
+            loop {
+                if aborted < refusals {
+                    cluster.request_errors(Key::Produce, &[Refused::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+                }
+                for _ in 0..records {
+                    let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to("t").partition(0).payload(&body);
+                    output.send(record).unwrap();
+                }
+                let Commit::Aborted(why) = output.commit_alone().unwrap() else { break };
+                assert!(why.starts_with("t: ") && why.contains("raise max.message.bytes"), "{why}");
+                assert!(!output.is_open() && !output.has_failed());
+                aborted += 1;
+            }
+            assert!((refusals..=2 * refusals).contains(&aborted), "{records} records: {aborted}");
+            cluster.clear_request_errors(Key::Produce);
         }
     }
 }
