@@ -45,16 +45,11 @@ pub async fn give(client: &Client, policy: &str, body: &Value) -> anyhow::Result
 pub async fn take(client: &Client, policy: &str, body: &Value) -> anyhow::Result<()> {
     let all = managed(client, body).await?;
     let own: Vec<&Managed> = all.iter().filter(|one| one.policy.as_deref() == Some(policy)).collect();
-    for own in own.chunks(MOST) {
-        act(client, "remove", own.iter().copied(), None).await?;
-        let names = own.iter().map(|one| one.index.as_str()).collect::<Vec<_>>().join(",");
-        let body = bytes(&json!({AUTO_MANAGE: null}))?;
+    act(client, "remove", own.iter().copied(), None).await?;
+    let left_alone = bytes(&json!({AUTO_MANAGE: null}))?;
+    for names in names(own.into_iter()) {
         let path = format!("/{names}/_settings?expand_wildcards=all&ignore_unavailable=true");
-        let answer = client.send(Method::Put, &path, Some(body)).await?;
-        // Deleted meanwhile.
-        if answer.status != 404 {
-            checked(&answer, &names)?;
-        }
+        unless_gone(&client.send(Method::Put, &path, Some(left_alone.clone())).await?, &names)?;
     }
     Ok(())
 }
@@ -99,16 +94,22 @@ async fn act(
     indices: impl Iterator<Item = &Managed>,
     policy: Option<&str>,
 ) -> anyhow::Result<()> {
-    let names: Vec<&str> = indices.map(|one| one.index.as_str()).collect();
-    for names in names.chunks(MOST).map(|names| names.join(",")) {
+    for names in names(indices) {
         let body = policy.map(|policy| bytes(&json!({"policy_id": policy}))).transpose()?;
-        let answer = client.send(Method::Post, &format!("{ISM}/{verb}/{names}"), body).await?;
-        // Deleted meanwhile.
-        if answer.status != 404 {
-            checked(&answer, &names)?;
-        }
+        unless_gone(&client.send(Method::Post, &format!("{ISM}/{verb}/{names}"), body).await?, &names)?;
     }
     Ok(())
+}
+
+/// The names of indices, as many as a request takes at a time.
+fn names<'a>(indices: impl Iterator<Item = &'a Managed>) -> Vec<String> {
+    let names: Vec<&str> = indices.map(|one| one.index.as_str()).collect();
+    names.chunks(MOST).map(|names| names.join(",")).collect()
+}
+
+/// Indices that were deleted meanwhile need nothing.
+fn unless_gone(answer: &Answer, indices: &str) -> anyhow::Result<()> {
+    if answer.status == 404 { Ok(()) } else { checked(answer, indices).map(drop) }
 }
 
 fn checked(answer: &Answer, indices: &str) -> anyhow::Result<Value> {
