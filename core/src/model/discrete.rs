@@ -103,8 +103,8 @@ impl Discrete {
         let up = y > self.mean;
         let tail = if self.exact() {
             self.ln_pmf(y) + log(0.5 + self.beyond(y, if up { 1.0 } else { -1.0 }))
-        } else if let Some(size) = self.bursty() {
-            self.ln_bursty_tail(y, size, up)
+        } else if self.bursty().is_some() {
+            self.ln_bursty_tail(y, up)
         } else if let Some(scatter) = self.jagged() {
             self.ln_jagged_tail(y, scatter, up)
         } else {
@@ -149,16 +149,9 @@ impl Discrete {
         }
     }
 
-    /// Natural logarithm of the mid-p tail of `y`, which need not be whole, under a negative binomial of this size.
-    fn ln_bursty_tail(&self, y: f64, size: f64, up: bool) -> f64 {
-        let total = self.mean + size;
-        let (q, rest) = (self.mean / total, size / total);
-        let half = self.ln_pmf(y) - std::f64::consts::LN_2;
-        let beyond = match up {
-            true => ln_incomplete_beta(q, rest, y + 1.0, size),
-            false if y > 0.0 => ln_incomplete_beta(rest, q, size, y),
-            false => return half,
-        };
+    /// Natural logarithm of the mid-p tail of `y`, which need not be whole, under a bursty negative binomial.
+    fn ln_bursty_tail(&self, y: f64, up: bool) -> f64 {
+        let (half, beyond) = (self.ln_pmf(y) - std::f64::consts::LN_2, self.ln_outside(y, up));
         let (more, less) = if beyond > half { (beyond, half) } else { (half, beyond) };
         more + log1p(exp(less - more))
     }
@@ -202,14 +195,15 @@ impl Discrete {
 
     /// Natural logarithm of the mid-p tail of the last value upwards or downwards.
     fn ln_end(&self, up: bool) -> f64 {
+        let smooth = !self.exact() && self.jagged().is_none();
         match (up, self.most()) {
             (true, f64::MAX) => f64::NEG_INFINITY,
-            (true, most) if !self.exact() && self.jagged().is_none() => ln_normal_tail(fabs(self.z(most))),
+            (true, most) if smooth => ln_normal_tail(fabs(self.z(most))),
             (true, most) => self.ln_pmf(most) - std::f64::consts::LN_2,
             (false, _) => match self.family {
                 Family::Poisson { .. } => -self.mean - std::f64::consts::LN_2,
                 Family::NegativeBinomial { size, .. } => -size * log1p(self.mean / size) - std::f64::consts::LN_2,
-                _ if !self.exact() && self.jagged().is_none() => ln_normal_tail(fabs(self.z(0.0))),
+                _ if smooth => ln_normal_tail(fabs(self.z(0.0))),
                 _ => self.ln_pmf(0.0) - std::f64::consts::LN_2,
             },
         }

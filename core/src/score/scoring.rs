@@ -17,7 +17,8 @@ use super::{Anomaly, Closed, SeriesName};
 use crate::pipeline::{Detector, Millis};
 use crate::window::group::{OVERFLOW, label};
 use crate::window::{Diff, LeftOut, Omission, closed_end, window_start};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
 
 /// From so many groups in all partitions on, only rows that changed are written unless configured otherwise.
@@ -171,10 +172,7 @@ impl Scoring {
             && let Some(key) = keys.next()
         {
             last = Some(key.clone());
-            let first = !self.before.contains_key(&key);
-            self.close_group(end, key.clone(), ends_window.then_some(left_out), &mut closed);
-            let state = self.groups.get(&key).filter(|_| first).map_or(0, |group| group.bytes(&self.detector));
-            closed.cost += 1 + state / 1_024;
+            self.close_group(end, key, ends_window.then_some(left_out), &mut closed);
         }
         // There may be more.
         let last = last.filter(|_| closed.cost >= most);
@@ -271,28 +269,27 @@ impl Scoring {
         let groups = self.groups.len() as i64 * self.partitions;
         let before = self.groups.get(&key);
         let learning = before.map_or(0, |group| group.learning(detector));
-        if !self.before.contains_key(&key) {
-            self.before.insert(key.clone(), before.cloned());
-        }
+        let entry = self.before.entry(key.clone());
+        let first = matches!(entry, Entry::Vacant(_));
+        entry.or_insert_with(|| before.cloned());
         let group = self.groups.entry(key.clone()).or_insert_with(|| Group::new(detector));
         if cells.records() > 0 {
             group.empty = 0;
         }
         let cells = if detector.pane() == detector.window {
-            cells
+            Some(cells)
         } else {
             group.keep(end, &cells, detector);
-            if window.is_none() {
-                self.learning = self.learning + group.learning(detector) - learning;
-                return;
-            }
-            group.window(end, detector)
+            window.map(|_| group.window(end, detector))
         };
-        if cells.records() == 0 {
-            group.empty = group.empty.saturating_add(1);
-        }
-        let rows = judge(detector, group, end, &cells, groups > MANY, left_out);
+        let rows = cells.map_or_else(Vec::new, |cells| {
+            if cells.records() == 0 {
+                group.empty = group.empty.saturating_add(1);
+            }
+            judge(detector, group, end, &cells, groups > MANY, left_out)
+        });
         self.learning = self.learning + group.learning(detector) - learning;
+        closed.cost += 1 + if first { group.bytes(detector) / 1_024 } else { 0 };
         for (index, mut row) in rows {
             let name = self.name(&key, &self.measures[index]);
             if let Some(change) = row.change.take() {

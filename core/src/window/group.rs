@@ -7,7 +7,6 @@
 //! that it is closed before anything that could be moved into it is passed over.
 
 use crate::sketch::hash;
-use std::fmt::Write;
 
 /// Between two values: the ASCII unit separator.
 const JOIN: u8 = 0x1f;
@@ -82,9 +81,17 @@ pub fn label(fields: &[String], key: &str, partition: i32) -> String {
     }
     let mut text = String::from("{");
     for (i, (field, value)) in fields.iter().zip(values).enumerate() {
-        let value = if fields.len() > 1 { value.replace('\\', "\\\\").replace(',', "\\,") } else { value };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{}{field}={value}", if i > 0 { "," } else { "" });
+        if i > 0 {
+            text.push(',');
+        }
+        text.push_str(field);
+        text.push('=');
+        for c in value.chars() {
+            if fields.len() > 1 && matches!(c, ',' | '\\') {
+                text.push('\\');
+            }
+            text.push(c);
+        }
     }
     text.push('}');
     text

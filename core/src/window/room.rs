@@ -15,6 +15,7 @@ pub const LARGEST_RECORD: usize = 4 << 20;
 const AROUND: usize = 8 << 10;
 /// Numbers of a measure in a pane, and what tells its series.
 const CELL: usize = 80;
+
 impl Detector {
     /// Bytes for the values of one field, weight and pane; at least [`Values::LEAST`]. `None`: not even that has room, as
     /// there are too many fields, flags, measures and windows that overlap.
