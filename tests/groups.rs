@@ -7,10 +7,10 @@ mod support;
 
 use serde_json::Value;
 use std::time::Duration;
-use support::kafka::{Kafka, flush, send};
+use support::kafka::{flush, send};
 use support::outlier::Outlier;
-use support::pipeline::{self, PARTITIONS, START, topic};
-use support::{Workplace, wait};
+use support::pipeline::{Alone, PARTITIONS, START};
+use support::wait;
 
 /// They take the place of the preset's.
 const DETECTORS: &str = r#"
@@ -33,15 +33,11 @@ lateness = "0s"
 
 #[test]
 fn groups_long_windows_and_reasons_come_out() {
-    let kafka = Kafka::start();
-    let place = Workplace::new("groups");
-    let raw = topic(&place, "groups", "raw");
-    kafka.create(&[(raw.clone(), PARTITIONS)]);
-    pipeline::create(&kafka, &place, "groups");
     let windows = "window = \"10s\"\nlateness = \"0s\"";
-    let config = pipeline::configuration(&kafka, &place, ["groups"; 2], &raw, "idle_timeout = \"10m\"", windows);
-    let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, format!("{text}\n{DETECTORS}")).unwrap();
+    let pipeline = Alone::new("groups", PARTITIONS, "idle_timeout = \"10m\"", windows);
+    let Alone { kafka, raw, config, .. } = &pipeline;
+    let text = std::fs::read_to_string(config).unwrap();
+    std::fs::write(config, format!("{text}\n{DETECTORS}")).unwrap();
 
     // An hour of windows of ten seconds, forty records each; in the last minute XX floods in and is blocked.
     let producer = kafka.producer();
@@ -56,16 +52,16 @@ fn groups_long_windows_and_reasons_come_out() {
             let record = format!(
                 r#"{{"timestamp":{time},"action":"{action}","httpSourceName":"ALB","httpStatus":200,"httpRequest":{{"country":"{country}","httpMethod":"GET"}}}}"#
             );
-            send(&producer, &raw, (i % 4) as i32, Some(record.as_bytes()), time);
+            send(&producer, raw, (i % 4) as i32, Some(record.as_bytes()), time);
         }
     }
     let last = START + 3_600_000;
     for partition in 0..PARTITIONS {
         let record = format!(r#"{{"timestamp":{last},"action":"ALLOW"}}"#);
-        send(&producer, &raw, partition, Some(record.as_bytes()), last);
+        send(&producer, raw, partition, Some(record.as_bytes()), last);
     }
     flush(&producer);
-    let process = Outlier::start(&config, "process", &["process"]);
+    let process = pipeline.process();
     let mut rows: Vec<Value> = Vec::new();
     let of = |rows: &[Value], detector: &str, series: &str| -> Vec<Value> {
         let wanted = |row: &&Value| row["detector"] == detector && row["series"] == series;
@@ -74,7 +70,7 @@ fn groups_long_windows_and_reasons_come_out() {
         rows
     };
     wait("the last windows", Duration::from_secs(120), || {
-        let records = kafka.read_all(&topic(&place, "groups", "scores"));
+        let records = pipeline.read("scores");
         rows = records.iter().map(|record| serde_json::from_str(&record.text()).unwrap()).collect();
         ["by-country", "hour", "action"]
             .iter()
@@ -104,8 +100,8 @@ fn groups_long_windows_and_reasons_come_out() {
 
     // What was learned can be looked at.
     let args = ["state", "inspect", "--detector", "by-country", "--series", "count{httpRequest.country=US}"];
-    assert!(Outlier::run_to_end(&config, "inspect", &args).success());
-    let text = std::fs::read_to_string(place.dir.join("inspect.log")).unwrap();
+    assert!(Outlier::run_to_end(config, "inspect", &args).success());
+    let text = std::fs::read_to_string(pipeline.place.dir.join("inspect.log")).unwrap();
     assert!(text.contains("by-country · count{httpRequest.country=US}\n  360 windows of 10 s learned"), "{text}");
     assert!(text.contains("next window: 20") && text.contains(" normal, confidence "), "{text}");
 }

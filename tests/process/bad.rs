@@ -2,7 +2,7 @@
 
 use crate::support::kafka::{Kafka, flush, send};
 use crate::support::outlier::Outlier;
-use crate::support::pipeline::{self, PARTITIONS, START};
+use crate::support::pipeline::{self, Alone, PARTITIONS, START};
 use crate::support::{self, Workplace, opensearch::get, wait};
 use rand::prelude::*;
 use rand::rngs::StdRng;
@@ -14,12 +14,8 @@ use std::time::Duration;
 /// Every kind of bad record among good ones: rejected with its reason and its bytes, counted, and the stream goes on.
 #[test]
 fn bad_records_are_kept_with_their_reason() {
-    let kafka = Kafka::start();
-    let place = Workplace::new("bad");
-    let raw = format!("{}raw", place.prefix);
-    kafka.create(&[(raw.clone(), PARTITIONS)]);
-    pipeline::create(&kafka, &place, "bad");
-    let config = pipeline::configuration(&kafka, &place, ["bad"; 2], &raw, "", "");
+    let pipeline = Alone::new("bad", PARTITIONS, "", "");
+    let (kafka, raw) = (&pipeline.kafka, &pipeline.raw);
     let good = |time: i64| format!(r#"{{"timestamp":{time},"action":"ALLOW"}}"#).into_bytes();
     let filled = |before: &str, byte: &str, times: usize| format!("{before}{}", byte.repeat(times)).into_bytes();
     let bad: Vec<(&str, Option<Vec<u8>>)> = vec![
@@ -44,15 +40,14 @@ fn bad_records_are_kept_with_their_reason() {
         kafka.client().set("message.max.bytes", "8000000").set("compression.codec", "lz4").create().unwrap();
     for (i, (_, value)) in bad.iter().enumerate() {
         let partition = i as i32 % PARTITIONS;
-        send(&producer, &raw, partition, Some(&good(START)), START);
+        send(&producer, raw, partition, Some(&good(START)), START);
         let time = if i == bad.len() - 1 { -1 } else { START };
-        send(&producer, &raw, partition, value.as_deref(), time);
+        send(&producer, raw, partition, value.as_deref(), time);
     }
     flush(&producer);
-    let process = Outlier::start(&config, "process", &["process"]);
-    let topic = |stage: &str| pipeline::topic(&place, "bad", stage);
+    let process = pipeline.process();
     wait("every record", Duration::from_secs(60), || {
-        kafka.read_all(&topic("enriched")).len() + kafka.read_all(&topic("rejected")).len() == 2 * bad.len()
+        pipeline.read("enriched").len() + pipeline.read("rejected").len() == 2 * bad.len()
     });
     // The ledger: in = enriched + rejected, by reason.
     let metrics = get(&process.telemetry(), "/metrics").unwrap();
@@ -66,9 +61,9 @@ fn bad_records_are_kept_with_their_reason() {
     for (reason, _) in &bad {
         assert_eq!(counted("rejected", reason), bad.iter().filter(|(other, _)| other == reason).count(), "{reason}");
     }
-    let rejected = kafka.read_all(&topic("rejected"));
+    let rejected = pipeline.read("rejected");
     let of_raw: BTreeMap<String, _> =
-        kafka.read_all(&raw).into_iter().map(|r| (format!("{raw}/{}/{}", r.partition, r.offset), r.value)).collect();
+        kafka.read_all(raw).into_iter().map(|r| (format!("{raw}/{}/{}", r.partition, r.offset), r.value)).collect();
     let mut reasons: Vec<_> = Vec::new();
     for record in &rejected {
         let source = record.header("outlier-source").unwrap();
@@ -96,12 +91,8 @@ fn bad_records_are_kept_with_their_reason() {
 #[test]
 fn large_keys_and_headers_are_no_end() {
     const MIB: usize = 1 << 20;
-    let kafka = Kafka::start();
-    let place = Workplace::new("around");
-    let raw = format!("{}raw", place.prefix);
-    kafka.create(&[(raw.clone(), 1)]);
-    pipeline::create(&kafka, &place, "around");
-    let config = pipeline::configuration(&kafka, &place, ["around"; 2], &raw, "", "");
+    let pipeline = Alone::new("around", 1, "", "");
+    let (kafka, raw) = (&pipeline.kafka, &pipeline.raw);
     let producer: rdkafka::producer::BaseProducer =
         kafka.client().set("message.max.bytes", "32000000").set("compression.codec", "lz4").create().unwrap();
     let good = format!(r#"{{"timestamp":{START},"action":"ALLOW"}}"#);
@@ -120,17 +111,16 @@ fn large_keys_and_headers_are_no_end() {
     for (key, header, body, _) in &records {
         let (key, value) = ("k".repeat(*key), "h".repeat(*header));
         let headers = OwnedHeaders::new().insert(Header { key: "host", value: Some(&value) });
-        let record = BaseRecord::to(&raw).partition(0).timestamp(START).key(&key).payload(body).headers(headers);
+        let record = BaseRecord::to(raw).partition(0).timestamp(START).key(&key).payload(body).headers(headers);
         producer.send(record).map_err(|(error, _)| error).unwrap();
         flush(&producer);
     }
-    let process = Outlier::start(&config, "process", &["process"]);
-    let topic = |stage: &str| pipeline::topic(&place, "around", stage);
+    let process = pipeline.process();
     wait("every record", Duration::from_secs(60), || {
-        kafka.read_all(&topic("enriched")).len() + kafka.read_all(&topic("rejected")).len() == records.len()
+        pipeline.read("enriched").len() + pipeline.read("rejected").len() == records.len()
     });
     let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-    for record in kafka.read_all(&topic("rejected")) {
+    for record in pipeline.read("rejected") {
         let source = record.header("outlier-source").unwrap();
         let (_, _, body, kept) = &records[source.rsplit('/').next().unwrap().parse::<usize>().unwrap()];
         let host = record.header("host").map_or(0, str::len);
@@ -138,11 +128,8 @@ fn large_keys_and_headers_are_no_end() {
         assert_eq!(record.header("outlier-reason"), Some("too-large"));
         assert_eq!(record.header("outlier-original-bytes"), Some(body.len().to_string().as_str()), "{source}");
     }
-    let enriched: Vec<_> = kafka
-        .read_all(&topic("enriched"))
-        .iter()
-        .map(|r| [length(&r.key), r.header("host").map_or(0, str::len)])
-        .collect();
+    let enriched: Vec<_> =
+        pipeline.read("enriched").iter().map(|r| [length(&r.key), r.header("host").map_or(0, str::len)]).collect();
     let want: Vec<_> = records.iter().filter(|r| r.3.is_none()).map(|r| [r.0, r.1]).collect();
     assert_eq!(enriched, want);
     assert!(process.stop().success());
@@ -151,32 +138,28 @@ fn large_keys_and_headers_are_no_end() {
 /// A topic that takes no record of this size holds the stream up, and says so, until it does.
 #[test]
 fn what_a_topic_refuses_is_said_and_tried_again() {
-    let kafka = Kafka::start();
-    let place = Workplace::new("refused");
-    let raw = format!("{}raw", place.prefix);
-    kafka.create(&[(raw.clone(), 2)]);
-    pipeline::create(&kafka, &place, "refused");
-    let topic = |stage: &str| pipeline::topic(&place, "refused", stage);
-    let enriched = || kafka.read_all(&topic("enriched")).len();
-    let config = pipeline::configuration(&kafka, &place, ["refused"; 2], &raw, "", "");
+    let pipeline = Alone::new("refused", 2, "", "");
+    let (kafka, raw) = (&pipeline.kafka, &pipeline.raw);
+    let enriched = || pipeline.read("enriched").len();
     let producer = kafka.producer();
     let mut rng = StdRng::seed_from_u64(7);
     let mut record = |partition: i32, more: usize| {
         // Nothing that a compression makes small.
         let random: String = (0..more).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect();
         let record = format!(r#"{{"timestamp":{START},"action":"ALLOW","a":"{random}"}}"#);
-        send(&producer, &raw, partition, Some(record.as_bytes()), START);
+        send(&producer, raw, partition, Some(record.as_bytes()), START);
         flush(&producer);
     };
     // Both partitions have something committed.
     (0..2).for_each(|partition| record(partition, 3));
-    let process = Outlier::start(&config, "process", &["process"]);
+    let process = pipeline.process();
     wait("the first records", Duration::from_secs(60), || enriched() == 2);
-    kafka.set(&topic("enriched"), "max.message.bytes", "600");
+    kafka.set(&pipeline.topic("enriched"), "max.message.bytes", "600");
     record(0, 900);
     let address = process.telemetry();
     let health = || get(&address, "/health").unwrap();
-    let told = || health().contains("raise max.message.bytes of the topic") && health().contains(&topic("enriched"));
+    let told =
+        || health().contains("raise max.message.bytes of the topic") && health().contains(&pipeline.topic("enriched"));
     let aborted = || {
         let metrics = get(&address, "/metrics").unwrap();
         let lines = metrics.lines().filter(|line| line.contains("transactions") && line.contains("aborted"));
@@ -192,7 +175,7 @@ fn what_a_topic_refuses_is_said_and_tried_again() {
     assert!(aborted() < 30, "there are rests between them: {}", aborted());
     let before = enriched();
     assert!(before <= 5, "{before}");
-    kafka.set(&topic("enriched"), "max.message.bytes", "4300000");
+    kafka.set(&pipeline.topic("enriched"), "max.message.bytes", "4300000");
     wait("the records", Duration::from_secs(60), || enriched() == 306);
     wait("its health", Duration::from_secs(60), || !told());
     assert!(process.stop().success());

@@ -1,7 +1,8 @@
 //! A `waf` pipeline of ten series: several groups can run it over one raw topic.
 
 use super::Workplace;
-use super::kafka::Kafka;
+use super::kafka::{Kafka, Record};
+use super::outlier::Outlier;
 use rand::prelude::*;
 use rand::rngs::StdRng;
 use std::path::PathBuf;
@@ -65,6 +66,40 @@ raw = "{raw}"
 "#
     );
     place.file(&format!("{file}.toml"), &text)
+}
+
+/// One pipeline with a broker and a workplace of its own.
+pub struct Alone {
+    pub kafka: Kafka,
+    pub place: Workplace,
+    pub name: &'static str,
+    pub raw: String,
+    pub config: PathBuf,
+}
+
+impl Alone {
+    /// With its topics and its configuration, see [`configuration`].
+    pub fn new(name: &'static str, raw_partitions: i32, process: &str, windows: &str) -> Self {
+        let (kafka, place) = (Kafka::start(), Workplace::new(name));
+        let raw = topic(&place, name, "raw");
+        kafka.create(&[(raw.clone(), raw_partitions)]);
+        create(&kafka, &place, name);
+        let config = configuration(&kafka, &place, [name; 2], &raw, process, windows);
+        Self { kafka, place, name, raw, config }
+    }
+
+    pub fn topic(&self, stage: &str) -> String {
+        topic(&self.place, self.name, stage)
+    }
+
+    /// Every record of a stage.
+    pub fn read(&self, stage: &str) -> Vec<Record> {
+        self.kafka.read_all(&self.topic(stage))
+    }
+
+    pub fn process(&self) -> Outlier {
+        Outlier::start(&self.config, "process", &["process"])
+    }
 }
 
 /// A log with the event time `time` in epoch ms.
