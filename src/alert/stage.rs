@@ -8,7 +8,7 @@ use crate::kafka::output::Output;
 use crate::kafka::topics::partition_count;
 use crate::process::Misfit;
 use crate::process::restore;
-use crate::process::worker::{Assigned, Next, Progress, Stage};
+use crate::process::stage::{Assigned, Next, Progress, Stage};
 use crate::telemetry::Telemetry;
 use outlier_core::alert::{Alert, Book, Counts, Recipient, Rules, batch, owed};
 use outlier_core::pipeline::{Millis, Topics};

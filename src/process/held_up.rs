@@ -3,7 +3,7 @@
 //! One abort is nothing: a broker or a member of the group came or went. Invariant: it is over once every partition has
 //! come to where it would have been, or belongs to somebody else; what else is committed meanwhile ends nothing.
 
-use super::worker::Progress;
+use super::stage::Progress;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

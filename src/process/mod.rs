@@ -14,6 +14,7 @@ mod offsets;
 pub(crate) mod restore;
 mod score;
 mod source;
+pub mod stage;
 mod transform;
 pub(crate) mod worker;
 
@@ -26,11 +27,12 @@ use outlier_core::pipeline::Pipeline;
 use outlier_core::score::StateError;
 use rdkafka::ClientConfig;
 use score::ScoreStage;
+use stage::Stage;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use transform::TransformStage;
-use worker::{Setup, Stage};
+use worker::Setup;
 
 /// What is configured and what is on the broker do not fit; only an operator can decide.
 #[derive(Debug, thiserror::Error)]

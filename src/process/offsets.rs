@@ -1,6 +1,6 @@
 //! What a group has committed for the partitions of a topic, and whether the topic still has it.
 
-use super::worker::Assigned;
+use super::stage::Assigned;
 use crate::kafka::group::Group;
 use crate::kafka::topics::bounds;
 use anyhow::Context;

@@ -4,7 +4,8 @@
 //! partition's state is what the state topic and the committed offset say, and nothing else.
 
 use super::restore::restore;
-use super::worker::{Assigned, Next, Progress, Stage, now};
+use super::stage::{Assigned, Next, Progress, Stage};
+use super::worker::now;
 use crate::kafka::output::Output;
 use crate::telemetry::Telemetry;
 use anyhow::Context;

@@ -6,7 +6,7 @@
 use super::align::Aligning;
 use super::anomalies::AnomalyTail;
 use super::source::Source;
-use super::worker::{Assigned, Next, Progress, Stage};
+use super::stage::{Assigned, Next, Progress, Stage};
 use crate::kafka::output::Output;
 use crate::kafka::topics::{bounds, partition_count};
 use crate::telemetry::Telemetry;

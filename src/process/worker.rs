@@ -12,6 +12,7 @@
 
 use super::held_up::HeldUp;
 use super::offsets::{Outside, PATIENCE, committed, outside};
+use super::stage::{Next, Progress, Stage};
 use crate::config::{Guarantee, Process};
 use crate::kafka::explain::explain;
 use crate::kafka::group::{Group, Rebalance};
@@ -43,73 +44,6 @@ const BYTES_A_LOOK: usize = 4 << 20;
 const TRANSACTION: Duration = Duration::from_secs(10);
 /// So many offsets before a topic's start may have been ends of transactions; more were records that nobody read.
 const TRANSACTION_ENDS: i64 = 16;
-
-/// A partition that the worker starts to own, with what the group committed for it.
-pub struct Assigned {
-    /// The partition.
-    pub partition: i32,
-    /// Offset and metadata, if there was a commit.
-    pub committed: Option<(i64, String)>,
-}
-
-/// What a stage wants after a message.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    /// The message is done.
-    Message,
-    /// Commit, then give me the same message again: it makes more work than one transaction should hold.
-    CommitAndRepeat,
-}
-
-/// An offset to commit.
-pub struct Progress {
-    /// The partition of the stage's input topic.
-    pub partition: i32,
-    /// The next offset to read.
-    pub offset: i64,
-    /// To be kept with it.
-    pub metadata: String,
-}
-
-/// One stage of `process`, or `alert`: everything it decides is in what it writes and commits.
-pub trait Stage {
-    /// The topic it reads.
-    fn topic(&self) -> &str;
-    /// Starts to own partitions, or starts them again after an abort; answers the offset to read from for each.
-    ///
-    /// # Errors
-    /// What was committed does not fit: the operator must decide.
-    fn assign(&mut self, partitions: Vec<Assigned>, now: Millis) -> anyhow::Result<Vec<(i32, Offset)>>;
-    /// Stops to own a partition.
-    fn revoke(&mut self, partition: i32);
-    /// Works on one message.
-    ///
-    /// # Errors
-    /// The results cannot be produced, or the message cannot be understood and must not be skipped.
-    fn message(&mut self, message: &BorrowedMessage<'_>, output: &mut Output) -> anyhow::Result<Next>;
-    /// The partition is read to its last stable offset.
-    fn at_end(&mut self, partition: i32, now: Millis);
-    /// The partitions that must not be read on for now, given those that wait already.
-    fn waiting(&mut self, _wait: &BTreeSet<i32>) -> BTreeSet<i32> {
-        BTreeSet::new()
-    }
-    /// Partitions are about to go, or the worker ends: what is under way elsewhere is brought to an end within seconds.
-    /// A commit follows.
-    fn letting_go(&mut self) {}
-    /// Goes on at `to`, before which nothing is left in the topic; false if there was something that is still needed.
-    fn skip(&mut self, partition: i32, to: i64) -> bool;
-    /// True if there is something to commit even without a message.
-    fn wants_commit(&mut self, now: Millis) -> bool;
-    /// Writes what belongs to the end of the transaction; answers the offsets to commit.
-    ///
-    /// # Errors
-    /// The results cannot be produced.
-    fn finish(&mut self, now: Millis, output: &mut Output) -> anyhow::Result<Vec<Progress>>;
-    /// The transaction that `finish` ended is durable: counters may move.
-    fn committed(&mut self);
-    /// Forgets the transaction under way; `assign` follows for every owned partition.
-    fn aborted(&mut self);
-}
 
 /// What a worker is called and how it connects.
 pub struct Setup {
@@ -162,6 +96,7 @@ pub fn run(
         bytes: 0,
         held_up: HeldUp::default(),
         troubled: false,
+        astray: None,
     };
     while !stop.is_cancelled() {
         // The signal is looked at as seldom as the clock: that takes a lock.
@@ -196,6 +131,8 @@ struct Worker<'a> {
     held_up: HeldUp,
     /// The client reported an error and nothing came since.
     troubled: bool,
+    /// A partition could not be sought in: the client has given it up.
+    astray: Option<KafkaError>,
     committed: Counter,
     aborted: Counter,
 }
@@ -203,6 +140,9 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// One poll and what follows from it; false if there was nothing to do.
     fn turn(&mut self, group: &Group) -> anyhow::Result<bool> {
+        if let Some(error) = self.astray.take() {
+            self.find_back(group, &error)?;
+        }
         let mut polled = self.poll(group, Duration::ZERO)?;
         if polled.is_none() {
             self.wait_or_go_on(group)?;
@@ -243,7 +183,7 @@ impl Worker<'_> {
         while let Some((event, metadata)) = group.next_rebalance() {
             self.rebalance(group, event, metadata)?;
         }
-        Ok(polled.filter(|_| self.aborted.get() == before))
+        Ok(polled.filter(|polled| polled.is_err() || self.aborted.get() == before))
     }
 
     fn message(&mut self, group: &Group, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
@@ -260,6 +200,8 @@ impl Worker<'_> {
                 return Ok(());
             }
         }
+        // It may have been committed in between.
+        self.opened.get_or_insert(opened);
         self.records += 1;
         let full = self.records >= self.setup.process.max_batch_records || self.output.has_failed();
         if full || (look && opened.elapsed() >= self.setup.process.commit_interval) {
@@ -353,8 +295,10 @@ impl Worker<'_> {
     /// Every owned partition goes back to what is committed for it.
     fn reload(&mut self, group: &Group) -> anyhow::Result<()> {
         let owned: Vec<i32> = self.owned.iter().copied().collect();
+        self.moved.clear();
         for (partition, offset) in self.start_offsets(group, &owned)? {
-            group.consumer.seek(&self.topic, partition, offset, PATIENCE)?;
+            // The seek made the client drop its own error of a partition that it has given up.
+            self.astray = group.consumer.seek(&self.topic, partition, offset, PATIENCE).err().or(self.astray.take());
         }
         Ok(())
     }
@@ -379,7 +323,9 @@ impl Worker<'_> {
                 self.owned.extend(&added);
                 group.assign(&start)?;
                 tracing::info!(worker = self.setup.name, ?added, owned = ?self.owned, "partitions assigned");
-                self.telemetry.health.set(&self.setup.name, State::Ready);
+                if !self.held_up.is_shown() {
+                    self.telemetry.health.set(&self.setup.name, State::Ready);
+                }
             }
             Rebalance::Revoke(list) => {
                 // What is under way belongs to the old owner: it is committed before the partition moves on, in the
@@ -445,7 +391,9 @@ impl Worker<'_> {
         self.commit(group)?;
         let owned: Vec<i32> = self.owned.iter().copied().collect();
         let mut moved = TopicPartitionList::new();
-        for Outside { partition, committed, start, end } in outside(group, &self.topic, &owned)? {
+        let outside = outside(group, &self.topic, &owned)?;
+        self.moved.retain(|moved, _| outside.iter().any(|outside| outside.partition == *moved));
+        for Outside { partition, committed, start, end } in outside {
             if self.moved.get(&partition) == Some(&start) {
                 continue;
             }

@@ -5,29 +5,41 @@ use crate::support::opensearch::get;
 use crate::support::outlier::Outlier;
 use crate::support::pipeline::{Alone, START, WINDOWS};
 use crate::support::{read, wait};
+use rand::prelude::*;
+use rand::rngs::StdRng;
 use rdkafka::producer::{BaseProducer, Producer};
 use serde_json::Value;
 use std::time::Duration;
+
+fn transactions(pipeline: &Alone) -> BaseProducer {
+    let producer: BaseProducer = pipeline.kafka.client().set("transactional.id", &pipeline.raw).create().unwrap();
+    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    producer
+}
+
+/// Logs of a time, with a text, in one transaction.
+fn write(pipeline: &Alone, producer: &BaseProducer, logs: &[(i64, &str)]) {
+    producer.begin_transaction().unwrap();
+    for (time, text) in logs {
+        let log = format!(r#"{{"timestamp":{time},"action":"ALLOW","text":"{text}"}}"#);
+        send(producer, &pipeline.raw, 0, Some(log.as_bytes()), *time);
+    }
+    flush(producer);
+    producer.commit_transaction(Duration::from_secs(30)).unwrap();
+}
 
 /// Rounds of logs, of the raw topic or of all that a stage has read, deleted between them. Where an open window needs
 /// what is gone, going on would lose it: an operator decides.
 fn check(name: &'static str, windows: &str, open: bool) {
     let pipeline = Alone::new(name, 1, "idle_timeout = \"1s\"", windows);
     let kafka = &pipeline.kafka;
-    let producer: BaseProducer = kafka.client().set("transactional.id", &pipeline.raw).create().unwrap();
-    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    let producer = transactions(&pipeline);
     let mut all = 0;
     for round in 0..3i64 {
         let start = START + round * 600_000;
-        producer.begin_transaction().unwrap();
-        for second in (0..150).step_by(5) {
-            let time = start + second * 1_000;
-            let log = format!(r#"{{"timestamp":{time},"action":"ALLOW"}}"#);
-            send(&producer, &pipeline.raw, 0, Some(log.as_bytes()), time);
-            all += 1;
-        }
-        flush(&producer);
-        producer.commit_transaction(Duration::from_secs(30)).unwrap();
+        let logs: Vec<_> = (0..150).step_by(5).map(|second| (start + second * 1_000, "")).collect();
+        write(&pipeline, &producer, &logs);
+        all += logs.len();
         let process = pipeline.process();
         wait("the records", Duration::from_secs(60), || pipeline.read("enriched").len() == all);
         // The clock ends the windows of an idle topic, but for the last one of a minute.
@@ -65,4 +77,29 @@ fn a_quiet_week_ends_nothing() {
 #[test]
 fn what_an_open_window_needs_is_missed() {
     check("open", "", true);
+}
+
+/// Going on behind what is deleted is not committed yet when an abort leads back before it.
+#[test]
+fn an_abort_finds_the_way_again() {
+    let pipeline = Alone::new("again", 1, "", "");
+    let (kafka, enriched) = (&pipeline.kafka, pipeline.topic("enriched"));
+    let producer = transactions(&pipeline);
+    write(&pipeline, &producer, &[(START, "")]);
+    let process = pipeline.process();
+    wait("the first record", Duration::from_secs(60), || pipeline.read("enriched").len() == 1);
+    assert!(process.stop().success());
+    kafka.empty(&pipeline.raw, 1);
+    kafka.set(&enriched, "max.message.bytes", "600");
+    let mut rng = StdRng::seed_from_u64(7);
+    // Nothing that a compression makes small.
+    let random: String = (0..900).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect();
+    write(&pipeline, &producer, &[(START + 1_000, &random)]);
+    let process = pipeline.process();
+    wait("refusals", Duration::from_secs(60), || {
+        get(&process.telemetry(), "/health").is_some_and(|health| health.contains("raise max.message.bytes"))
+    });
+    kafka.set(&enriched, "max.message.bytes", "4300000");
+    wait("the record", Duration::from_secs(60), || pipeline.read("enriched").len() == 2);
+    assert!(process.stop().success());
 }
