@@ -133,12 +133,19 @@ impl Cluster {
             ("GET", "/_plugins/_ism/policies?size=1") => json(200, &json!({"policies": [], "total_policies": 0})),
             (_, path) if path.starts_with("/_plugins/_ism/policies/") => self.policies(method, path, &body),
             (_, path) if path.starts_with("/_plugins/_ism/") => self.manage(path, &body),
-            ("GET", path) if path.contains("/_settings/index.plugins.index_state_management") => {
+            ("GET", path) if path.contains("/_settings/") && path.contains("index_state_management.auto_manage") => {
                 let start = path[1..].split(['*', '/']).next().unwrap();
                 let of = |(name, (_, left)): (&String, &(_, bool))| {
-                    let settings = json!({"index.plugins.index_state_management.auto_manage": "false"});
-                    let settings = if *left { settings } else { json!({}) };
-                    name.starts_with(start).then(|| (name.clone(), json!({"settings": settings})))
+                    let mut settings = serde_json::Map::new();
+                    if path.contains("index.uuid") {
+                        settings.insert("index.uuid".into(), name.as_str().into());
+                    }
+                    if *left {
+                        settings.insert("index.plugins.index_state_management.auto_manage".into(), "false".into());
+                    }
+                    // As OpenSearch does, an index that has none of the settings is left out.
+                    let told = name.starts_with(start) && !settings.is_empty();
+                    told.then(|| (name.clone(), json!({"settings": settings})))
                 };
                 let found: serde_json::Map<_, _> = self.managed.iter().filter_map(of).collect();
                 if found.is_empty() {

@@ -49,7 +49,11 @@ pub async fn take(client: &Client, policy: &str, body: &Value) -> anyhow::Result
     let left_alone = bytes(&json!({AUTO_MANAGE: null}))?;
     for names in names(own.into_iter()) {
         let path = format!("/{names}/_settings?expand_wildcards=all&ignore_unavailable=true");
-        unless_gone(&client.send(Method::Put, &path, Some(left_alone.clone())).await?, &names)?;
+        let answer = client.send(Method::Put, &path, Some(left_alone.clone())).await?;
+        // Its policy is gone all the same: an index may be read-only.
+        if let Err(error) = unless_gone(&answer, &names) {
+            tracing::warn!("they will not get a policy again by themselves: {error}");
+        }
     }
     Ok(())
 }
@@ -59,8 +63,9 @@ async fn managed(client: &Client, body: &Value) -> anyhow::Result<Vec<Managed>> 
     let mut all = Vec::new();
     let patterns = body["ism_template"][0]["index_patterns"].as_array().into_iter().flatten();
     for pattern in patterns.filter_map(Value::as_str) {
-        // Of a data stream, the indices behind it.
-        let path = format!("/{pattern}/_settings/{AUTO_MANAGE}?flat_settings=true&expand_wildcards=all");
+        // Of a data stream, the indices behind it. An index that has none of the settings is left out of the answer, so
+        // one is asked for that each has.
+        let path = format!("/{pattern}/_settings/index.uuid,{AUTO_MANAGE}?flat_settings=true&expand_wildcards=all");
         let answer = client.send(Method::Get, &path, None).await?;
         if answer.status == 404 {
             continue;
@@ -109,7 +114,15 @@ fn names<'a>(indices: impl Iterator<Item = &'a Managed>) -> Vec<String> {
 
 /// Indices that were deleted meanwhile need nothing.
 fn unless_gone(answer: &Answer, indices: &str) -> anyhow::Result<()> {
-    if answer.status == 404 { Ok(()) } else { checked(answer, indices).map(drop) }
+    if answer.status == 404 {
+        return Ok(());
+    }
+    // With the status of a success, some may have been refused, as closed indices are.
+    for failed in checked(answer, indices)?["failed_indices"].as_array().into_iter().flatten() {
+        let (index, reason) = (failed["index_name"].as_str(), failed["reason"].as_str());
+        tracing::warn!(index, reason, "the index policy cannot be given to it or taken from it");
+    }
+    Ok(())
 }
 
 fn checked(answer: &Answer, indices: &str) -> anyhow::Result<Value> {
