@@ -78,7 +78,8 @@ impl Usual {
 
     /// Bytes that it is encoded to, about.
     pub(crate) fn size(&self) -> usize {
-        Self::bytes(self.entries.len().saturating_sub(NAMED))
+        let values = self.entries.len();
+        64 + values * ENTRY + values.min(NAMED) * (MAX_TEXT + 6)
     }
 
     /// The usual share (0 to 1) of a value: how rare it is. For one that is not kept, what it can be at most on

@@ -262,6 +262,13 @@ mod tests {
         }
     }
 
+    /// What [`Group::bytes`] says, in parts of the record.
+    fn costs(group: &Group, detector: &Detector) -> f64 {
+        let mut bytes = Vec::new();
+        group.encode(detector, &mut bytes);
+        group.bytes(detector) as f64 / bytes.len() as f64
+    }
+
     /// Values as long and as many as logs can make them, in every place where values are kept.
     #[test]
     fn no_logs_make_a_record_too_large() {
@@ -302,6 +309,8 @@ mod tests {
                 values: vec![values.clone(); detector.weights().len() * explain],
             };
             let mut group = Group::new(&detector);
+            let before = costs(&group, &detector);
+            assert!((0.3..12.0).contains(&before), "nothing learned: {before} of its bytes");
             for n in 0..40i64 {
                 let point = crate::model::Point {
                     start: n * 60_000,
@@ -327,6 +336,8 @@ mod tests {
                 }
             }
             (1..=hops).for_each(|hop| group.keep(hop * detector.hop, &cells, &detector));
+            let full = costs(&group, &detector);
+            assert!((0.3..3.0).contains(&full), "full: {full} of its bytes");
             let mut state = Vec::new();
             group.encode(&detector, &mut state);
             let origin = std::sync::Arc::new(Origin::from(&detector));

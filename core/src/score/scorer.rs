@@ -284,7 +284,7 @@ impl Scorer {
     }
 
     /// Closes the next pane that ends at `until` or before and begins with the record at `last` or before, whatever the
-    /// watermark is, for at most `most` groups; `None` when there is no more.
+    /// watermark is, for groups that cost `most` at most, see [`Closed::cost`]; `None` when there is no more.
     pub fn close_until(&mut self, until: Millis, last: Millis, most: usize) -> Option<Closed> {
         let reached = |scoring: &Scoring| {
             let end = window_start(last, scoring.detector.pane()).saturating_add(scoring.detector.pane());
