@@ -188,7 +188,7 @@ impl Output {
         plain: impl FnOnce(&TopicPartitionList) -> Result<(), KafkaError>,
     ) -> anyhow::Result<Commit> {
         self.begin()?;
-        self.drain()?;
+        let drained = self.drain()?;
         if !self.transactional {
             if let Some(reason) = self.producer.context().take() {
                 bail!("records could not be delivered: {reason}");
@@ -199,7 +199,8 @@ impl Output {
         }
         // Without its offsets a transaction must not be committed; and a commit that timed out is still under way: only
         // asking again tells how it ended.
-        let sent = again(3 * PATIENCE, || self.producer.send_offsets_to_transaction(offsets, group, PATIENCE));
+        let send = || self.producer.send_offsets_to_transaction(offsets, group, PATIENCE);
+        let sent = drained.and_then(|()| again(3 * PATIENCE, send));
         if let Err(KafkaError::Transaction(error)) = &sent
             && error.is_retriable()
         {
@@ -214,8 +215,8 @@ impl Output {
     /// As those of [`Output::commit`].
     pub fn commit_alone(&mut self) -> anyhow::Result<Commit> {
         self.begin()?;
-        self.drain()?;
-        self.end(Ok(()))
+        let drained = self.drain()?;
+        self.end(drained)
     }
 
     fn end(&mut self, sent: Result<(), KafkaError>) -> anyhow::Result<Commit> {
@@ -280,25 +281,25 @@ impl Output {
         Ok(())
     }
 
-    fn drain(&self) -> anyhow::Result<()> {
+    /// Waits until everything is acknowledged. Inside, the error of a transaction that cannot be committed any more: of
+    /// that the client sends nothing more, and to commit it would wait for that.
+    fn drain(&self) -> anyhow::Result<Result<(), KafkaError>> {
         let deadline = Instant::now() + PATIENCE;
         while !flush(&self.producer, STEP) {
             if Instant::now() > deadline {
                 bail!("the broker did not acknowledge within {} s", PATIENCE.as_secs());
             }
             self.producer.poll(MOMENT);
-            if self.transactional && self.is_lost() {
-                break;
+            // The client may say so in no delivery event. Of all its calls this one changes nothing while a transaction is
+            // open.
+            if self.transactional
+                && let Err(KafkaError::Transaction(error)) = self.producer.begin_transaction()
+                && (error.txn_requires_abort() || error.is_fatal())
+            {
+                return Ok(Err(KafkaError::Transaction(error)));
             }
         }
-        Ok(())
-    }
-
-    /// The open transaction cannot be committed any more: the client sends nothing more of it, and may say so in no
-    /// delivery event. Of all its calls this one changes nothing while a transaction is open.
-    fn is_lost(&self) -> bool {
-        let asked = self.producer.begin_transaction();
-        matches!(asked, Err(KafkaError::Transaction(error)) if error.txn_requires_abort() || error.is_fatal())
+        Ok(Ok(()))
     }
 
     /// Gives the client's own threads a moment. Its poll would not: of a time to wait it spends the last, broken
