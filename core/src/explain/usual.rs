@@ -73,13 +73,17 @@ impl Usual {
 
     /// The most bytes with so many values besides those of the largest weight.
     pub const fn bytes(besides: usize) -> usize {
-        64 + (NAMED + besides) * ENTRY + NAMED * (MAX_TEXT + 6)
+        Self::encoded(NAMED + besides)
+    }
+
+    const fn encoded(values: usize) -> usize {
+        let named = if values < NAMED { values } else { NAMED };
+        64 + values * ENTRY + named * (MAX_TEXT + 6)
     }
 
     /// Bytes that it is encoded to, about.
     pub(crate) fn size(&self) -> usize {
-        let values = self.entries.len();
-        64 + values * ENTRY + values.min(NAMED) * (MAX_TEXT + 6)
+        Self::encoded(self.entries.len())
     }
 
     /// The usual share (0 to 1) of a value: how rare it is. For one that is not kept, what it can be at most on
