@@ -10,7 +10,7 @@ use super::writer::Writer;
 use std::collections::BTreeMap;
 
 /// Properties that the services set themselves, and what to do instead.
-const OWN: [(&str, &str); 8] = [
+const OWN: [(&str, &str); 9] = [
     ("bootstrap.servers", "set `bootstrap_servers` in [kafka]"),
     ("metadata.broker.list", "set `bootstrap_servers` in [kafka]"),
     ("group.id", "groups are named after pipeline and service; `topic_prefix` comes before them"),
@@ -18,6 +18,7 @@ const OWN: [(&str, &str); 8] = [
     ("isolation.level", "readers always use read_committed; remove it"),
     ("enable.auto.commit", "offsets are committed with the results; remove it"),
     ("enable.auto.offset.store", "offsets are committed with the results; remove it"),
+    ("partition.assignment.strategy", "groups always use cooperative-sticky; remove it"),
     ("enable.idempotence", "set `guarantee` in [process]"),
 ];
 

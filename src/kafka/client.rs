@@ -36,7 +36,6 @@ pub fn consumer(kafka: &Kafka, group: &str) -> ClientConfig {
     let defaults = [
         ("session.timeout.ms", "6000"),
         ("heartbeat.interval.ms", "1500"),
-        ("partition.assignment.strategy", "cooperative-sticky"),
         // Small queues cost neither speed nor memory; a full one is looked at again soon.
         ("queued.max.messages.kbytes", "8192"),
         ("fetch.message.max.bytes", "1048576"),
@@ -46,6 +45,7 @@ pub fn consumer(kafka: &Kafka, group: &str) -> ClientConfig {
     ];
     defaults.iter().for_each(|(name, value)| default(&mut client, kafka, name, value));
     client.set("group.id", group);
+    client.set("partition.assignment.strategy", "cooperative-sticky");
     client.set("enable.auto.commit", "false");
     client.set("enable.auto.offset.store", "false");
     client.set("auto.offset.reset", "earliest");

@@ -4,6 +4,7 @@
 //! assign or unassign. Invariant: the group's metadata for a transaction is the one that came with the last
 //! rebalance, never read at commit, where it could already be the next member's.
 
+use super::leaving::Leaving;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
@@ -28,7 +29,7 @@ pub struct Notes {
     events: Mutex<VecDeque<(Rebalance, Option<ConsumerGroupMetadata>)>>,
     /// There may be events: spares the lock after each poll.
     noted: AtomicBool,
-    closing: AtomicBool,
+    leaving: Leaving,
 }
 
 impl ClientContext for Notes {
@@ -39,8 +40,7 @@ impl ClientContext for Notes {
 
 impl ConsumerContext for Notes {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        if self.closing.load(Ordering::Relaxed) {
-            let _ = consumer.incremental_unassign(partitions);
+        if self.leaving.answers(consumer, partitions) {
             return;
         }
         let event = match code {
@@ -112,7 +112,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         // Closing revokes what is assigned; there is no worker any more to act on it.
-        self.consumer.context().closing.store(true, Ordering::Relaxed);
+        self.consumer.context().leaving.begin();
         // librdkafka waits for the answer to a revocation for ever, also while it closes.
         while self.next_rebalance().is_some() {
             if let Some(list) = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).take() {

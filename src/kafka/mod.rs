@@ -6,6 +6,7 @@ pub mod client;
 pub mod explain;
 mod flush;
 pub mod group;
+pub mod leaving;
 pub mod output;
 pub mod read;
 pub mod topics;

@@ -7,10 +7,12 @@
 use super::batch::{Partition, Position};
 use crate::config::Stage;
 use crate::kafka::explain::explain;
+use crate::kafka::leaving::Leaving;
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,12 +35,24 @@ pub struct Assignment {
     changes: AtomicU64,
     /// The group gave us partitions, or none, and did not take them away for good.
     member: AtomicBool,
+    leaving: Leaving,
 }
 
 impl Assignment {
     /// Knows the stage of each topic.
     pub fn new(topics: Vec<(String, Stage)>) -> Self {
-        Self { topics, owned: Mutex::default(), changes: AtomicU64::new(0), member: AtomicBool::new(false) }
+        Self {
+            topics,
+            owned: Mutex::default(),
+            changes: AtomicU64::new(0),
+            member: AtomicBool::new(false),
+            leaving: Leaving::default(),
+        }
+    }
+
+    /// Before the consumer is dropped, and after all that is done was committed.
+    pub fn leave(&self) {
+        self.leaving.begin();
     }
 
     /// Grows with each change of the assignment.
@@ -85,6 +99,32 @@ impl Assignment {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn assigned(&self, list: &TopicPartitionList) {
+        self.member.store(true, Ordering::Release);
+        let turn = self.changes.fetch_add(1, Ordering::AcqRel) + 1;
+        let partitions = self.partitions(list);
+        tracing::info!(partitions = partitions.len(), "sink: partitions assigned");
+        self.owned().extend(partitions.into_iter().map(|partition| (partition, Owned { turn, done: None })));
+    }
+
+    fn revoked(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let mut offsets = TopicPartitionList::new();
+        let partitions = self.partitions(list);
+        tracing::info!(partitions = partitions.len(), "sink: partitions revoked");
+        for partition in partitions {
+            let removed = self.owned().remove(&partition);
+            if let Some(done) = removed.and_then(|owned| owned.done) {
+                self.add(&mut offsets, partition, done);
+            }
+        }
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        if consumer.assignment_lost() {
+            self.member.store(false, Ordering::Release);
+        } else if offsets.count() > 0 {
+            report(&consumer.commit(&offsets, CommitMode::Sync));
+        }
+    }
+
     fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
         let elements = list.elements();
         elements.iter().filter_map(|element| Some((self.stage(element.topic())?, element.partition()))).collect()
@@ -94,33 +134,20 @@ impl Assignment {
 impl ClientContext for Assignment {}
 
 impl ConsumerContext for Assignment {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Assign(list) => {
-                self.member.store(true, Ordering::Release);
-                let turn = self.changes.fetch_add(1, Ordering::AcqRel) + 1;
-                let partitions = self.partitions(list);
-                tracing::info!(partitions = partitions.len(), "sink: partitions assigned");
-                self.owned().extend(partitions.into_iter().map(|partition| (partition, Owned { turn, done: None })));
-            }
-            Rebalance::Revoke(list) => {
-                let mut offsets = TopicPartitionList::new();
-                let partitions = self.partitions(list);
-                tracing::info!(partitions = partitions.len(), "sink: partitions revoked");
-                for partition in partitions {
-                    let removed = self.owned().remove(&partition);
-                    if let Some(done) = removed.and_then(|owned| owned.done) {
-                        self.add(&mut offsets, partition, done);
-                    }
-                }
-                self.changes.fetch_add(1, Ordering::AcqRel);
-                if consumer.assignment_lost() {
-                    self.member.store(false, Ordering::Release);
-                } else if offsets.count() > 0 {
-                    report(&consumer.commit(&offsets, CommitMode::Sync));
-                }
-            }
-            Rebalance::Error(error) => tracing::warn!("sink: rebalance failed: {}", explain(error)),
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        // What is done was committed before.
+        if self.leaving.answers(consumer, list) {
+            return;
+        }
+        let answered = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.assigned(list);
+            consumer.incremental_assign(list)
+        } else {
+            self.revoked(consumer, list);
+            consumer.incremental_unassign(list)
+        };
+        if let Err(error) = answered {
+            tracing::warn!("sink: rebalance failed: {}", explain(&error));
         }
     }
 

@@ -377,7 +377,7 @@ impl Worker {
             {
                 tracing::warn!("sink: offsets were not committed: {}", explain(&error));
             }
-            // Leaves the group.
+            consumer.context().leave();
             drop(consumer);
         });
         left.await.context("the consumer could not be closed")?;

@@ -2,7 +2,7 @@
 
 use crate::support::kafka::{Kafka, flush, send};
 use crate::support::outlier::Outlier;
-use crate::support::pipeline::{self, Alone, PARTITIONS, START};
+use crate::support::pipeline::{self, Alone, PARTITIONS, START, dense};
 use crate::support::{self, Workplace, opensearch::get, wait};
 use rand::prelude::*;
 use rand::rngs::StdRng;
@@ -144,9 +144,7 @@ fn what_a_topic_refuses_is_said_and_tried_again() {
     let producer = kafka.producer();
     let mut rng = StdRng::seed_from_u64(7);
     let mut record = |partition: i32, more: usize| {
-        // Nothing that a compression makes small.
-        let random: String = (0..more).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect();
-        let record = format!(r#"{{"timestamp":{START},"action":"ALLOW","a":"{random}"}}"#);
+        let record = format!(r#"{{"timestamp":{START},"action":"ALLOW","a":"{}"}}"#, dense(&mut rng, more));
         send(&producer, raw, partition, Some(record.as_bytes()), START);
         flush(&producer);
     };

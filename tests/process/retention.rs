@@ -3,7 +3,7 @@
 use crate::support::kafka::{flush, send};
 use crate::support::opensearch::get;
 use crate::support::outlier::Outlier;
-use crate::support::pipeline::{Alone, START, WINDOWS};
+use crate::support::pipeline::{Alone, START, WINDOWS, dense};
 use crate::support::{read, wait};
 use rand::prelude::*;
 use rand::rngs::StdRng;
@@ -91,10 +91,8 @@ fn an_abort_finds_the_way_again() {
     assert!(process.stop().success());
     kafka.empty(&pipeline.raw, 1);
     kafka.set(&enriched, "max.message.bytes", "600");
-    let mut rng = StdRng::seed_from_u64(7);
-    // Nothing that a compression makes small.
-    let random: String = (0..900).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect();
-    write(&pipeline, &producer, &[(START + 1_000, &random)]);
+    let large = dense(&mut StdRng::seed_from_u64(7), 900);
+    write(&pipeline, &producer, &[(START + 1_000, &large)]);
     let process = pipeline.process();
     wait("refusals", Duration::from_secs(60), || {
         get(&process.telemetry(), "/health").is_some_and(|health| health.contains("raise max.message.bytes"))

@@ -102,6 +102,11 @@ impl Alone {
     }
 }
 
+/// Letters that no compression makes much fewer.
+pub fn dense(rng: &mut StdRng, letters: usize) -> String {
+    (0..letters).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect()
+}
+
 /// A log with the event time `time` in epoch ms.
 pub fn log_record(rng: &mut StdRng, time: i64) -> String {
     let action = if rng.random_bool(0.1) { "BLOCK" } else { "ALLOW" };

@@ -117,7 +117,7 @@ fn offsets_are_found_by_time() {
     });
 }
 
-fn offset_at(reader: &impl Consumer, topic: &str, at: i64) -> Offset {
+fn offset_at(reader: &Member, topic: &str, at: i64) -> Offset {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Offset(at)).unwrap();
     let found = reader.offsets_for_times(list, PATIENCE).unwrap();

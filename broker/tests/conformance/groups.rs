@@ -17,7 +17,7 @@ use crate::support::*;
 const PARTITIONS: i32 = 6;
 
 /// Polls all members until each has its fair share; fails when two own the same partition at one time.
-fn settle(members: &[&BaseConsumer]) {
+fn settle(members: &[&Member]) {
     let until = Instant::now() + PATIENCE;
     loop {
         assert!(Instant::now() < until, "the group did not settle in time");
@@ -81,7 +81,7 @@ fn a_group_grows_and_shrinks() {
 }
 
 /// A member without a library joins, takes its assignment, and falls silent: what a crash looks like.
-fn join_and_crash(server: &Server, group: &str, topic: &str, alive: &BaseConsumer) {
+fn join_and_crash(server: &Server, group: &str, topic: &str, alive: &Member) {
     let mut metadata = BytesMut::new();
     metadata.put_i16(1);
     let subscription = ConsumerProtocolSubscription::default().with_topics(vec![string(topic)]);
@@ -105,7 +105,9 @@ fn join_and_crash(server: &Server, group: &str, topic: &str, alive: &BaseConsume
                 .with_group_id(GroupId(string(group)))
                 .with_generation_id(joined.generation_id)
                 .with_member_id(joined.member_id);
-            assert_eq!(raw.call(&sync, 4).error_code, 0);
+            // Or the other member has given up partitions already and joins again, for which the group rebalances (27).
+            let synced = raw.call(&sync, 4).error_code;
+            assert!(matches!(synced, 0 | 27), "{synced}");
         });
         while !crash.is_finished() {
             let _ = alive.poll(Duration::from_millis(20));
@@ -143,7 +145,7 @@ fn a_static_member_comes_back_to_its_partitions() {
             consumer.subscribe(&[&topic]).unwrap();
             consumer
         };
-        let owned = |member: &BaseConsumer| {
+        let owned = |member: &Member| {
             let mut owned: Vec<i32> = member.assignment().unwrap().elements().iter().map(|e| e.partition()).collect();
             owned.sort_unstable();
             owned

@@ -5,17 +5,19 @@
 
 #![allow(dead_code)]
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use outlier_broker::{Broker, Config};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
 
 /// Longer than anything here takes; a wait ends as soon as its event comes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -102,8 +104,8 @@ impl Server {
         self.producer(&[&timeouts[..], &[("transactional.id", id)]].concat())
     }
 
-    pub fn consumer(&self, group: &str, settings: &[(&str, &str)]) -> BaseConsumer {
-        self.consumer_with(group, settings, rdkafka::consumer::DefaultConsumerContext)
+    pub fn consumer(&self, group: &str, settings: &[(&str, &str)]) -> Member {
+        Member(self.consumer_with(group, settings, Leaving::default()))
     }
 
     pub fn consumer_with<C: ConsumerContext>(
@@ -126,7 +128,7 @@ impl Server {
     }
 
     /// A consumer on one partition from its start, outside of any group's assignment.
-    pub fn reader(&self, topic: &str, partition: i32, isolation: &str) -> BaseConsumer {
+    pub fn reader(&self, topic: &str, partition: i32, isolation: &str) -> Member {
         let consumer = self.consumer(&unique("reader"), &[("isolation.level", isolation)]);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
@@ -156,6 +158,47 @@ impl Server {
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+}
+
+/// A consumer with the cooperative protocol that may be dropped at any moment.
+pub struct Member(BaseConsumer<Leaving>);
+
+impl Deref for Member {
+    type Target = BaseConsumer<Leaving>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.0.context().leaving.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Answers rebalances; of a consumer that leaves only one. With the answer librdkafka ends the group, and who answers one
+/// more that was queued at that moment waits for ever.
+#[derive(Default)]
+pub struct Leaving {
+    leaving: AtomicBool,
+    answered: AtomicBool,
+}
+
+impl ClientContext for Leaving {}
+
+impl ConsumerContext for Leaving {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        if leaving && self.answered.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let answer = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => consumer.incremental_assign(partitions),
+            _ => consumer.incremental_unassign(partitions),
+        };
+        assert!(leaving || answer.is_ok(), "{answer:?}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::{AddPartitionsToTxnRequest, InitProducerIdRequest, TransactionalId};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::Producer;
@@ -209,7 +209,7 @@ fn position(topic: &str, offset: i64, metadata: &str) -> TopicPartitionList {
     list
 }
 
-fn committed(consumer: &BaseConsumer, topic: &str) -> (Offset, String) {
+fn committed(consumer: &Member, topic: &str) -> (Offset, String) {
     let mut list = TopicPartitionList::new();
     list.add_partition(topic, 0);
     let found = consumer.committed_offsets(list, PATIENCE).unwrap();
@@ -219,7 +219,7 @@ fn committed(consumer: &BaseConsumer, topic: &str) -> (Offset, String) {
 }
 
 /// A member that has been given its partition.
-fn member(server: &Server, group: &str, topic: &str) -> BaseConsumer {
+fn member(server: &Server, group: &str, topic: &str) -> Member {
     let consumer = server.consumer(group, &[("isolation.level", "read_committed")]);
     consumer.subscribe(&[topic]).unwrap();
     let until = Instant::now() + PATIENCE;

@@ -32,9 +32,14 @@ struct Managed {
 pub async fn give(client: &Client, policy: &str, body: &Value) -> anyhow::Result<()> {
     let all = managed(client, body).await?;
     let without = all.iter().filter(|one| one.policy.is_none() && !one.left_alone);
-    act(client, "add", without, Some(policy)).await?;
+    for names in names(without) {
+        act(client, "add", &names, Some(policy)).await?;
+    }
     // An index keeps the policy as it was when it got it.
-    act(client, "change_policy", all.iter().filter(|one| one.policy.as_deref() == Some(policy)), Some(policy)).await
+    for names in names(all.iter().filter(|one| one.policy.as_deref() == Some(policy))) {
+        act(client, "change_policy", &names, Some(policy)).await?;
+    }
+    Ok(())
 }
 
 /// Takes the policy from the indices that have it. The plugin notes in each that it is to be left alone; as nobody but
@@ -44,10 +49,10 @@ pub async fn give(client: &Client, policy: &str, body: &Value) -> anyhow::Result
 /// As those of [`give`].
 pub async fn take(client: &Client, policy: &str, body: &Value) -> anyhow::Result<()> {
     let all = managed(client, body).await?;
-    let own: Vec<&Managed> = all.iter().filter(|one| one.policy.as_deref() == Some(policy)).collect();
-    act(client, "remove", own.iter().copied(), None).await?;
     let left_alone = bytes(&json!({AUTO_MANAGE: null}))?;
-    for names in names(own.into_iter()) {
+    // Both for some at a time: a crash in between leaves few to be told from those that somebody took out.
+    for names in names(all.iter().filter(|one| one.policy.as_deref() == Some(policy))) {
+        act(client, "remove", &names, None).await?;
         let path = format!("/{names}/_settings?expand_wildcards=all&ignore_unavailable=true");
         let answer = client.send(Method::Put, &path, Some(left_alone.clone())).await?;
         // Its policy is gone all the same: an index may be read-only.
@@ -93,15 +98,13 @@ fn policy_of(explained: &Value) -> Option<String> {
     own.as_str().or(setting.as_str()).map(str::to_owned)
 }
 
-async fn act(
-    client: &Client,
-    verb: &str,
-    indices: impl Iterator<Item = &Managed>,
-    policy: Option<&str>,
-) -> anyhow::Result<()> {
-    for names in names(indices) {
-        let body = policy.map(|policy| bytes(&json!({"policy_id": policy}))).transpose()?;
-        unless_gone(&client.send(Method::Post, &format!("{ISM}/{verb}/{names}"), body).await?, &names)?;
+async fn act(client: &Client, verb: &str, names: &str, policy: Option<&str>) -> anyhow::Result<()> {
+    let body = policy.map(|policy| bytes(&json!({"policy_id": policy}))).transpose()?;
+    let answer = unless_gone(&client.send(Method::Post, &format!("{ISM}/{verb}/{names}"), body).await?, names)?;
+    // With the status of a success, some may have been refused, as closed indices are.
+    for failed in answer.iter().flat_map(|answer| answer["failed_indices"].as_array()).flatten() {
+        let (index, reason) = (failed["index_name"].as_str(), failed["reason"].as_str());
+        tracing::warn!(index, reason, "the index policy cannot be given to it or taken from it");
     }
     Ok(())
 }
@@ -112,17 +115,9 @@ fn names<'a>(indices: impl Iterator<Item = &'a Managed>) -> Vec<String> {
     names.chunks(MOST).map(|names| names.join(",")).collect()
 }
 
-/// Indices that were deleted meanwhile need nothing.
-fn unless_gone(answer: &Answer, indices: &str) -> anyhow::Result<()> {
-    if answer.status == 404 {
-        return Ok(());
-    }
-    // With the status of a success, some may have been refused, as closed indices are.
-    for failed in checked(answer, indices)?["failed_indices"].as_array().into_iter().flatten() {
-        let (index, reason) = (failed["index_name"].as_str(), failed["reason"].as_str());
-        tracing::warn!(index, reason, "the index policy cannot be given to it or taken from it");
-    }
-    Ok(())
+/// The answer; none for indices that were deleted meanwhile, which need nothing.
+fn unless_gone(answer: &Answer, indices: &str) -> anyhow::Result<Option<Value>> {
+    if answer.status == 404 { Ok(None) } else { checked(answer, indices).map(Some) }
 }
 
 fn checked(answer: &Answer, indices: &str) -> anyhow::Result<Value> {
