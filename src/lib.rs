@@ -1,7 +1,7 @@
 //! outlier: real-time anomaly detection for logs.
 //!
-//! The folders follow the path of a record: `produce` → `process` → `alert` → `sink` → `serve`; `kafka` and `telemetry` are
-//! what they share, `outlier_core` holds everything pure.
+//! The folders follow the path of a record: `produce` → `process` → `alert` → `sink` → `serve`; `kafka`,
+//! `worker` and `telemetry` are what they share, `outlier_core` holds everything pure.
 
 pub mod alert;
 pub mod backtest;
@@ -21,3 +21,4 @@ pub mod shutdown;
 pub mod sink;
 pub mod state;
 pub mod telemetry;
+pub(crate) mod worker;

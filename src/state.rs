@@ -5,8 +5,8 @@
 use crate::backtest::words::plain;
 use crate::config::Config;
 use crate::kafka::client;
+use crate::kafka::read;
 use crate::kafka::topics::partition_count;
-use crate::process::restore;
 use anyhow::bail;
 use outlier_core::pipeline::Millis;
 use outlier_core::score::{Inspected, inspect};
@@ -57,7 +57,7 @@ pub fn run(config: &Config, State::Inspect(options): &State, out: &mut dyn Write
     let topic = &pipeline.topics.state;
     let partitions: Vec<i32> = (0..partition_count(&connection.create::<BaseConsumer>()?, topic)?).collect();
     let mut found: BTreeMap<(i32, String), Vec<u8>> = BTreeMap::new();
-    restore::read(&connection, topic, &partitions, |partition, key, value| {
+    read::committed(&connection, topic, &partitions, |partition, key, value| {
         let key = (partition, key.to_owned());
         match value {
             Some(value) => found.insert(key, value.to_vec()),

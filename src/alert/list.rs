@@ -4,8 +4,8 @@ use super::notify::reasons;
 use crate::backtest::words::{number, plain, second, span};
 use crate::config::Config;
 use crate::kafka::client;
+use crate::kafka::read;
 use crate::kafka::topics::partition_count;
-use crate::process::restore::read;
 use crate::produce::choose;
 use outlier_core::alert::{Alert, MOST_OPEN, Severity};
 use rdkafka::consumer::BaseConsumer;
@@ -43,7 +43,7 @@ pub fn run(config: &Config, Command::List(options): &Command, out: &mut dyn Writ
     let partitions: Vec<i32> = (0..partition_count(&connection.create::<BaseConsumer>()?, topic)?).collect();
     let most = MOST_OPEN * partitions.len();
     let mut open: BTreeMap<String, Alert> = BTreeMap::new();
-    read(&connection, topic, &partitions, |_, key, value| {
+    read::committed(&connection, topic, &partitions, |_, key, value| {
         match value.and_then(|bytes| Alert::parse(bytes).ok()).filter(Alert::open) {
             Some(alert) if open.len() < most || open.contains_key(key) => {
                 open.insert(key.to_owned(), alert);

@@ -18,10 +18,9 @@ mod stage;
 
 use crate::config::{Config, Severity as From};
 use crate::kafka::client;
-use crate::process::worker::Setup;
-use crate::process::{instance::Instance, supervise};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
+use crate::worker::{self, Setup, instance::Instance, supervise};
 use notify::Notifier;
 use outlier_core::alert::{Recipient, Rules, Severity};
 use outlier_core::pipeline::{Millis, Pipeline};
@@ -89,7 +88,7 @@ fn recipient(channel: &crate::config::Channel) -> Recipient {
 }
 
 fn setup(config: &Config, pipeline: &Pipeline, instance: &str) -> Setup {
-    let group = crate::process::group(config, pipeline, "alert");
+    let group = worker::group(config, pipeline, "alert");
     let mut producer = client::producer(&config.kafka);
     client::default(&mut producer, &config.kafka, "linger.ms", "20");
     Setup {

@@ -5,11 +5,11 @@
 
 use super::notify::{Ending, Notifier};
 use crate::kafka::output::Output;
+use crate::kafka::read;
 use crate::kafka::topics::partition_count;
-use crate::process::Misfit;
-use crate::process::restore;
-use crate::process::stage::{Assigned, Next, Progress, Stage};
 use crate::telemetry::Telemetry;
+use crate::worker::stage::{Assigned, Next, Progress, Stage};
+use crate::worker::{Misfit, now as clock};
 use outlier_core::alert::{Alert, Book, Counts, Recipient, Rules, batch, owed};
 use outlier_core::pipeline::{Millis, Topics};
 use outlier_core::score::Score;
@@ -170,7 +170,7 @@ impl Stage for AlertStage {
             partitions.iter().map(|p| (p.partition, Book::new(Arc::clone(&self.parts.rules)))).collect();
         let numbers: Vec<i32> = books.keys().copied().collect();
         let topic = &self.parts.topics.alerts;
-        restore::read(&self.parts.connection, topic, &numbers, |partition, key, value| {
+        read::committed(&self.parts.connection, topic, &numbers, |partition, key, value| {
             let Some((book, bytes)) = books.get_mut(&partition).zip(value) else { return Ok(()) };
             let alert = Alert::parse(bytes)
                 .map_err(|error| Misfit(format!("{topic}/{partition}: the record {key} is not an alert: {error}")))?;
@@ -199,7 +199,7 @@ impl Stage for AlertStage {
             Ok(row) => {
                 self.rows += 1;
                 if let Some(book) = self.books.get_mut(&partition) {
-                    book.row(&row, crate::process::worker::now());
+                    book.row(&row, clock());
                 }
             }
             Err(error) => {

@@ -5,9 +5,10 @@
 
 use crate::config::Config;
 use crate::kafka::output::{Commit, Output};
+use crate::kafka::read;
 use crate::kafka::topics::partition_count;
 use crate::kafka::{client, explain};
-use crate::process::{group, restore};
+use crate::worker::group;
 use anyhow::{Context, bail, ensure};
 use outlier_core::pipeline::Pipeline;
 use outlier_core::score::Scorer;
@@ -73,7 +74,7 @@ impl<'a> Handover<'a> {
         self.check_groups()?;
         let partitions: Vec<i32> = (0..self.pipeline.windows_partitions).collect();
         let reader = client::reader(&self.config.kafka);
-        restore::read(&reader, &topics.state, &partitions, |_, _, _| {
+        read::committed(&reader, &topics.state, &partitions, |_, _, _| {
             bail!("the state topic {} holds models already. {}", topics.state, self.anew())
         })?;
         let end = |partition: &i32| {

@@ -1,15 +1,17 @@
 //! Reading partitions to their ends, without a group.
 
-use anyhow::bail;
-use rdkafka::TopicPartitionList;
+use anyhow::{Context, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// The broker must give something within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// An open transaction ends or times out within this time.
+const SETTLE: Duration = Duration::from_secs(30);
 
 /// Gives every record of the partitions in `starts`, from there to where they end; how many. `doing` is told in the log
 /// now and then. The consumer must have `enable.partition.eof`.
@@ -48,4 +50,42 @@ pub fn to_end<C: ConsumerContext>(
         }
     }
     Ok(records)
+}
+
+/// Reads every committed record of these partitions of a compacted topic, oldest first: partition, key and value; how many.
+///
+/// Order matters: the caller has the group's committed offsets, which no open transaction holds back; then the high
+/// watermarks are asked; then the last stable offsets must reach them, so that nothing of the same transactions can
+/// still be hidden; then the partitions are read to their ends.
+///
+/// # Errors
+/// The broker does not answer, or those of `each`.
+pub fn committed(
+    connection: &ClientConfig,
+    topic: &str,
+    partitions: &[i32],
+    mut each: impl FnMut(i32, &str, Option<&[u8]>) -> anyhow::Result<()>,
+) -> anyhow::Result<u64> {
+    let started = Instant::now();
+    let consumer: BaseConsumer = connection.create()?;
+    let uncommitted: BaseConsumer = connection.clone().set("isolation.level", "read_uncommitted").create()?;
+    let end = |consumer: &BaseConsumer, partition: i32| {
+        let watermarks = consumer.fetch_watermarks(topic, partition, PATIENCE);
+        watermarks.map(|(_, high)| high).with_context(|| format!("cannot look up the end of {topic}/{partition}"))
+    };
+    let mut list = TopicPartitionList::new();
+    for &partition in partitions {
+        let high = end(&uncommitted, partition)?;
+        while end(&consumer, partition)? < high {
+            if started.elapsed() > SETTLE {
+                bail!("a transaction holds {topic}/{partition} back for more than {} s", SETTLE.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        list.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    to_end(&consumer, topic, &list, "reading it", |message| {
+        let key = String::from_utf8_lossy(message.key().unwrap_or_default());
+        each(message.partition(), &key, message.payload())
+    })
 }

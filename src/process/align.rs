@@ -131,7 +131,7 @@ impl Looking {
             let Offset::Offset(offset) = element.offset() else { return None };
             let partition = element.partition();
             // What is not a stream time is for the partition's owner to report.
-            let time = super::offsets::metadata_of(element).ok()?.parse().ok()?;
+            let time = crate::worker::offsets::metadata_of(element).ok()?.parse().ok()?;
             Some((partition, Standing { offset, time, end: ends.get(&partition).copied() }))
         };
         Ok(committed.elements().iter().filter(|element| element.error().is_ok()).filter_map(standing).collect())

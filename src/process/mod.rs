@@ -1,46 +1,27 @@
 //! `process`: the two stages between the raw topic and the scores, each in a thread of its own.
 //!
 //! [`transform`] reads raw and writes enriched, rejected and windows; [`score`] reads windows and writes scores,
-//! anomalies and state; [`worker`] is the transactional loop both run in.
-//!
-//! Invariant: a worker that fails is started again from what is committed; only what an operator must decide ends
-//! the process.
+//! anomalies and state. Each runs in a [`worker`](crate::worker).
 
 mod align;
 mod anomalies;
-mod held_up;
-pub(crate) mod instance;
-mod offsets;
-pub(crate) mod restore;
 mod score;
 mod source;
-pub mod stage;
 mod transform;
-pub(crate) mod worker;
 
 use crate::config::{Config, Guarantee};
 use crate::kafka::client;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
-use instance::Instance;
+use crate::worker::instance::Instance;
+use crate::worker::stage::Stage;
+use crate::worker::{Setup, group, supervise};
 use outlier_core::pipeline::Pipeline;
-use outlier_core::score::StateError;
 use rdkafka::ClientConfig;
 use score::ScoreStage;
-use stage::Stage;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use transform::TransformStage;
-use worker::Setup;
-
-/// What is configured and what is on the broker do not fit; only an operator can decide.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Misfit(pub String);
-
-/// First and longest pause before a failed worker starts again.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Runs both stages of every pipeline until `stop`.
 ///
@@ -94,11 +75,6 @@ fn make_stage(
     Ok(Box::new(ScoreStage::new(pipeline.clone(), connection, telemetry)))
 }
 
-/// The consumer group of a stage.
-pub(crate) fn group(config: &Config, pipeline: &Pipeline, stage: &str) -> String {
-    format!("{}{}.{stage}", config.kafka.topic_prefix, pipeline.name)
-}
-
 /// What a stage is called in `/health`.
 fn component(pipeline: &str, stage: &str) -> String {
     format!("process {pipeline} {stage}")
@@ -129,39 +105,5 @@ fn setup(config: &Config, pipeline: &Pipeline, stage: &str, instance: &str) -> S
         producer,
         transactional_id: format!("{group}.{instance}.0"),
         process: config.process.clone(),
-    }
-}
-
-/// Runs a worker, again and again, until `stop` or something only an operator can decide.
-pub(crate) fn supervise(
-    setup: &Setup,
-    make: impl Fn() -> anyhow::Result<Box<dyn Stage>>,
-    telemetry: &Telemetry,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let mut pause = PAUSE.0;
-    loop {
-        let started = std::time::Instant::now();
-        let result = make().and_then(|mut stage| worker::run(setup, stage.as_mut(), telemetry, stop));
-        let Err(error) = result else { return Ok(()) };
-        if error.is::<Misfit>() || error.is::<StateError>() {
-            telemetry.health.set(&setup.name, State::Failed { reason: format!("{error:#}") });
-            return Err(error);
-        }
-        if stop.is_cancelled() {
-            // What was not committed is done again by the next owner.
-            tracing::info!(
-                worker = setup.name,
-                error = format!("{error:#}"),
-                "stopped; what was not committed is done again by the next owner"
-            );
-            return Ok(());
-        }
-        telemetry.health.set(&setup.name, State::Waiting { reason: format!("{error:#}") });
-        pause = if started.elapsed() > 6 * PAUSE.1 { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
-        let until = std::time::Instant::now() + pause;
-        while std::time::Instant::now() < until && !stop.is_cancelled() {
-            std::thread::sleep(Duration::from_millis(50));
-        }
     }
 }

@@ -3,11 +3,11 @@
 //! Invariant: scores, anomalies, state and the offset of a windows partition are written in one transaction; a
 //! partition's state is what the state topic and the committed offset say, and nothing else.
 
-use super::restore::restore;
-use super::stage::{Assigned, Next, Progress, Stage};
-use super::worker::now;
 use crate::kafka::output::Output;
+use crate::kafka::read;
 use crate::telemetry::Telemetry;
+use crate::worker::stage::{Assigned, Next, Progress, Stage};
+use crate::worker::{Misfit, now};
 use anyhow::Context;
 use outlier_core::pipeline::{Millis, Pipeline};
 use outlier_core::score::{Anomaly, Closed, Counts, Scorer, SeriesName};
@@ -19,6 +19,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::BaseRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What the groups that one transaction closes may cost: so many of one count each, or 10 MiB of state.
 const CLOSES: usize = 10_000;
@@ -178,7 +179,7 @@ impl Stage for ScoreStage {
         }
         let bytes = message.payload().unwrap_or_default();
         let frame = Frame::decode(bytes)
-            .map_err(|error| super::Misfit(error.to_string()))
+            .map_err(|error| Misfit(error.to_string()))
             .with_context(|| format!("cannot read {}/{partition} at offset {offset}", message.topic()))?;
         if let Some(scorer) = self.partitions.get_mut(&partition) {
             scorer.apply(offset, &frame);
@@ -247,4 +248,18 @@ impl Stage for ScoreStage {
             scorer.rollback();
         }
     }
+}
+
+/// Gives every committed record of the scorers' partitions to them, oldest first.
+fn restore(connection: &rdkafka::ClientConfig, topic: &str, scorers: &mut BTreeMap<i32, Scorer>) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let partitions: Vec<i32> = scorers.keys().copied().collect();
+    let records = read::committed(connection, topic, &partitions, |partition, key, value| {
+        if let Some(scorer) = scorers.get_mut(&partition) {
+            scorer.restore(key, value)?;
+        }
+        Ok(())
+    })?;
+    tracing::info!(topic, records, took = ?started.elapsed(), "state restored");
+    Ok(())
 }

@@ -6,10 +6,11 @@
 use super::align::Aligning;
 use super::anomalies::AnomalyTail;
 use super::source::Source;
-use super::stage::{Assigned, Next, Progress, Stage};
 use crate::kafka::output::Output;
 use crate::kafka::topics::{bounds, partition_count};
 use crate::telemetry::Telemetry;
+use crate::worker::stage::{Assigned, Next, Progress, Stage};
+use crate::worker::{Misfit, now};
 use anyhow::Context;
 use outlier_core::pipeline::{Millis, Pipeline};
 use outlier_core::record::{Reject, Scratch, Transform};
@@ -138,7 +139,7 @@ impl TransformStage {
         self.enriched_partitions = partition_count(consumer, &self.pipeline.topics.enriched)?;
         let windows = partition_count(consumer, &self.pipeline.topics.windows)?;
         if windows != self.pipeline.windows_partitions {
-            anyhow::bail!(super::Misfit(format!(
+            anyhow::bail!(Misfit(format!(
                 "topic {} has {windows} partitions, the configuration says {}: set windows_partitions = {windows}, or delete \
                  the topics {} and {} and run `outlier setup`",
                 self.pipeline.topics.windows,
@@ -238,9 +239,8 @@ impl Stage for TransformStage {
         for Assigned { partition, committed } in partitions {
             let (offset, time) = match committed {
                 Some((offset, metadata)) if !metadata.is_empty() => {
-                    let time = metadata
-                        .parse()
-                        .map_err(|e: outlier_core::window::BadSourceTime| super::Misfit(e.to_string()))?;
+                    let time =
+                        metadata.parse().map_err(|e: outlier_core::window::BadSourceTime| Misfit(e.to_string()))?;
                     (offset, time)
                 }
                 // An offset that an operator set by hand has no stream time: the next record gives one.
@@ -272,7 +272,7 @@ impl Stage for TransformStage {
         let partition = message.partition();
         self.source.set(&self.pipeline.topics.raw, partition, message.offset());
         // Of a record that says none, the time of sending is over: or its event time could be any.
-        let time = message.timestamp().to_millis().filter(|time| *time >= 0).unwrap_or_else(super::worker::now);
+        let time = message.timestamp().to_millis().filter(|time| *time >= 0).unwrap_or_else(now);
         let mut scratch = std::mem::take(&mut self.scratch);
         let rejected = match self.transform.apply(message.payload(), time, self.anomalies.current(), &mut scratch) {
             Ok(enriched) => match self.enriched(message, enriched.bytes, output) {

@@ -17,10 +17,10 @@ mod webhook;
 pub use text::reasons;
 
 use crate::config::{Channel, Recipient};
-use crate::process::worker::now;
 use crate::sink::backoff::Backoff;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
+use crate::worker::now;
 use outlier_core::alert::Message;
 use outlier_core::pipeline::Millis;
 use prometheus_client::metrics::counter::Counter;

@@ -58,7 +58,7 @@ pub fn outside(group: &Group, topic: &str, partitions: &[i32]) -> anyhow::Result
 }
 
 /// The element's metadata. The client panics on bytes that are not UTF-8, which only another program can have written.
-pub(super) fn metadata_of(element: &TopicPartitionListElem<'_>) -> anyhow::Result<String> {
+pub fn metadata_of(element: &TopicPartitionListElem<'_>) -> anyhow::Result<String> {
     let read = std::panic::AssertUnwindSafe(|| element.metadata().to_owned());
     std::panic::catch_unwind(read).map_err(|_| {
         let partition = element.partition();

@@ -1,4 +1,4 @@
-//! The loop that the stages share, and the alerts: consume, let the stage work, commit everything in one transaction.
+//! The loop: consume, let the stage work, commit everything in one transaction.
 //!
 //! ```text
 //!          ┌────────────── rebalance: commit or abort, (un)assign ◄─┐
@@ -13,20 +13,20 @@
 use super::held_up::HeldUp;
 use super::offsets::{Outside, PATIENCE, committed, outside};
 use super::stage::{Next, Progress, Stage};
-use crate::config::{Guarantee, Process};
+use super::{Setup, now};
+use crate::config::Guarantee;
 use crate::kafka::explain::explain;
 use crate::kafka::group::{Group, Rebalance};
 use crate::kafka::output::{Commit, Output};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
-use outlier_core::pipeline::Millis;
 use prometheus_client::metrics::counter::Counter;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Without a record under way the clock is looked at this often, for idle decisions and the stop signal.
@@ -44,22 +44,6 @@ const BYTES_A_LOOK: usize = 4 << 20;
 const TRANSACTION: Duration = Duration::from_secs(10);
 /// So many offsets before a topic's start may have been ends of transactions; more were records that nobody read.
 const TRANSACTION_ENDS: i64 = 16;
-
-/// What a worker is called and how it connects.
-pub struct Setup {
-    /// For health, metrics and logs: `process waf transform`.
-    pub name: String,
-    /// The pipeline, for metrics.
-    pub pipeline: String,
-    /// The consumer's configuration, group included.
-    pub consumer: ClientConfig,
-    /// The producer's configuration.
-    pub producer: ClientConfig,
-    /// Unique to this worker.
-    pub transactional_id: String,
-    /// Commit interval, guarantee, batch size.
-    pub process: Process,
-}
 
 /// Runs a stage until `stop`.
 ///
@@ -435,9 +419,4 @@ impl Worker<'_> {
 /// What is left of [`QUICK`], in whole milliseconds: the client spends a broken one asking again and again.
 fn rest(opened: Instant) -> Duration {
     Duration::from_millis(QUICK.saturating_sub(opened.elapsed()).as_millis() as u64)
-}
-
-/// The wall clock in epoch milliseconds.
-pub fn now() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
 }
