@@ -34,11 +34,12 @@ use tokio_util::sync::CancellationToken;
 /// # Errors
 /// The topics are not as they must be, or a channel cannot work.
 pub async fn run(config: Arc<Config>, telemetry: Telemetry, stop: CancellationToken) -> anyhow::Result<()> {
-    let Some(notifies) = owner::decide(&config, &telemetry, &stop).await? else { return Ok(()) };
+    let Some(own) = owner::decide(&config, &telemetry, &stop).await? else { return Ok(()) };
     let instance = Instance::claim(&config.kafka.instance_id, &config.process.data_dir)?;
     let mut workers = tokio::task::JoinSet::new();
     for pipeline in &config.pipelines {
         let setup = setup(&config, pipeline, instance.name());
+        let notifies = own.contains(&pipeline.name);
         let channels = if notifies { config.alerting.channels.as_slice() } else { &[] };
         let notifier = Notifier::start(channels, &pipeline.name, &telemetry)?;
         let parts = Arc::new(Parts {

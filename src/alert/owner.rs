@@ -1,4 +1,4 @@
-//! Who tells people: this service, or OpenSearch's monitors.
+//! Who tells people of a pipeline's anomalies: this service, or OpenSearch's monitors.
 //!
 //! Invariant: with `owner = "opensearch"` this service notifies only where OpenSearch does not: there is another index, a
 //! cluster without the alerting plugin, or its monitors have nobody to tell. A cluster that does not answer is waited for.
@@ -10,34 +10,49 @@ use crate::setup::monitors;
 use crate::sink::backoff::Backoff;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
+use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
 const COMPONENT: &str = "alert.owner";
 
-/// True if this service notifies; `None`: stopped meanwhile. Says in the log who does, and why.
+/// The pipelines for which this service notifies; `None`: stopped meanwhile. Says in the log who does, and why.
 ///
 /// # Errors
 /// The connection to OpenSearch cannot be prepared.
-pub async fn decide(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> anyhow::Result<Option<bool>> {
-    let (notifies, why) = match (config.alerting.owner, config.sink.index) {
-        (Owner::Outlier, _) => (true, "alerting.owner is \"outlier\""),
-        (Owner::OpenSearch, IndexKind::Sqlite) => (true, "the index is SQLite, which has no monitors"),
-        (Owner::OpenSearch, IndexKind::OpenSearch) => match installed(config, telemetry, stop).await? {
-            None => return Ok(None),
+pub async fn decide(
+    config: &Config,
+    telemetry: &Telemetry,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<BTreeSet<String>>> {
+    let owner = config.alerting.owner;
+    let there = if owner == Owner::OpenSearch && config.sink.index == IndexKind::OpenSearch {
+        let Some(there) = installed(config, telemetry, stop).await? else { return Ok(None) };
+        Some(there)
+    } else {
+        None
+    };
+    let channels = config.alerting.channels.len();
+    let mut own = BTreeSet::new();
+    for pipeline in &config.pipelines {
+        let (notifies, why) = match there {
+            None if owner == Owner::Outlier => (true, "alerting.owner is \"outlier\""),
+            None => (true, "the index is SQLite, which has no monitors"),
             Some(Installed { alerting: false, .. }) => (true, "OpenSearch has no alerting plugin"),
-            Some(there) if !monitors::tell(config, there) => (
+            Some(there) if !monitors::tell(config, pipeline, there) => (
                 true,
                 "OpenSearch's monitors cannot: it lacks notifications, or what would tell of anomalies is not indexed",
             ),
             Some(_) => (false, "alerting.owner is \"opensearch\": its monitors do"),
-        },
-    };
-    let channels = config.alerting.channels.len();
-    tracing::info!(notifies, why, channels, "who tells people of alerts");
-    if notifies && channels == 0 {
+        };
+        tracing::info!(pipeline = pipeline.name, notifies, why, channels, "who tells people of alerts");
+        if notifies {
+            own.insert(pipeline.name.clone());
+        }
+    }
+    if !own.is_empty() && channels == 0 {
         tracing::warn!("alerts are recorded and nobody is told: there are no [[alerting.channels]]");
     }
-    Ok(Some(notifies))
+    Ok(Some(own))
 }
 
 async fn installed(

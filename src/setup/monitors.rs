@@ -85,15 +85,16 @@ pub fn wanted(config: &Config, pipeline: &Pipeline, parts: Parts) -> Vec<(String
     all
 }
 
-/// Whether the monitors tell the channels of the anomalies of every pipeline, where there are channels to be told.
-pub fn tell(config: &Config, there: Installed) -> bool {
+/// Whether a pipeline's monitors tell the channels of its anomalies, if there are any and channels to be told.
+pub fn tell(config: &Config, pipeline: &Pipeline, there: Installed) -> bool {
     let parts = Parts { channels: there.notifications, detectors: there.detection && config.opensearch.detectors };
     let tells = |(_, mut body): (String, Value)| {
         let told = |trigger: &Value| trigger["name"] != SILENCE && trigger["actions"] != json!([]);
         members(&mut body["triggers"]).any(|trigger| told(trigger))
     };
     config.alerting.channels.is_empty()
-        || config.pipelines.iter().all(|pipeline| wanted(config, pipeline, parts).into_iter().any(tells))
+        || pipeline.detectors.is_empty()
+        || wanted(config, pipeline, parts).into_iter().any(tells)
 }
 
 struct Own<'a> {
@@ -377,4 +378,53 @@ fn inner(trigger: &Value) -> Option<&Value> {
 
 fn by_name<'v>(mut all: impl Iterator<Item = &'v Value>, name: &Value) -> Option<&'v Value> {
     all.find(|there| there["name"] == *name && there["id"].is_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn who_tells_is_decided_for_each_pipeline() {
+        let pipelines = r#"
+            [[pipeline]]
+            preset = "waf"
+            name = "flags-and-detectors"
+
+            [[pipeline]]
+            name = "detectors"
+            [[pipeline.detectors]]
+            name = "all"
+            measures = ["count"]
+
+            [[pipeline]]
+            name = "flags"
+            [[pipeline.flags]]
+            name = "status"
+            field = "status"
+            good = { name = "ok", match = ["2xx"] }
+            bad = { name = "not_ok", match = ["5xx"] }
+            other = "neither"
+
+            [[alerting.channels]]
+            name = "team"
+            type = "webhook"
+            url = "https://hooks.example.com/x"
+        "#;
+        let everything = Installed { alerting: true, notifications: true, detection: true };
+        let silent = Installed { notifications: false, ..everything };
+        for (what, there, want) in [
+            ("\"enriched\", \"scores\"", everything, [true, true, true]),
+            // Without scores only OpenSearch's own detectors know of anomalies, and they look at flags.
+            ("\"enriched\"", everything, [true, false, true]),
+            // Without a detector there is nothing to tell.
+            ("\"enriched\", \"scores\"", silent, [false, false, true]),
+        ] {
+            let text = format!("[sink]\nwhat = [{what}]\n{pipelines}");
+            let config = Config::parse(&text, "test", &Environment::default()).unwrap();
+            let told: Vec<bool> = config.pipelines.iter().map(|pipeline| tell(&config, pipeline, there)).collect();
+            assert_eq!(told, want, "{what} {there:?}");
+        }
+    }
 }

@@ -72,10 +72,15 @@ impl Delivery {
         let records = documents.len() + rejected.len();
         let (mut created, mut there) = (0_u64, 0_u64);
         let mut backoff = Backoff::default();
+        // After a request that was refused as a whole or got no answer, fewer at a time: it may be too large for now.
+        let mut portion = usize::MAX;
         while !documents.is_empty() {
-            let prepared = prepared.take().unwrap_or_else(|| self.index.prepare(&documents));
+            let later = documents.split_off(portion.min(documents.len()));
+            let later_sources = sources.split_off(documents.len());
+            let ready = prepared.take().filter(|_| later.is_empty());
+            let ready = ready.unwrap_or_else(|| self.index.prepare(&documents));
             let begun = Instant::now();
-            let written = self.index.write_prepared(&documents, prepared).await;
+            let written = self.index.write_prepared(&documents, ready).await;
             let all = |outcomes: &Vec<Outcome>| !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_)));
             self.note(match &written {
                 // What is written again is not a whole batch.
@@ -83,10 +88,14 @@ impl Delivery {
                 _ => Answered::TooMuch,
             });
             first = false;
-            let why = match written {
-                Err(unavailable) => unavailable.0,
+            let mut why = None;
+            match written {
+                Err(unavailable) => {
+                    portion = documents.len().div_ceil(2);
+                    why = Some(unavailable.0);
+                }
                 Ok(outcomes) => {
-                    let mut why = None;
+                    portion = documents.len().saturating_mul(2);
                     let mut again: (Vec<Document>, Vec<_>) = (Vec::new(), Vec::new());
                     for ((document, source), outcome) in documents.into_iter().zip(sources).zip(outcomes) {
                         match outcome {
@@ -105,13 +114,14 @@ impl Delivery {
                         }
                     }
                     (documents, sources) = again;
-                    match why {
-                        None => break,
-                        Some(reason) => format!("{} documents wait: {reason}", documents.len()),
-                    }
+                    why = why.map(|reason| format!("{} documents wait: {reason}", documents.len()));
                 }
-            };
-            self.wait(&mut backoff, why).await?;
+            }
+            documents.extend(later);
+            sources.extend(later_sources);
+            if let Some(why) = why {
+                self.wait(&mut backoff, why).await?;
+            }
         }
         self.reject(rejected).await?;
         self.telemetry.health.set(&self.component(), State::Ready);

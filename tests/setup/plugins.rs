@@ -42,6 +42,19 @@ pub const DETECTORS: usize = 1;
 pub const MONITORS: usize = 4;
 
 #[tokio::test]
+async fn one_node_that_is_down_is_passed_over() {
+    const GONE: &str = "http://127.0.0.1:1";
+    for first in [true, false] {
+        let (cluster, url) = serve(Cluster::default()).await;
+        let urls = if first { [GONE, &url] } else { [&url, GONE] };
+        let config = support::config(&format!("[opensearch]\nurls = {urls:?}"), "p");
+        let (_, result) = run(&config, INDEX).await;
+        assert_eq!(result, Ok(()), "{urls:?}");
+        assert!(!cluster.lock().unwrap().writes.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn everything_is_made_once_and_follows_the_configuration() {
     let (cluster, url) = serve(Cluster::default()).await;
     let none = config(&url, "");

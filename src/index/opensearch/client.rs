@@ -3,6 +3,7 @@
 //! Invariant: an error names what the operator can change; credentials never appear in one.
 
 use super::credentials;
+use super::nodes::Nodes;
 use super::words::{self, Server};
 use crate::config::Config;
 use crate::index::Unavailable;
@@ -13,36 +14,21 @@ use flate2::write::GzEncoder;
 use opensearch::cert::{Certificate, CertificateValidation};
 use opensearch::http::headers::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
 use opensearch::http::request::Body;
-use opensearch::http::transport::{Connection, ConnectionPool, Transport, TransportBuilder};
+use opensearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use opensearch::http::{Method, Url};
 use serde_json::Value;
 use std::error::Error;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Takes the configured nodes in turn, so that a retry goes to another one.
-#[derive(Debug, Clone)]
-struct Nodes {
-    connections: Arc<[Connection]>,
-    turn: Arc<AtomicUsize>,
-}
-
-impl ConnectionPool for Nodes {
-    fn next(&self) -> Connection {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        self.connections[turn % self.connections.len()].clone()
-    }
-}
+use std::time::Instant;
 
 /// A connection to the cluster. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    transport: Transport,
+    /// Each with what it is called in errors.
+    nodes: Arc<Nodes<(Transport, Server)>>,
     /// Bulk requests are compressed.
     gzip: bool,
-    /// For errors.
-    server: Arc<Server>,
     /// OpenSearch Dashboards, where the setup knows it.
     dashboards: Option<Arc<Client>>,
 }
@@ -80,28 +66,15 @@ impl Client {
 
     /// To the addresses that the configuration has under this key.
     fn to(name: &'static str, key: &'static str, urls: &[String], config: &Config) -> anyhow::Result<Self> {
-        let opensearch = &config.opensearch;
-        let mut connections = Vec::new();
-        for url in urls {
-            let url = Url::parse(url).with_context(|| format!("{key}: {url} is not a URL"))?;
-            connections.push(Connection::new(url));
-        }
-        if connections.is_empty() {
+        if urls.is_empty() {
             bail!("{key} is empty: name at least one node");
         }
-        let nodes = Nodes { connections: connections.into(), turn: Arc::default() };
-        let mut builder = TransportBuilder::new(nodes).timeout(config.sink.request_timeout);
-        builder = credentials::give(builder, opensearch)?;
-        if let Some(path) = &opensearch.ca_file {
-            let shown = path.display();
-            let pem = std::fs::read(path).with_context(|| format!("opensearch.ca_file {shown} cannot be read"))?;
-            let certificate = Certificate::from_pem(&pem)
-                .with_context(|| format!("opensearch.ca_file {shown} holds no PEM certificate"))?;
-            builder = builder.cert_validation(CertificateValidation::Full(certificate));
-        }
-        let transport = builder.build().with_context(|| format!("the connection to {name} cannot be prepared"))?;
-        let server = Arc::new(Server { name, urls: urls.join(", "), key });
-        Ok(Self { transport, gzip: opensearch.gzip, server, dashboards: None })
+        let node = |url: &String| {
+            let server = Server { name, url: url.clone(), key };
+            anyhow::Ok((transport(&server, config)?, server))
+        };
+        let nodes = Nodes::new(urls.iter().map(node).collect::<anyhow::Result<Vec<_>>>()?);
+        Ok(Self { nodes: Arc::new(nodes), gzip: config.opensearch.gzip, dashboards: None })
     }
 
     /// As [`Client::new`], with OpenSearch Dashboards beside it if that is configured. It takes the same credentials.
@@ -123,7 +96,8 @@ impl Client {
         self.dashboards.as_deref()
     }
 
-    /// Sends a request with a JSON body, or without one.
+    /// Sends a request with a JSON body, or without one, to the node whose turn it is; to the next ones if that does not
+    /// answer and nothing can be done twice by asking again.
     ///
     /// # Errors
     /// No answer came, or the credentials were refused.
@@ -159,34 +133,71 @@ impl Client {
         headers: HeaderMap,
         body: Option<Bytes>,
     ) -> Result<Answer, Unavailable> {
-        let nothing: Option<&()> = None;
-        let body = body.map(Raw);
-        let sent = self.transport.send(method, path, headers, nothing, body, None).await;
-        let response = sent.map_err(|error| self.no_answer(&error))?;
-        let status = response.status_code().as_u16();
-        let body = response.bytes().await.map_err(|error| self.no_answer(&error))?;
-        if status == 401 {
-            return Err(Unavailable(format!(
-                "{} refused the credentials (401): check opensearch.username and opensearch.password, or opensearch.token",
-                self.server.name
-            )));
-        }
-        Ok(Answer { status, body })
-    }
-
-    fn no_answer(&self, error: &opensearch::Error) -> Unavailable {
-        let mut why = String::new();
-        let mut cause: Option<&dyn Error> = Some(error);
-        while let Some(inner) = cause {
-            let text = inner.to_string();
-            // Some errors repeat their cause and add to it.
-            if !why.contains(&text) {
-                why = text;
+        let mut answer = Err(Unavailable(String::new()));
+        for node in self.nodes.in_turn(Instant::now()) {
+            let (transport, server) = &node.value;
+            let (error, timed_out) = match ask(transport, method, path, &headers, &body).await {
+                Ok(Answer { status: 401, .. }) => return Err(Unavailable(words::unauthorised(server))),
+                Ok(answer) => {
+                    node.answered();
+                    return Ok(answer);
+                }
+                Err(error) => (no_answer(server, &error), error.is_timeout()),
+            };
+            node.failed(Instant::now());
+            answer = Err(error);
+            // Only these may be done twice: of a bulk request each document has its id. A cluster that is too slow for one
+            // gets no more of it at once.
+            let question = matches!(method, Method::Get | Method::Head);
+            if !question && (timed_out || !path.starts_with("/_bulk")) {
+                break;
             }
-            cause = inner.source();
         }
-        Unavailable(words::no_answer(&self.server, &why, error.is_timeout()))
+        answer
     }
+}
+
+fn transport(server: &Server, config: &Config) -> anyhow::Result<Transport> {
+    let Server { name, url, key } = server;
+    let parsed = Url::parse(url).with_context(|| format!("{key}: {url} is not a URL"))?;
+    let pool = SingleNodeConnectionPool::new(parsed);
+    let mut builder = TransportBuilder::new(pool).timeout(config.sink.request_timeout);
+    builder = credentials::give(builder, &config.opensearch)?;
+    if let Some(path) = &config.opensearch.ca_file {
+        let shown = path.display();
+        let pem = std::fs::read(path).with_context(|| format!("opensearch.ca_file {shown} cannot be read"))?;
+        let certificate = Certificate::from_pem(&pem)
+            .with_context(|| format!("opensearch.ca_file {shown} holds no PEM certificate"))?;
+        builder = builder.cert_validation(CertificateValidation::Full(certificate));
+    }
+    builder.build().with_context(|| format!("the connection to {name} cannot be prepared"))
+}
+
+async fn ask(
+    transport: &Transport,
+    method: Method,
+    path: &str,
+    headers: &HeaderMap,
+    body: &Option<Bytes>,
+) -> Result<Answer, opensearch::Error> {
+    let nothing: Option<&()> = None;
+    let response = transport.send(method, path, headers.clone(), nothing, body.clone().map(Raw), None).await?;
+    let status = response.status_code().as_u16();
+    Ok(Answer { status, body: response.bytes().await? })
+}
+
+fn no_answer(server: &Server, error: &opensearch::Error) -> Unavailable {
+    let mut why = String::new();
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        // Some errors repeat their cause and add to it.
+        if !why.contains(&text) {
+            why = text;
+        }
+        cause = inner.source();
+    }
+    Unavailable(words::no_answer(server, &why, error.is_timeout()))
 }
 
 /// Gzip at its fastest, which is enough for logs.

@@ -15,6 +15,7 @@ pub mod aws;
 pub mod body;
 pub mod client;
 pub mod credentials;
+mod nodes;
 pub mod probe;
 pub mod words;
 

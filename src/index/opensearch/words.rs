@@ -7,51 +7,59 @@
 pub struct Server {
     /// What it is.
     pub name: &'static str,
-    /// Its addresses.
-    pub urls: String,
-    /// The configuration's key that has them.
+    /// Its address.
+    pub url: String,
+    /// The configuration's key that has it.
     pub key: &'static str,
 }
 
 /// What to do about a request that never got an answer. `why` is the innermost cause, as the HTTP client or the TLS
 /// library words it; `timed_out` wins over it.
 pub fn no_answer(server: &Server, why: &str, timed_out: bool) -> String {
-    let Server { name, urls, key } = server;
+    let Server { name, url, key } = server;
     let why = cause(why);
     let said = |parts: &[&str]| parts.iter().any(|part| why.contains(part));
     if timed_out {
         format!(
-            "{name} at {urls} did not answer in time: it is overloaded or stuck; see its log, or raise sink.request_timeout"
+            "{name} at {url} did not answer in time: it is overloaded or stuck; see its log, or raise sink.request_timeout"
         )
     } else if said(&["AWSV4 Signing Failed"]) {
         format!(
-            "requests to {urls} cannot be signed ({why}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or give the machine a role"
+            "requests to {url} cannot be signed ({why}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or give the machine a role"
         )
     } else if said(&["certificate required", "alert bad certificate", "alert unknown ca"]) {
         format!(
-            "{name} at {urls} asks for a client certificate that it knows ({why}): set opensearch.client_cert_file and opensearch.client_key_file"
+            "{name} at {url} asks for a client certificate that it knows ({why}): set opensearch.client_cert_file and opensearch.client_key_file"
         )
     } else if said(&["certificate has expired", "certificate is not yet valid"]) {
         format!(
-            "the certificate of {name} at {urls} is not valid today ({why}): renew it on the server, or set this machine's clock"
+            "the certificate of {name} at {url} is not valid today ({why}): renew it on the server, or set this machine's clock"
         )
     } else if said(&["hostname mismatch", "IP address mismatch", "Hostname mismatch"]) {
-        format!("the certificate of {name} is not for the address in {urls} ({why}): use a name that it holds in {key}")
+        format!("the certificate of {name} is not for the address in {url} ({why}): use a name that it holds in {key}")
     } else if said(&["certificate", "self-signed", "self signed"]) {
         format!(
-            "the certificate of {name} at {urls} is not trusted ({why}): set opensearch.ca_file to the authority's certificate"
+            "the certificate of {name} at {url} is not trusted ({why}): set opensearch.ca_file to the authority's certificate"
         )
     } else if said(&["wrong version number", "packet length too long", "record layer failure", "http request"]) {
-        format!("{name} at {urls} does not speak TLS ({why}): write http:// in {key}")
+        format!("{name} at {url} does not speak TLS ({why}): write http:// in {key}")
     } else if said(&["failed to lookup address", "Name or service not known", "nodename nor servname"]) {
-        format!("the name in {urls} is not known to this machine ({why}): check {key}, and DNS")
-    } else if urls.contains("http://") && said(&["connection closed before message completed", "reset by peer"]) {
+        format!("the name in {url} is not known to this machine ({why}): check {key}, and DNS")
+    } else if url.starts_with("http://") && said(&["connection closed before message completed", "reset by peer"]) {
         format!(
-            "{name} at {urls} closed the connection without an answer ({why}): if it speaks TLS there, write https:// in {key}; else see its log"
+            "{name} at {url} closed the connection without an answer ({why}): if it speaks TLS there, write https:// in {key}; else see its log"
         )
     } else {
-        format!("{name} at {urls} does not answer ({why}): check that it runs, and {key}")
+        format!("{name} at {url} does not answer ({why}): check that it runs, and {key}")
     }
+}
+
+/// What to do about refused credentials.
+pub fn unauthorised(server: &Server) -> String {
+    format!(
+        "{} refused the credentials (401): check opensearch.username and opensearch.password, or opensearch.token",
+        server.name
+    )
 }
 
 /// Of OpenSSL's `error:0A000086:SSL routines:function:reason:file:line: (detail)` the detail, or the reason.
@@ -108,8 +116,8 @@ pub fn index_remedy(kind: &str, reason: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn server(urls: &str) -> Server {
-        Server { name: "It", urls: urls.to_owned(), key: "a.key" }
+    fn server(url: &str) -> Server {
+        Server { name: "It", url: url.to_owned(), key: "a.key" }
     }
 
     #[test]

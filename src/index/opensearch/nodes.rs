@@ -1,0 +1,95 @@
+//! The nodes of a cluster: whose turn it is, and which rest because they did not answer. No I/O.
+//!
+//! Invariant: every node can be asked; those that rest come last.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a node rests after its first failure in a row, and at most; each failure doubles it.
+const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// A node and how it did lately.
+#[derive(Debug)]
+pub struct Node<T> {
+    /// How it is reached.
+    pub value: T,
+    /// Failures in a row, and when it may be asked again before others.
+    lately: Mutex<(u32, Option<Instant>)>,
+}
+
+/// The nodes, in the order of the configuration.
+#[derive(Debug)]
+pub struct Nodes<T> {
+    all: Vec<Node<T>>,
+    turn: AtomicUsize,
+}
+
+impl<T> Nodes<T> {
+    /// None of them rests.
+    pub fn new(values: impl IntoIterator<Item = T>) -> Self {
+        let node = |value| Node { value, lately: Mutex::default() };
+        Self { all: values.into_iter().map(node).collect(), turn: AtomicUsize::new(0) }
+    }
+
+    /// Each node once: the one whose turn it is and those behind it, then those that rest.
+    pub fn in_turn(&self, now: Instant) -> Vec<&Node<T>> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let count = self.all.len();
+        let (resting, mut order): (Vec<_>, Vec<_>) =
+            (0..count).map(|i| &self.all[(turn + i) % count]).partition(|node| node.rests(now));
+        order.extend(resting);
+        order
+    }
+}
+
+impl<T> Node<T> {
+    fn lately(&self, change: impl FnOnce(&mut (u32, Option<Instant>))) {
+        change(&mut self.lately.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn rests(&self, now: Instant) -> bool {
+        let mut rests = false;
+        self.lately(|(_, until)| rests = until.is_some_and(|until| until > now));
+        rests
+    }
+
+    /// It answered, whatever.
+    pub fn answered(&self) {
+        self.lately(|lately| *lately = (0, None));
+    }
+
+    /// It did not answer.
+    pub fn failed(&self, now: Instant) {
+        self.lately(|(failures, until)| {
+            *until = Some(now + REST.0.saturating_mul(1 << (*failures).min(10)).min(REST.1));
+            *failures += 1;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_fails_comes_last_for_a_while() {
+        let nodes = Nodes::new(["a", "b", "c"]);
+        let start = Instant::now();
+        let order = |seconds: u64| -> String {
+            nodes.in_turn(start + Duration::from_secs(seconds)).iter().map(|node| node.value).collect()
+        };
+        assert_eq!([order(0), order(0), order(0), order(0)], ["abc", "bca", "cab", "abc"]);
+        let fail = |node: usize, seconds: u64| nodes.all[node].failed(start + Duration::from_secs(seconds));
+        fail(1, 0);
+        assert_eq!([order(0), order(0), order(1)], ["cab", "cab", "abc"], "for a second");
+        fail(1, 1);
+        assert_eq!([order(2), order(2), order(3)], ["cab", "cab", "abc"], "then for two");
+        (0..20).for_each(|_| fail(1, 3));
+        assert_eq!([order(62), order(62), order(63)], ["cab", "cab", "abc"], "and a minute at most");
+        (0..3).for_each(|node| fail(node, 63));
+        assert_eq!([order(63), order(63)], ["bca", "cab"], "somebody must be asked");
+        (0..3).for_each(|node| nodes.all[node].answered());
+        assert_eq!(order(63), "cab");
+    }
+}
