@@ -13,7 +13,7 @@
 //! - Bodies are written as the server writes them back (ranges with `from` and `to`, and so on), so that comparing
 //!   field by field finds no difference in what the server stored.
 //! - The server stores any script and any template, and tells of a mistake when it is too late: [`super::script`] checks
-//!   them here, and the tests run the scripts on a real OpenSearch.
+//!   them here, and the tests run those of query-level triggers on a real OpenSearch.
 
 use crate::config::{Channel, Config, Owner, Severity, Stage};
 use crate::index::names;

@@ -66,12 +66,13 @@ pub struct Report {
 pub async fn apply(config: &Config, client: &Client, how: How) -> anyhow::Result<Report> {
     let plugins = Plugins::find(client).await?;
     let setup = Setup::new(config, client, how.force);
-    shape::check(config, client).await?;
+    let blocked = shape::check(config, client, ledger::now()).await?;
     let looked = setup.pass(wanted::all(config, &plugins, ledger::now()), None).await?;
     // Forced, it is also forgotten who stopped which detector.
     if how.dry_run || (looked.writes == 0 && !how.force) {
         let mut report = looked;
         report.lines.extend(setup.own(config).await?.1);
+        report.failed.extend(blocked);
         return Ok(report);
     }
     let mut lease = setup.ledger.hold(LEASE, LEASE_TIME).await?;
@@ -79,6 +80,7 @@ pub async fn apply(config: &Config, client: &Client, how: How) -> anyhow::Result
     setup.ledger.release(lease).await;
     let mut report = done?;
     report.lines.extend(setup.own(config).await?.1);
+    report.failed.extend(blocked);
     Ok(report)
 }
 
