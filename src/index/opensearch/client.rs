@@ -243,7 +243,11 @@ impl Answer {
                 let part = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
                 format!("{}: {}", part("type"), part("reason"))
             }
-            _ => return self.not_opensearch().0,
+            // What stands before a managed cluster, as AWS's access policies do.
+            _ => match json["Message"].as_str().or(json["message"].as_str()) {
+                Some(text) => return format!("{text} (HTTP {}); {}", self.status, words::remedy(self.status, text)),
+                None => return self.not_opensearch().0,
+            },
         };
         let status = self.status;
         match status {
@@ -260,5 +264,32 @@ impl Answer {
             "the answer (HTTP {}) is not OpenSearch's or was cut off: {start:?}; is there a proxy in between? Check opensearch.urls",
             self.status
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_says_why_and_what_to_do() {
+        for (status, body, want) in [
+            (
+                403,
+                r#"{"error":{"type":"security_exception","reason":"no permissions"}}"#,
+                ["no permissions", "this right"],
+            ),
+            (
+                403,
+                r#"{"Message":"User: a is not authorized to perform: es:ESHttpPut"}"#,
+                ["es:ESHttpPut", "this right"],
+            ),
+            (429, r#"{"message":"Too Many Requests"}"#, ["Too Many Requests", "overloaded"]),
+            (502, "<html>bad gateway", ["<html>bad gateway", "a proxy in between"]),
+            (200, "{}", ["is not OpenSearch's", "opensearch.urls"]),
+        ] {
+            let reason = Answer { status, body: body.into() }.reason();
+            assert!(want.iter().all(|part| reason.contains(part)), "{reason}");
+        }
     }
 }
