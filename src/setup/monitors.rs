@@ -17,8 +17,8 @@
 
 use crate::config::{Channel, Config, Owner, Severity, Stage};
 use crate::index::names;
-use crate::setup::detectors;
 use crate::setup::index::plugins::Installed;
+use crate::setup::{channels, detectors};
 use outlier_core::pipeline::{Detector, Pipeline};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -259,7 +259,7 @@ impl Own<'_> {
         let action = |channel: &Channel| {
             json!({
                 "name": format!("tell {}", channel.name),
-                "destination_id": channel.name,
+                "destination_id": channels::id(self.config, &channel.name),
                 "subject_template": {"source": subject, "lang": "mustache"},
                 "message_template": {"source": message, "lang": "mustache"},
                 "throttle_enabled": true,

@@ -105,8 +105,10 @@ pub async fn remove(config: &Config, client: &Client, how: How) -> anyhow::Resul
     setup.ledger.release(lease).await;
     let mut report = done?;
     report.lines.extend(others);
-    if setup.ledger.read().await?.is_empty() {
-        setup.ledger.remove().await?;
+    if setup.ledger.read().await?.is_empty()
+        && let Err(error) = setup.ledger.remove().await
+    {
+        report.failed.push(format!("{error:#}"));
     }
     Ok(report)
 }
