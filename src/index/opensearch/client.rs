@@ -22,6 +22,9 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// How often a request that was not sent is tried again at once.
+const UNSENT: u32 = 3;
+
 /// A connection to the cluster. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -149,7 +152,14 @@ impl Client {
         let mut answer = Err(Unavailable(String::new()));
         for node in self.nodes.in_turn(Instant::now()) {
             let (transport, server) = &node.value;
-            let (error, timed_out) = match ask(transport, method, path, &headers, &body).await {
+            let mut sent = ask(transport, method, path, &headers, &body).await;
+            for _ in 0..UNSENT {
+                if !sent.as_ref().is_err_and(unsent) {
+                    break;
+                }
+                sent = ask(transport, method, path, &headers, &body).await;
+            }
+            let (error, timed_out) = match sent {
                 Ok(Answer { status: 401, .. }) => return Err(Unavailable(words::unauthorised(server))),
                 Ok(answer) => {
                     node.answered();
@@ -196,6 +206,19 @@ async fn ask(
     let response = transport.send(method, path, headers.clone(), nothing, body.clone().map(Raw), None).await?;
     let status = response.status_code().as_u16();
     Ok(Answer { status, body: response.bytes().await? })
+}
+
+/// The connection was closed before the request went out. So it is when the server refuses a certificate in TLS 1.3, and
+/// mostly the reason is told instead.
+fn unsent(error: &opensearch::Error) -> bool {
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(inner) = cause {
+        if inner.to_string() == "connection was not ready" {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 fn no_answer(server: &Server, error: &opensearch::Error) -> Unavailable {
