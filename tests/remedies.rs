@@ -243,8 +243,7 @@ async fn a_read_only_index_is_waited_for() {
         assert!(answer.good(), "{}", answer.reason());
     };
     block("true").await;
-    let told = vec!["documents wait", "read-only", "index.blocks.read_only_allow_delete"];
-    let blocked = Case { name: "block", opensearch, told, setup: false };
+    let blocked = case("block", opensearch, &["read-only", "index.blocks.read_only_allow_delete"]);
     let (place, kafka) = tokio::task::spawn_blocking(move || {
         fill(&place, &kafka);
         check(&place, &kafka, &blocked);

@@ -15,6 +15,15 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
     check(name, MAX_NAME, |c| matches!(c, '.' | '_' | '-'))
 }
 
+/// Like a name that an index may begin with.
+pub(super) fn check_pipeline(name: &str) -> Result<(), String> {
+    check_name(name)?;
+    if name.starts_with(['.', '_', '-']) {
+        return Err(format!("must begin with a letter or a digit, as an index does, not {}", shown(name)));
+    }
+    Ok(())
+}
+
 /// Like a name, but empty is allowed.
 pub(super) fn check_prefix(name: &str) -> Result<(), String> {
     if name.is_empty() { Ok(()) } else { check_name(name) }

@@ -24,7 +24,7 @@ pub struct Channel {
 pub fn wanted(config: &Config) -> Vec<Channel> {
     let mut all = Vec::new();
     for channel in &config.alerting.channels {
-        let name = &channel.name;
+        let name = &id(config, &channel.name);
         let account = format!("{name}-account");
         let (kind, own) = match &channel.recipient {
             Recipient::Webhook { url } => (
@@ -54,6 +54,12 @@ pub fn wanted(config: &Config) -> Vec<Channel> {
         all.push(one(name, kind, own));
     }
     all
+}
+
+/// The id of a channel, and its name: another outlier on the cluster, with another prefix, may have one of the same name.
+pub fn id(config: &Config, channel: &str) -> String {
+    // Such ids have no dots.
+    format!("{}{channel}", config.opensearch.index_prefix.replace('.', "-"))
 }
 
 fn one(id: &str, kind: &str, own: Value) -> Channel {
@@ -94,11 +100,12 @@ pub async fn test(config: &Config, client: &Client, channel: &str) -> anyhow::Re
             "OpenSearch has no notifications plugin; with `owner = \"outlier\"` in [alerting] the service `outlier alert` tells your channels"
         );
     }
-    let there = client.send(Method::Get, &format!("{CHANNELS}/{channel}"), None).await?;
+    let id = id(config, channel);
+    let there = client.send(Method::Get, &format!("{CHANNELS}/{id}"), None).await?;
     if there.status == 404 {
         bail!("OpenSearch has no channel {channel} yet: run `outlier setup` first");
     }
-    let answer = client.send(Method::Post, &format!("{TEST}/{channel}"), None).await?;
+    let answer = client.send(Method::Post, &format!("{TEST}/{id}"), None).await?;
     if !answer.good() {
         bail!("the message by {channel} was not delivered: {}", answer.reason());
     }
@@ -110,4 +117,25 @@ pub async fn test(config: &Config, client: &Client, channel: &str) -> anyhow::Re
         lines.push(format!("{channel}: {} ({})", text("status_text"), text("status_code")));
     }
     Ok(lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn two_outliers_on_one_cluster_have_channels_of_their_own() {
+        for (prefix, want) in [("", ["team-account", "team"]), ("prod.eu-", ["prod-eu-team-account", "prod-eu-team"])] {
+            let text = format!(
+                "[opensearch]\nindex_prefix = {prefix:?}\n[[pipeline]]\npreset = \"waf\"\n[[alerting.channels]]\n\
+                 name = \"team\"\ntype = \"email\"\nhost = \"h\"\nfrom = \"a@b.c\"\nto = [\"c@d.e\"]\n"
+            );
+            let config = Config::parse(&text, "test", &Environment::default()).unwrap();
+            let all = wanted(&config);
+            assert_eq!(all.iter().map(|channel| channel.id.as_str()).collect::<Vec<_>>(), want);
+            assert_eq!(all[1].body["email"]["email_account_id"], want[0]);
+            assert_eq!(id(&config, "team"), want[1]);
+        }
+    }
 }

@@ -104,7 +104,7 @@ pub async fn apply_index(config: &Config) -> anyhow::Result<Applied> {
     for line in &report.failed {
         tracing::warn!("{line}");
     }
-    Ok(Applied { lines: report.lines, complete: report.failed.is_empty() })
+    Ok(Applied { lines: report.lines, missing: report.failed })
 }
 
 /// What [`apply_index`] did.
@@ -112,8 +112,8 @@ pub async fn apply_index(config: &Config) -> anyhow::Result<Applied> {
 pub struct Applied {
     /// For the log.
     pub lines: Vec<String>,
-    /// No plugin refused anything.
-    pub complete: bool,
+    /// What could not be done, and what to do about it.
+    pub missing: Vec<String>,
 }
 
 /// Sends a message by a channel of OpenSearch's.

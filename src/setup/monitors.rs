@@ -13,12 +13,12 @@
 //! - Bodies are written as the server writes them back (ranges with `from` and `to`, and so on), so that comparing
 //!   field by field finds no difference in what the server stored.
 //! - The server stores any script and any template, and tells of a mistake when it is too late: [`super::script`] checks
-//!   them here, and the tests run the scripts on a real OpenSearch.
+//!   them here, and the tests run those of query-level triggers on a real OpenSearch.
 
 use crate::config::{Channel, Config, Owner, Severity, Stage};
 use crate::index::names;
-use crate::setup::detectors;
 use crate::setup::index::plugins::Installed;
+use crate::setup::{channels, detectors};
 use outlier_core::pipeline::{Detector, Pipeline};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -259,7 +259,7 @@ impl Own<'_> {
         let action = |channel: &Channel| {
             json!({
                 "name": format!("tell {}", channel.name),
-                "destination_id": channel.name,
+                "destination_id": channels::id(self.config, &channel.name),
                 "subject_template": {"source": subject, "lang": "mustache"},
                 "message_template": {"source": message, "lang": "mustache"},
                 "throttle_enabled": true,

@@ -1,7 +1,8 @@
 //! Checks the scripts and message templates of monitors before they are sent: the server stores anything, and tells of a
 //! mistake only when the monitor runs. No I/O.
 //!
-//! Invariant: what passes has balanced brackets and quotes, closed sections, and names the server knows.
+//! Invariant: what passes has balanced brackets and quotes and closed sections, and the names of a template begin with one
+//! that the server knows. A script is looked at no further.
 
 use serde_json::Value;
 

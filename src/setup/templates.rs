@@ -1,9 +1,9 @@
 //! The index templates: how OpenSearch stores each stage's documents. No I/O.
 //!
-//! Invariant: a log of any shape is taken where OpenSearch can take it at all. Strings are keywords cut at
+//! Invariant: what a log holds in fields that the pipeline does not name hardly keeps it out. Strings are keywords cut at
 //! [`IGNORE_ABOVE`]; malformed numbers, dates and addresses are stored and not searched; booleans are keywords, since
 //! a boolean field refuses everything else; an object that the pipeline does not name is one `flat_object` field,
-//! searchable by its paths (`httpRequest.headers.name`), so that no log can make the mapping explode.
+//! searchable by its paths (`httpRequest.headers.name`), so that what varies within one adds no fields.
 
 use crate::config::{Config, Indices, Stage};
 use crate::index::names;

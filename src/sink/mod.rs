@@ -73,10 +73,10 @@ pub async fn run_with(
 ) -> anyhow::Result<()> {
     let index = index::open(&config)?;
     let own = options.setup && config.sink.index == IndexKind::OpenSearch;
-    let mut complete = true;
+    let mut missing = Vec::new();
     if own {
         match prepare(&config, &telemetry, &stop).await? {
-            Some(applied) => complete = applied,
+            Some(refused) => missing = refused,
             None => return Ok(()),
         }
     }
@@ -87,7 +87,7 @@ pub async fn run_with(
         let client = Client::new(&config)?;
         workers.spawn(async move {
             let detectors = setup::detectors::reconcile::run(&config, &client, &telemetry, &stop);
-            let rest = complete_setup(&config, complete, &stop);
+            let rest = complete_setup(&config, missing, &telemetry, &stop);
             tokio::join!(detectors, setup::retention::run(&config, &client, &stop), rest);
             Ok(())
         });
@@ -112,23 +112,33 @@ pub async fn run_with(
 /// How often what a plugin refused is tried again.
 const AGAIN: Duration = Duration::from_secs(300);
 
-/// Applies what could not be applied at the start, until nothing is refused.
-async fn complete_setup(config: &Config, mut complete: bool, stop: &CancellationToken) {
-    while !complete {
+/// Applies what could not be applied at the start, until nothing is refused; `/health` says what is missing.
+async fn complete_setup(config: &Config, mut missing: Vec<String>, telemetry: &Telemetry, stop: &CancellationToken) {
+    while let Some(first) = missing.first() {
+        let reason = format!("{} cannot be set up and will be tried again; the first: {first}", missing.len());
+        telemetry.health.set("sink.setup", State::Learning { reason });
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(AGAIN) => {}
         }
-        complete = tokio::select! {
+        let applied = tokio::select! {
             () = stop.cancelled() => return,
-            applied = setup::apply_index(config) => applied.is_ok_and(|applied| applied.complete),
+            applied = setup::apply_index(config) => applied,
         };
+        missing = applied.map_or_else(|error| vec![format!("{error:#}")], |applied| applied.missing);
+        if missing.is_empty() {
+            telemetry.health.set("sink.setup", State::Ready);
+        }
     }
 }
 
-/// Applies the index part of the setup, and waits for OpenSearch as long as it takes; answers whether nothing was
-/// refused, or `None` if it was stopped meanwhile.
-async fn prepare(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> anyhow::Result<Option<bool>> {
+/// Applies the index part of the setup, and waits for OpenSearch as long as it takes; answers what was refused, or `None`
+/// if it was stopped meanwhile.
+async fn prepare(
+    config: &Config,
+    telemetry: &Telemetry,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Vec<String>>> {
     let mut backoff = Backoff::default();
     telemetry.health.set("sink.index", State::Starting { reason: "applying the index templates".to_owned() });
     loop {
@@ -141,7 +151,7 @@ async fn prepare(config: &Config, telemetry: &Telemetry, stop: &CancellationToke
                 for line in applied.lines {
                     tracing::info!("{line}");
                 }
-                return Ok(Some(applied.complete));
+                return Ok(Some(applied.missing));
             }
             Err(error) => error,
         };

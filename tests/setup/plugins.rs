@@ -7,9 +7,13 @@ use super::{INDEX, run};
 use outlier::config::Config;
 use outlier::setup::detectors::historical::Analysis;
 use outlier::setup::{self, Options};
+use outlier::sink;
+use outlier::telemetry::Telemetry;
+use outlier::telemetry::health::State;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 pub const DRY: Options = Options { dry_run: true, ..INDEX };
 pub const FORCE: Options = Options { force: true, ..INDEX };
@@ -52,6 +56,24 @@ async fn one_node_that_is_down_is_passed_over() {
         assert_eq!(result, Ok(()), "{urls:?}");
         assert!(!cluster.lock().unwrap().writes.is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_sink_could_not_set_up_is_on_health() {
+    let kafka = support::kafka::Kafka::start();
+    let (_, url) = serve(Cluster { forbidden: ["_alerting"].into(), ..Cluster::default() }).await;
+    let servers = &kafka.bootstrap;
+    let config = config(&url, &format!("[kafka]\nbootstrap_servers = {servers:?}\n"));
+    let (telemetry, stop) = (Telemetry::default(), CancellationToken::new());
+    let sink = tokio::spawn(sink::run(Arc::new(config), telemetry.clone(), stop.clone()));
+    let told = |state: &State| matches!(state, State::Learning { reason } if reason.contains("will be tried again"));
+    let begun = Instant::now();
+    while !telemetry.health.components().get("sink.setup").is_some_and(told) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", telemetry.health.components());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.cancel();
+    sink.await.unwrap().unwrap();
 }
 
 #[tokio::test]

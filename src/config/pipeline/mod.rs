@@ -50,7 +50,7 @@ pub(super) fn read_all(top: &mut Reader<'_>, prefix: &str) -> Vec<Pipeline> {
 }
 
 fn read(mut r: Reader<'_>, prefix: &str, unique: &mut Unique, topics: &mut Unique) -> Pipeline {
-    let name = r.name("\"web\"", names::check_name);
+    let name = r.name("\"web\"", names::check_pipeline);
     // Pipelines of one name are reported as such, not once for each of their topics.
     let fresh = unique.add(&r, r.at("name"), &name) && !name.is_empty();
     r.choice("format", (), FORMATS);

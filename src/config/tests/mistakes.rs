@@ -159,6 +159,10 @@ fn pipelines() {
             &["1:1 `pipeline` must be a list of tables: write [[pipeline]]", "1:1 there must be"],
         ),
         ("[[pipeline]]", &["1:1 [[pipeline]] lacks `name`: add it, such as `name = \"web\"`"]),
+        (
+            "[[pipeline]]\nname = \"_web\"",
+            &["2:8 `name` must begin with a letter or a digit, as an index does, not \"_web\""],
+        ),
         ("[[pipeline]]\npreset = \"wav\"\nname = \"x\"", &["2:10 there is no preset \"wav\"; did you mean `waf`?"]),
         ("[[pipeline]]\npreset = 1\nname = \"x\"", &["2:10 `preset` must be a text"]),
         (

@@ -105,7 +105,8 @@ impl Client {
         self.send_with(method, path, HeaderMap::new(), body).await
     }
 
-    /// Sends the lines of a bulk request, compressed if that is configured.
+    /// Sends the lines of a bulk request, compressed if that is configured. Each of its documents has an id, so it may go to
+    /// another node when one closes the connection.
     ///
     /// # Errors
     /// As [`Client::send`].
@@ -113,13 +114,13 @@ impl Client {
         // The server would spend more on compressing its short answer than the way costs.
         let mut headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
         if !self.gzip {
-            return self.send_with(Method::Post, path, headers, Some(lines.into())).await;
+            return self.deliver(Method::Post, path, headers, Some(lines.into()), true).await;
         }
         // Some tens of milliseconds for a large request, which others must not wait for.
         let compressed = tokio::task::spawn_blocking(move || compress(&lines)).await;
         let body = compressed.map_err(|error| Unavailable(format!("compression failed: {error}")))?;
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        self.send_with(Method::Post, path, headers, Some(body.into())).await
+        self.deliver(Method::Post, path, headers, Some(body.into()), true).await
     }
 
     /// As [`Client::send`], with headers of its own.
@@ -132,6 +133,18 @@ impl Client {
         path: &str,
         headers: HeaderMap,
         body: Option<Bytes>,
+    ) -> Result<Answer, Unavailable> {
+        self.deliver(method, path, headers, body, false).await
+    }
+
+    /// `repeatable`: nothing comes of it when the request is done twice.
+    async fn deliver(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+        repeatable: bool,
     ) -> Result<Answer, Unavailable> {
         let mut answer = Err(Unavailable(String::new()));
         for node in self.nodes.in_turn(Instant::now()) {
@@ -146,10 +159,9 @@ impl Client {
             };
             node.failed(Instant::now());
             answer = Err(error);
-            // Only these may be done twice: of a bulk request each document has its id. A cluster that is too slow for one
-            // gets no more of it at once.
+            // A cluster that is too slow for a request gets no more of it at once, but questions.
             let question = matches!(method, Method::Get | Method::Head);
-            if !question && (timed_out || !path.starts_with("/_bulk")) {
+            if !question && (timed_out || !repeatable) {
                 break;
             }
         }
@@ -231,7 +243,11 @@ impl Answer {
                 let part = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
                 format!("{}: {}", part("type"), part("reason"))
             }
-            _ => return self.not_opensearch().0,
+            // What stands before a managed cluster, as AWS's access policies do.
+            _ => match json["Message"].as_str().or(json["message"].as_str()) {
+                Some(text) => return format!("{text} (HTTP {}); {}", self.status, words::remedy(self.status, text)),
+                None => return self.not_opensearch().0,
+            },
         };
         let status = self.status;
         match status {
@@ -248,5 +264,32 @@ impl Answer {
             "the answer (HTTP {}) is not OpenSearch's or was cut off: {start:?}; is there a proxy in between? Check opensearch.urls",
             self.status
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_says_why_and_what_to_do() {
+        for (status, body, want) in [
+            (
+                403,
+                r#"{"error":{"type":"security_exception","reason":"no permissions"}}"#,
+                ["no permissions", "this right"],
+            ),
+            (
+                403,
+                r#"{"Message":"User: a is not authorized to perform: es:ESHttpPut"}"#,
+                ["es:ESHttpPut", "this right"],
+            ),
+            (429, r#"{"message":"Too Many Requests"}"#, ["Too Many Requests", "overloaded"]),
+            (502, "<html>bad gateway", ["<html>bad gateway", "a proxy in between"]),
+            (200, "{}", ["is not OpenSearch's", "opensearch.urls"]),
+        ] {
+            let reason = Answer { status, body: body.into() }.reason();
+            assert!(want.iter().all(|part| reason.contains(part)), "{reason}");
+        }
     }
 }

@@ -16,8 +16,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The most things that are read back.
 const MOST: usize = 5_000;
 
-/// How long somebody else's lease is waited for.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long somebody else's lease is waited for, beyond its own time.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The kind of the documents that say that a detector was started.
 const STARTED: &str = "started";
@@ -186,7 +186,8 @@ impl Ledger {
     /// # Errors
     /// Somebody else keeps it; no answer; no right to write.
     pub async fn hold(&self, what: &str, length: Duration) -> anyhow::Result<Lease> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let patience = length + PATIENCE;
+        let deadline = tokio::time::Instant::now() + patience;
         loop {
             if let Some(lease) = self.try_hold(what, length).await? {
                 return Ok(lease);
@@ -194,7 +195,7 @@ impl Ledger {
             if tokio::time::Instant::now() > deadline {
                 bail!(
                     "another outlier has been setting OpenSearch up for {} s: wait for it, or delete the document lease-{what} of the index {}",
-                    PATIENCE.as_secs(),
+                    patience.as_secs(),
                     self.index
                 );
             }

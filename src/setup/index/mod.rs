@@ -36,8 +36,8 @@ use wanted::Wanted;
 /// The lease for writing.
 const LEASE: &str = "setup";
 
-/// How long it holds; it is renewed on the way.
-const LEASE_TIME: Duration = Duration::from_secs(60);
+/// How long it holds beside three requests; it is renewed on the way.
+const LEASE_TIME: Duration = Duration::from_secs(30);
 
 /// How to apply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,19 +66,21 @@ pub struct Report {
 pub async fn apply(config: &Config, client: &Client, how: How) -> anyhow::Result<Report> {
     let plugins = Plugins::find(client).await?;
     let setup = Setup::new(config, client, how.force);
-    shape::check(config, client).await?;
+    let blocked = shape::check(config, client, ledger::now()).await?;
     let looked = setup.pass(wanted::all(config, &plugins, ledger::now()), None).await?;
     // Forced, it is also forgotten who stopped which detector.
     if how.dry_run || (looked.writes == 0 && !how.force) {
         let mut report = looked;
         report.lines.extend(setup.own(config).await?.1);
+        report.failed.extend(blocked);
         return Ok(report);
     }
-    let mut lease = setup.ledger.hold(LEASE, LEASE_TIME).await?;
+    let mut lease = setup.ledger.hold(LEASE, setup.lease_time()).await?;
     let done = setup.pass(wanted::all(config, &plugins, ledger::now()), Some(&mut lease)).await;
     setup.ledger.release(lease).await;
     let mut report = done?;
     report.lines.extend(setup.own(config).await?.1);
+    report.failed.extend(blocked);
     Ok(report)
 }
 
@@ -98,13 +100,15 @@ pub async fn remove(config: &Config, client: &Client, how: How) -> anyhow::Resul
         report.lines.extend(others);
         return Ok(report);
     }
-    let mut lease = setup.ledger.hold(LEASE, LEASE_TIME).await?;
+    let mut lease = setup.ledger.hold(LEASE, setup.lease_time()).await?;
     let done = setup.take_away(&written, Some(&mut lease)).await;
     setup.ledger.release(lease).await;
     let mut report = done?;
     report.lines.extend(others);
-    if setup.ledger.read().await?.is_empty() {
-        setup.ledger.remove().await?;
+    if setup.ledger.read().await?.is_empty()
+        && let Err(error) = setup.ledger.remove().await
+    {
+        report.failed.push(format!("{error:#}"));
     }
     Ok(report)
 }
@@ -123,12 +127,19 @@ struct Setup<'a> {
     client: &'a Client,
     ledger: Ledger,
     force: bool,
+    /// The longest that a request takes.
+    request: Duration,
 }
 
 impl<'a> Setup<'a> {
     fn new(config: &Config, client: &'a Client, force: bool) -> Self {
         let opensearch = &config.opensearch;
-        Self { client, ledger: Ledger::new(client, &opensearch.index_prefix, opensearch.replicas), force }
+        let ledger = Ledger::new(client, &opensearch.index_prefix, opensearch.replicas);
+        Self { client, ledger, force, request: config.sink.request_timeout }
+    }
+
+    fn lease_time(&self) -> Duration {
+        LEASE_TIME + 3 * self.request
     }
 
     /// Looks at all things, and writes what must be written if there is a lease.
@@ -138,9 +149,6 @@ impl<'a> Setup<'a> {
         // Detectors by name: monitors name them by the ids that the server gave them, and leave out what was deleted.
         let mut ids = BTreeMap::new();
         for mut thing in wanted.things {
-            if let Some(lease) = lease.as_deref_mut() {
-                self.keep(lease).await?;
-            }
             monitors::fill_in(&mut thing.body, &ids);
             if monitors::unfilled(&thing.body) {
                 // Its detectors are made first, or could not be.
@@ -153,7 +161,7 @@ impl<'a> Setup<'a> {
                 }
                 continue;
             }
-            match self.one(&thing, &written, lease.is_some(), &mut report).await {
+            match self.one(&thing, &written, lease.as_deref_mut(), &mut report).await {
                 Ok(Place::There(id)) if thing.kind == Kind::Detector => {
                     ids.insert(thing.name, Some(id));
                 }
@@ -182,7 +190,13 @@ impl<'a> Setup<'a> {
     }
 
     /// One thing; answers where it is then.
-    async fn one(&self, thing: &Thing, written: &Written, write: bool, report: &mut Report) -> anyhow::Result<Place> {
+    async fn one(
+        &self,
+        thing: &Thing,
+        written: &Written,
+        lease: Option<&mut Lease>,
+        report: &mut Report,
+    ) -> anyhow::Result<Place> {
         let found = thing::find(self.client, thing.kind, &thing.name).await?;
         if found.as_ref().is_some_and(|found| found.twins) {
             report.lines.push(format!("note   there are several of the name {:?}: delete all but one", thing.name));
@@ -204,9 +218,7 @@ impl<'a> Setup<'a> {
             (_, Some(found)) => Place::There(found.id.clone()),
             (_, None) => Place::Missing,
         };
-        if !write {
-            return Ok(place);
-        }
+        let Some(lease) = lease else { return Ok(place) };
         let restarts = thing.kind == Kind::Detector && self.restarts(writes, found.as_ref()).await?;
         if restarts {
             self.ledger.forget_started(&thing.name).await?;
@@ -214,7 +226,10 @@ impl<'a> Setup<'a> {
         if !(writes || stale) {
             return Ok(place);
         }
-        let place = if writes { Place::There(self.write(thing, found.as_ref(), states.written).await?) } else { place };
+        let place = match writes {
+            true => Place::There(self.write(thing, found.as_ref(), states.written, lease).await?),
+            false => place,
+        };
         if thing.kind == Kind::Policy {
             // Before it is noted as done, so that it is done again after a failure.
             lifecycle::give(self.client, &thing.name, &thing.body).await?;
@@ -228,7 +243,13 @@ impl<'a> Setup<'a> {
     }
 
     /// Writes a thing, and notes that before.
-    async fn write(&self, thing: &Thing, found: Option<&Found>, written: Option<&Note>) -> anyhow::Result<String> {
+    async fn write(
+        &self,
+        thing: &Thing,
+        found: Option<&Found>,
+        written: Option<&Note>,
+        lease: &mut Lease,
+    ) -> anyhow::Result<String> {
         self.ledger.note_pending(thing).await?;
         let body = match (thing.kind, found, written) {
             // A header for a receiver, a mapping of one's own.
@@ -237,6 +258,8 @@ impl<'a> Setup<'a> {
             }
             _ => thing.body.clone(),
         };
+        // Whoever has it next finds what is written now, or there would be two of what has no name of its own.
+        self.keep(lease).await?;
         let done = thing::write(self.client, &Thing { body, ..thing.clone() }, found).await;
         // What was refused is as before, and so is what is known of it.
         if done.as_ref().is_err_and(|error| error.is::<thing::Refusal>()) {
@@ -323,8 +346,8 @@ impl<'a> Setup<'a> {
 
     /// Renews the lease in time.
     async fn keep(&self, lease: &mut Lease) -> anyhow::Result<()> {
-        if !lease.lasts(LEASE_TIME / 2) {
-            let kept = self.ledger.renew(lease, LEASE_TIME).await?;
+        if !lease.lasts(2 * self.request) {
+            let kept = self.ledger.renew(lease, self.lease_time()).await?;
             anyhow::ensure!(
                 kept,
                 "another outlier began to set OpenSearch up, as this one took too long: run it again"

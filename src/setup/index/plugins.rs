@@ -87,6 +87,13 @@ impl Installed {
         let there = async |path| {
             let answer = client.send(Method::Get, path, None).await?;
             let presence = presence(&answer).with_context(|| format!("{path} does not work: {}", answer.reason()))?;
+            if let Presence::Refused(why) = &presence {
+                tracing::warn!(
+                    path,
+                    why,
+                    "the plugin is there and refuses this user: nobody can see here whether it works"
+                );
+            }
             anyhow::Ok(presence != Presence::Absent)
         };
         Ok(Self {

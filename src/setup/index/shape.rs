@@ -1,33 +1,57 @@
-//! Whether what has an index's name is of the configured shape: an index, an alias of dated ones, or a data stream.
+//! Whether what has an index's name is of the configured shape (an index, an alias of dated ones, a data stream) and takes
+//! documents.
 //!
-//! The server answers the mistake document by document, with the status of a bad document; here it is one sentence before
-//! anything is written.
+//! The server answers both document by document; here it is one sentence before anything is written.
 
 use crate::config::{Config, Indices};
 use crate::index::names;
-use crate::index::opensearch::Client;
+use crate::index::opensearch::{Client, words};
 use anyhow::bail;
 use opensearch::http::Method;
+use outlier_core::pipeline::Millis;
 use serde_json::Value;
 
-/// Looks at the name of each stage's index.
+/// Settings of an index that keep documents out.
+const BLOCKS: [&str; 3] = ["index.blocks.read_only_allow_delete", "index.blocks.read_only", "index.blocks.write"];
+
+/// Looks at the name of each stage's index. Answers what blocks those that documents of `now` go to.
 ///
 /// # Errors
 /// What has the name is of another shape; or OpenSearch does not answer.
-pub async fn check(config: &Config, client: &Client) -> anyhow::Result<()> {
+pub async fn check(config: &Config, client: &Client, now: Millis) -> anyhow::Result<Vec<String>> {
+    let mut blocked = Vec::new();
+    let indices = config.opensearch.indices;
     for pipeline in &config.pipelines {
         for stage in &config.sink.what {
             let name = names::index(&config.opensearch.index_prefix, &pipeline.name, *stage);
             // The settings of all indices behind the name, by their own names.
-            let answer = client.send(Method::Get, &format!("/{name}/_settings/index.uuid"), None).await?;
-            if answer.good()
-                && let Some(wrong) = wrong(&name, config.opensearch.indices, &answer.json()?)
-            {
-                bail!("{wrong}");
+            let path = format!("/{name}/_settings/index.uuid,index.blocks.*?flat_settings=true");
+            let answer = client.send(Method::Get, &path, None).await?;
+            if answer.good() {
+                let behind = answer.json()?;
+                if let Some(wrong) = wrong(&name, indices, &behind) {
+                    bail!("{wrong}");
+                }
+                blocked.extend(block(&name, indices, &behind, now));
             }
         }
     }
-    Ok(())
+    Ok(blocked)
+}
+
+/// What keeps documents out of the index that they go to now. Earlier ones may be read-only.
+fn block(name: &str, indices: Indices, behind: &Value, now: Millis) -> Option<String> {
+    let index = match indices {
+        Indices::DataStream => behind.as_object()?.keys().max()?.clone(),
+        _ => names::of_period(name, indices, now).into_owned(),
+    };
+    let settings = behind[&index]["settings"].as_object()?;
+    let key = settings.iter().find(|(key, value)| BLOCKS.contains(&key.as_str()) && *value == "true")?.0;
+    let remedy = match key.ends_with("allow_delete") {
+        true => words::remedy(403, "read-only").to_owned(),
+        false => format!("lift it with \"{key}\": null in the index's settings"),
+    };
+    Some(format!("{index} is read-only, as its setting {key} is set: {remedy}"))
 }
 
 fn wrong(name: &str, indices: Indices, behind: &Value) -> Option<String> {
@@ -68,6 +92,35 @@ mod tests {
             for (indices, fits) in [Single, Daily, Monthly, DataStream].into_iter().zip(fits) {
                 assert_eq!(wrong("p-raw", indices, behind).is_none(), fits, "{indices:?} {behind}");
             }
+        }
+    }
+
+    #[test]
+    fn a_block_of_the_index_that_is_written_to_is_told() {
+        use Indices::{Daily, DataStream, Single};
+        let now = 1_795_392_000_000; // 2026-11-23
+        let blocked = |key: &str| json!({"settings": {"index.uuid": "u", key: "true"}});
+        let free = json!({"settings": {"index.uuid": "u", "index.blocks.write": "false"}});
+        let write = "index.blocks.write";
+        for (indices, behind, want) in [
+            (Single, json!({"p-raw": free}), None),
+            (Single, json!({"p-raw": blocked("index.blocks.metadata")}), None),
+            (Single, json!({"p-raw": blocked(write)}), Some(["p-raw is read-only", "\"index.blocks.write\": null"])),
+            (
+                Single,
+                json!({"p-raw": blocked("index.blocks.read_only_allow_delete")}),
+                Some(["p-raw is read-only", "free disk space"]),
+            ),
+            (Daily, json!({"p-raw-2026.11.22": blocked(write), "p-raw-2026.11.23": free}), None),
+            (Daily, json!({"p-raw-2026.11.22": blocked(write)}), None),
+            (Daily, json!({"p-raw-2026.11.23": blocked(write)}), Some(["p-raw-2026.11.23 is", "lift it"])),
+            (DataStream, json!({".ds-p-raw-000001": blocked(write), ".ds-p-raw-000002": free}), None),
+            (DataStream, json!({".ds-p-raw-000001": blocked(write)}), Some([".ds-p-raw-000001 is", "lift it"])),
+            (Single, json!({}), None),
+        ] {
+            let told = block("p-raw", indices, &behind, now);
+            let fits = |parts: [&str; 2]| parts.iter().all(|part| told.as_ref().unwrap().contains(part));
+            assert!(told.is_some() == want.is_some() && want.is_none_or(fits), "{behind}: {told:?}");
         }
     }
 }

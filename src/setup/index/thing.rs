@@ -4,7 +4,7 @@
 //! that holds data is ever deleted.
 
 use super::lifecycle;
-use crate::index::opensearch::{Answer, Client};
+use crate::index::opensearch::{Answer, Client, words};
 use crate::setup::{dashboards, monitors, script};
 use anyhow::bail;
 use bytes::Bytes;
@@ -164,7 +164,7 @@ pub async fn find(client: &Client, kind: Kind, name: &str) -> anyhow::Result<Opt
             match answer.status {
                 200..=299 => Ok(Some(one(name, json!({})))),
                 404 => Ok(None),
-                status => bail!("the index {name} cannot be looked at (HTTP {status}): give the user the right to"),
+                status => bail!("the index {name} cannot be looked at (HTTP {status}): {}", words::remedy(status, "")),
             }
         }
         Kind::Channel => {
