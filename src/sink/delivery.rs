@@ -18,6 +18,7 @@ use crate::index::{Document, Index, Outcome};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,13 +37,42 @@ pub struct Delivery {
     pub pace: Mutex<Pace>,
     /// From here on a failed attempt is the last.
     pub stop: CancellationToken,
+    /// Batches that wait now: while there is one, another's success makes nothing ready.
+    pub waiting: AtomicUsize,
 }
 
 /// The batch was given up because the sink stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abandoned;
 
+/// A batch that may have to wait.
+struct Patience<'d> {
+    backoff: Backoff,
+    waiting: &'d AtomicUsize,
+    began: bool,
+}
+
+impl Patience<'_> {
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.began, true) {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        if self.began {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Delivery {
+    fn patience(&self) -> Patience<'_> {
+        Patience { backoff: Backoff::default(), waiting: &self.waiting, began: false }
+    }
+
     /// The health component of what the sink writes to.
     pub fn component(&self) -> String {
         format!("sink.{}.index", self.pipeline)
@@ -71,7 +101,8 @@ impl Delivery {
         let Batch { mut documents, mut sources, mut rejected, positions, mut prepared, .. } = batch;
         let records = documents.len() + rejected.len();
         let (mut created, mut there) = (0_u64, 0_u64);
-        let mut backoff = Backoff::default();
+        let mut patience = self.patience();
+        let asked = !documents.is_empty();
         // After a request that was refused as a whole or got no answer, fewer at a time: it may be too large for now.
         let mut portion = usize::MAX;
         while !documents.is_empty() {
@@ -120,11 +151,14 @@ impl Delivery {
             documents.extend(later);
             sources.extend(later_sources);
             if let Some(why) = why {
-                self.wait(&mut backoff, why).await?;
+                self.wait(&mut patience, why).await?;
             }
         }
         self.reject(rejected).await?;
-        self.telemetry.health.set(&self.component(), State::Ready);
+        drop(patience);
+        if asked && self.waiting.load(Ordering::Relaxed) == 0 {
+            self.telemetry.health.set(&self.component(), State::Ready);
+        }
         // Counted when all is settled, so that the ledger adds up at any moment.
         self.count("in", "", records as u64);
         self.count("out", "", created);
@@ -147,10 +181,10 @@ impl Delivery {
             "sink: records rejected; the first of them is shown"
         );
         let kinds: Vec<&'static str> = rejected.iter().map(|record| record.why.kind).collect();
-        let mut backoff = Backoff::default();
+        let mut patience = self.patience();
         while let Err((left, why)) = self.rejects.write(rejected).await {
             rejected = left;
-            self.wait(&mut backoff, why).await?;
+            self.wait(&mut patience, why).await?;
         }
         for kind in kinds {
             self.count("rejected", kind, 1);
@@ -158,12 +192,13 @@ impl Delivery {
         Ok(())
     }
 
-    async fn wait(&self, backoff: &mut Backoff, reason: String) -> Result<(), Abandoned> {
+    async fn wait(&self, patience: &mut Patience<'_>, reason: String) -> Result<(), Abandoned> {
+        patience.begin();
         self.telemetry.health.set(&self.component(), State::Waiting { reason });
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(Abandoned),
-            () = backoff.wait() => Ok(()),
+            () = patience.backoff.wait() => Ok(()),
         }
     }
 

@@ -29,6 +29,7 @@ use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -111,6 +112,7 @@ impl Worker {
             pipeline: pipeline.name.clone(),
             pace: Mutex::new(Pace::new(config.sink.bulk_bytes, config.sink.bulk_requests)),
             stop: stop.clone(),
+            waiting: AtomicUsize::new(0),
         };
         Ok(Self {
             consumer: Arc::new(consumer),

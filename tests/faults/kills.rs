@@ -30,20 +30,23 @@ async fn no_kill_of_opensearch_loses_or_doubles_a_record() {
         // Without faults of its own; documents that are too large are the same as ever.
         let plan = Plan { seed, faults: Vec::new(), most: 0, stall: Duration::ZERO, largest: LARGEST };
         let proxy = Proxy::start(&server, plan, None).await;
-        let config = config(&records, &own, &format!("urls = [{:?}]", proxy.url));
+        let mut config = config(&records, &own, &format!("urls = [{:?}]", proxy.url));
+        // Slow enough that the kill comes before the end.
+        (config.sink.bulk_requests, config.sink.bulk_records) = (1, 10);
         setup::ensure_topics(&config).await.unwrap();
         let running = Running::start(&config);
         let (all, part) = (records.expected.all() as u64, rng.random_range(1..1_500));
         let what = format!("kill {kill} with seed {seed} after {part} of {all}");
         within(Duration::from_secs(60), &what, || outcomes(&running.telemetry, "p").0 >= part).await;
-        let killed = {
-            let control = std::sync::Arc::clone(&control);
-            tokio::task::spawn_blocking(move || {
-                control.kill();
-                control.up();
-            })
-        };
-        killed.await.unwrap();
+        let (control, telemetry) = (std::sync::Arc::clone(&control), running.telemetry.clone());
+        let killed = tokio::task::spawn_blocking(move || {
+            control.kill();
+            let done = outcomes(&telemetry, "p").0;
+            control.up();
+            done
+        });
+        let done = killed.await.unwrap();
+        assert!(done < all, "{what}: nothing was left to be indexed");
         within(Duration::from_secs(120), &what, || outcomes(&running.telemetry, "p").0 >= all).await;
         let (read, out, there, rejected) = running.stop().await;
         println!("{what}: {out} indexed, {there} there already, {rejected} rejected");

@@ -1,6 +1,6 @@
 //! What a person did by hand to what a setup made, and what the server refused: neither is undone unasked.
 
-use super::plugins::{DRY, FORCE, REMOVE, channel, config, lines, serve};
+use super::plugins::{DETECTORS, DRY, FORCE, MONITORS, REMOVE, channel, config, lines, serve};
 use super::support::standin::Reply;
 use super::support::{self, cluster::Cluster};
 use super::{INDEX, run};
@@ -108,6 +108,37 @@ async fn a_refused_change_leaves_things_as_they_were() {
     result.unwrap();
     assert_eq!(lines(&found, "keep   monitor outlier p: action"), 1, "{found:#?}");
     assert_eq!(cluster.lock().unwrap().stored[&monitor]["enabled"], json!(false));
+}
+
+/// The ledger goes last, and what went before it is told even if it has to stay.
+#[tokio::test]
+async fn a_ledger_that_cannot_be_deleted_hides_nothing() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let config = config(&url, "");
+    run(&config, INDEX).await.1.unwrap();
+    let reason = "no permissions for [indices:admin/delete]";
+    let refused = json!({"error": {"type": "security_exception", "reason": reason}, "status": 403}).to_string();
+    cluster.lock().unwrap().instead.push(("DELETE", "/outlier-setup".to_owned(), Reply::Json(403, refused)));
+    let (found, result) = run(&config, REMOVE).await;
+    assert_eq!(lines(&found, "delete"), 4 + DETECTORS + MONITORS, "{found:#?}");
+    let error = result.unwrap_err();
+    for part in ["outlier-setup", reason, "give the user", "by hand"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let cluster = cluster.lock().unwrap();
+    assert!(cluster.stored.contains_key("/outlier-setup") && cluster.ledger.is_empty(), "{:?}", cluster.ledger);
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_looked_at_has_the_remedy_of_its_status() {
+    for (status, remedy) in [(403, "this right"), (503, "it is overloaded or starting")] {
+        let (cluster, url) = serve(Cluster::default()).await;
+        cluster.lock().unwrap().instead.push(("HEAD", "/p-raw".to_owned(), Reply::Json(status, String::new())));
+        let error = run(&config(&url, ""), INDEX).await.1.unwrap_err();
+        assert!(error.contains(&format!("p-raw cannot be looked at (HTTP {status})")), "{error}");
+        assert!(error.contains(remedy), "{error}");
+        assert_eq!(error.contains("give the user"), status == 403, "{error}");
+    }
 }
 
 #[tokio::test]

@@ -332,6 +332,28 @@ async fn another_configurations_things_stay() {
     assert!(named("outlier p: action") && named("p-action") && !named("outlier q: action") && !named("q-action"));
 }
 
+/// Channels of one name in two configurations of one cluster: each tells its own receiver.
+#[tokio::test]
+async fn a_channel_belongs_to_its_prefix() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let both = [("prod.", "https://a", "prod-team"), ("staging-", "https://b", "staging-team")];
+    for (prefix, to, _) in both {
+        let config = config(&url, &format!("index_prefix = {prefix:?}\n{}", channel(to)));
+        run(&config, INDEX).await.1.unwrap();
+        assert_eq!(setup::test_channel(&config, "team").await.unwrap(), "team: ok (200)");
+    }
+    let cluster = cluster.lock().unwrap();
+    for (prefix, to, id) in both {
+        assert_eq!(cluster.stored[&format!("channel-{id}")]["webhook"]["url"], to);
+        let name = format!("outlier {prefix}p: action");
+        let monitor = cluster.stored.values().find(|body| body["name"] == name.as_str()).unwrap();
+        let action = &monitor["triggers"][0]["query_level_trigger"]["actions"][0];
+        assert_eq!(action["destination_id"], id);
+        let asked = format!("POST /_plugins/_notifications/feature/test/{id}");
+        assert!(cluster.writes.contains(&asked), "{:?}", cluster.writes);
+    }
+}
+
 /// A crash between the note and the thing, and one between the thing and the note that it is done.
 #[tokio::test]
 async fn a_crash_on_the_way_makes_nobody_elses_of_ours() {

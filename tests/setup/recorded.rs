@@ -175,6 +175,31 @@ async fn an_incident_is_told_by_one_trigger_on_a_real_server() {
             assert!(said.contains("window end 2026-"), "{said}");
         }
     }
+    // The searches of all monitors, and the condition of the one on buckets, as the plugin adds it to the search.
+    let monitors: Vec<Value> =
+        cluster.lock().unwrap().stored.values().filter(|body| body["type"] == "monitor").cloned().collect();
+    assert_eq!(monitors.len(), MONITORS);
+    let mut series = Vec::new();
+    for monitor in &monitors {
+        let search = &monitor["inputs"][0]["search"];
+        let (index, mut query) = (search["indices"][0].as_str().unwrap(), search["query"].clone());
+        let condition = &monitor["triggers"][0]["bucket_level_trigger"]["condition"];
+        if condition.is_object() {
+            query["aggregations"]["by_series"]["aggregations"]["fires"] = json!({"bucket_selector": {
+                "buckets_path": condition["buckets_path"], "script": condition["script"], "gap_policy": "skip",
+            }});
+        }
+        for later in [-100, 70] {
+            let end = (now + later * minute).to_string();
+            let query = query.to_string().replace("{{period_end}}", &end);
+            assert!(!query.contains("{{"), "{query}");
+            let found = send(&format!("/{index}/_search?ignore_unavailable=true"), query).await;
+            if condition.is_object() {
+                series.push(found["aggregations"]["by_series"]["buckets"].as_array().unwrap().len());
+            }
+        }
+    }
+    assert_eq!(series, [1, 0], "one series is anomalous, and later none");
     for stage in ["raw", "enriched", "scores", "alerts"] {
         client.send(opensearch::http::Method::Delete, &format!("/{prefix}p-{stage}"), None).await.unwrap();
     }

@@ -1,6 +1,7 @@
 //! A delivery to an index that is faulty, slow or gone.
 
 use super::*;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn delivery(config: &Config, telemetry: &Telemetry, stop: CancellationToken) -> Delivery {
     Delivery {
@@ -10,6 +11,7 @@ fn delivery(config: &Config, telemetry: &Telemetry, stop: CancellationToken) -> 
         pipeline: "p".to_owned(),
         pace: Mutex::new(Pace::new(1 << 20, 1)),
         stop,
+        waiting: AtomicUsize::new(0),
     }
 }
 
@@ -69,6 +71,34 @@ async fn a_batch_that_never_fits_as_a_whole_goes_in_parts() {
     let positions = delivery.settle(batch(100), true).await.unwrap();
     assert_eq!(positions[&(Stage::Raw, 2)].next, 100);
     assert_eq!((memory.lock().unwrap().documents.len(), outcomes(&telemetry, "p")), (100, (100, 100, 0, 0)));
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_is_seen_beside_one_that_is_taken() {
+    let full = Arc::new(AtomicBool::new(true));
+    let (memory, refuses) = (Arc::new(Mutex::new(Memory::default())), Arc::clone(&full));
+    let url = standin::serve(move |request| {
+        let many = request.body.iter().filter(|byte| **byte == b'\n').count() > 2;
+        if many && refuses.load(Ordering::Relaxed) {
+            return Reply::Json(503, r#"{"error":"no node takes it"}"#.to_owned());
+        }
+        Reply::Json(200, memory.lock().unwrap().bulk(&request.body))
+    });
+    let config = support::config(&format!("[opensearch]\nurls = [{:?}]", url.await), "p");
+    let telemetry = Telemetry::default();
+    let delivery = Arc::new(delivery(&config, &telemetry, CancellationToken::new()));
+    let component = delivery.component();
+    let state = || telemetry.health.components().get(&component).cloned();
+    let waiting = tokio::spawn({
+        let delivery = Arc::clone(&delivery);
+        async move { delivery.settle(batch(40), true).await }
+    });
+    until("the large one waits", || matches!(state(), Some(State::Waiting { .. }))).await;
+    delivery.settle(batch(1), true).await.unwrap();
+    assert!(matches!(state(), Some(State::Waiting { .. })), "{:?}", state());
+    full.store(false, Ordering::Relaxed);
+    waiting.await.unwrap().unwrap();
+    assert_eq!(state(), Some(State::Ready));
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ const MAX_RECIPIENTS: usize = 100;
 /// A place that messages go to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Channel {
-    /// Its id and name in OpenSearch's notifications.
+    /// Its name; in OpenSearch's notifications it has the indices' prefix before it, and so has its id.
     pub name: String,
     /// Of which alerts it is told.
     pub severity: Severity,

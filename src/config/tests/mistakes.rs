@@ -160,8 +160,12 @@ fn pipelines() {
         ),
         ("[[pipeline]]", &["1:1 [[pipeline]] lacks `name`: add it, such as `name = \"web\"`"]),
         (
-            "[[pipeline]]\nname = \"_web\"",
-            &["2:8 `name` must begin with a letter or a digit, as an index does, not \"_web\""],
+            "[[pipeline]]\nname = \"_web\"\n[[pipeline]]\nname = \"-web\"\n[[pipeline]]\nname = \".web\"",
+            &[
+                "2:8 `name` must begin with a letter or a digit, as an index does, not \"_web\"",
+                "4:8 `name` must begin with a letter or a digit, as an index does, not \"-web\"",
+                "6:8 `name` must begin with a letter or a digit, as an index does, not \".web\"",
+            ],
         ),
         ("[[pipeline]]\npreset = \"wav\"\nname = \"x\"", &["2:10 there is no preset \"wav\"; did you mean `waf`?"]),
         ("[[pipeline]]\npreset = 1\nname = \"x\"", &["2:10 `preset` must be a text"]),

@@ -105,10 +105,9 @@ pub async fn remove(config: &Config, client: &Client, how: How) -> anyhow::Resul
     setup.ledger.release(lease).await;
     let mut report = done?;
     report.lines.extend(others);
-    if setup.ledger.read().await?.is_empty()
-        && let Err(error) = setup.ledger.remove().await
-    {
-        report.failed.push(format!("{error:#}"));
+    // What was taken away is told whatever becomes of the ledger. A later run finds nothing in it, and leaves it.
+    if let Err(error) = setup.remove_ledger().await {
+        report.failed.push(format!("{error:#}; delete that index by hand once nothing is noted in it"));
     }
     Ok(report)
 }
@@ -291,6 +290,14 @@ impl<'a> Setup<'a> {
             }
         }
         Ok(report)
+    }
+
+    /// Deletes the ledger if nothing is noted in it any more.
+    async fn remove_ledger(&self) -> anyhow::Result<()> {
+        if self.ledger.read().await?.is_empty() {
+            self.ledger.remove().await?;
+        }
+        Ok(())
     }
 
     async fn take_one(
