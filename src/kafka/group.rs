@@ -59,7 +59,7 @@ pub struct Group {
     /// To poll.
     pub consumer: BaseConsumer<Notes>,
     /// Revoked partitions that were not let go yet.
-    leaving: Mutex<Option<TopicPartitionList>>,
+    revoked: Mutex<Option<TopicPartitionList>>,
 }
 
 impl Group {
@@ -70,7 +70,7 @@ impl Group {
     pub fn join(config: &ClientConfig, topic: &str) -> KafkaResult<Self> {
         let consumer: BaseConsumer<Notes> = config.create_with_context(Notes::default())?;
         consumer.subscribe(&[topic])?;
-        Ok(Self { consumer, leaving: Mutex::new(None) })
+        Ok(Self { consumer, revoked: Mutex::new(None) })
     }
 
     /// What happened during the last polls, oldest first, with the group's metadata as of then.
@@ -86,7 +86,7 @@ impl Group {
         };
         drop(events);
         if let (Rebalance::Revoke(list) | Rebalance::Lost(list), _) = &event {
-            *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(list.clone());
+            *self.revoked.lock().unwrap_or_else(PoisonError::into_inner) = Some(list.clone());
         }
         Some(event)
     }
@@ -104,7 +104,7 @@ impl Group {
     /// # Errors
     /// librdkafka refuses the call.
     pub fn unassign(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
-        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.revoked.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.consumer.incremental_unassign(partitions)
     }
 }
@@ -115,11 +115,11 @@ impl Drop for Group {
         self.consumer.context().leaving.begin();
         // librdkafka waits for the answer to a revocation for ever, also while it closes.
         while self.next_rebalance().is_some() {
-            if let Some(list) = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            if let Some(list) = self.revoked.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 let _ = self.consumer.incremental_unassign(&list);
             }
         }
-        if let Some(list) = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(list) = self.revoked.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = self.consumer.incremental_unassign(&list);
         }
     }

@@ -152,23 +152,16 @@ impl Client {
         let mut answer = Err(Unavailable(String::new()));
         for node in self.nodes.in_turn(Instant::now()) {
             let (transport, server) = &node.value;
-            let mut sent = ask(transport, method, path, &headers, &body).await;
-            for _ in 0..UNSENT {
-                if !sent.as_ref().is_err_and(unsent) {
-                    break;
-                }
-                sent = ask(transport, method, path, &headers, &body).await;
-            }
-            let (error, timed_out) = match sent {
+            let (why, timed_out) = match ask(transport, method, path, &headers, &body).await {
                 Ok(Answer { status: 401, .. }) => return Err(Unavailable(words::unauthorised(server))),
                 Ok(answer) => {
                     node.answered();
                     return Ok(answer);
                 }
-                Err(error) => (no_answer(server, &error), error.is_timeout()),
+                Err(error) => (why(&error), error.is_timeout()),
             };
             node.failed(Instant::now());
-            answer = Err(error);
+            answer = Err(Unavailable(words::no_answer(server, &why, timed_out)));
             // A cluster that is too slow for a request gets no more of it at once, but questions.
             let question = matches!(method, Method::Get | Method::Head);
             if !question && (timed_out || !repeatable) {
@@ -203,25 +196,23 @@ async fn ask(
     body: &Option<Bytes>,
 ) -> Result<Answer, opensearch::Error> {
     let nothing: Option<&()> = None;
-    let response = transport.send(method, path, headers.clone(), nothing, body.clone().map(Raw), None).await?;
-    let status = response.status_code().as_u16();
-    Ok(Answer { status, body: response.bytes().await? })
-}
-
-/// The connection was closed before the request went out. So it is when the server refuses a certificate in TLS 1.3, and
-/// mostly the reason is told instead.
-fn unsent(error: &opensearch::Error) -> bool {
-    let mut cause: Option<&dyn Error> = Some(error);
-    while let Some(inner) = cause {
-        if inner.to_string() == "connection was not ready" {
-            return true;
+    let mut unsent = 0;
+    loop {
+        match transport.send(method, path, headers.clone(), nothing, body.clone().map(Raw), None).await {
+            // The connection was closed before the request went out. So it is when the server refuses a certificate in
+            // TLS 1.3, and mostly the reason is told instead.
+            Err(error) if unsent < UNSENT && why(&error) == "connection was not ready" => unsent += 1,
+            sent => {
+                let response = sent?;
+                let status = response.status_code().as_u16();
+                return Ok(Answer { status, body: response.bytes().await? });
+            }
         }
-        cause = inner.source();
     }
-    false
 }
 
-fn no_answer(server: &Server, error: &opensearch::Error) -> Unavailable {
+/// The innermost cause.
+fn why(error: &opensearch::Error) -> String {
     let mut why = String::new();
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(inner) = cause {
@@ -232,7 +223,7 @@ fn no_answer(server: &Server, error: &opensearch::Error) -> Unavailable {
         }
         cause = inner.source();
     }
-    Unavailable(words::no_answer(server, &why, error.is_timeout()))
+    why
 }
 
 /// Gzip at its fastest, which is enough for logs.

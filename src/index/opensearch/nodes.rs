@@ -3,7 +3,7 @@
 //! Invariant: every node can be asked; those that rest come last.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a node rests after its first failure in a row, and at most; each failure doubles it.
@@ -44,27 +44,24 @@ impl<T> Nodes<T> {
 }
 
 impl<T> Node<T> {
-    fn lately(&self, change: impl FnOnce(&mut (u32, Option<Instant>))) {
-        change(&mut self.lately.lock().unwrap_or_else(PoisonError::into_inner));
+    fn lately(&self) -> MutexGuard<'_, (u32, Option<Instant>)> {
+        self.lately.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rests(&self, now: Instant) -> bool {
-        let mut rests = false;
-        self.lately(|(_, until)| rests = until.is_some_and(|until| until > now));
-        rests
+        self.lately().1.is_some_and(|until| until > now)
     }
 
     /// It answered, whatever.
     pub fn answered(&self) {
-        self.lately(|lately| *lately = (0, None));
+        *self.lately() = (0, None);
     }
 
     /// It did not answer.
     pub fn failed(&self, now: Instant) {
-        self.lately(|(failures, until)| {
-            *until = Some(now + REST.0.saturating_mul(1 << (*failures).min(10)).min(REST.1));
-            *failures += 1;
-        });
+        let (failures, until) = &mut *self.lately();
+        *until = Some(now + REST.0.saturating_mul(1 << (*failures).min(10)).min(REST.1));
+        *failures = failures.saturating_add(1);
     }
 }
 

@@ -36,7 +36,7 @@ use wanted::Wanted;
 /// The lease for writing.
 const LEASE: &str = "setup";
 
-/// How long it holds beside three requests; it is renewed on the way.
+/// How long it holds beside four requests; it is renewed on the way.
 const LEASE_TIME: Duration = Duration::from_secs(30);
 
 /// How to apply.
@@ -69,16 +69,14 @@ pub async fn apply(config: &Config, client: &Client, how: How) -> anyhow::Result
     let blocked = shape::check(config, client, ledger::now()).await?;
     let looked = setup.pass(wanted::all(config, &plugins, ledger::now()), None).await?;
     // Forced, it is also forgotten who stopped which detector.
-    if how.dry_run || (looked.writes == 0 && !how.force) {
-        let mut report = looked;
-        report.lines.extend(setup.own(config).await?.1);
-        report.failed.extend(blocked);
-        return Ok(report);
-    }
-    let mut lease = setup.ledger.hold(LEASE, setup.lease_time()).await?;
-    let done = setup.pass(wanted::all(config, &plugins, ledger::now()), Some(&mut lease)).await;
-    setup.ledger.release(lease).await;
-    let mut report = done?;
+    let mut report = if how.dry_run || (looked.writes == 0 && !how.force) {
+        looked
+    } else {
+        let mut lease = setup.ledger.hold(LEASE, setup.lease_time()).await?;
+        let done = setup.pass(wanted::all(config, &plugins, ledger::now()), Some(&mut lease)).await;
+        setup.ledger.release(lease).await;
+        done?
+    };
     report.lines.extend(setup.own(config).await?.1);
     report.failed.extend(blocked);
     Ok(report)
@@ -138,7 +136,7 @@ impl<'a> Setup<'a> {
     }
 
     fn lease_time(&self) -> Duration {
-        LEASE_TIME + 3 * self.request
+        LEASE_TIME + 4 * self.request
     }
 
     /// Looks at all things, and writes what must be written if there is a lease.
@@ -249,6 +247,8 @@ impl<'a> Setup<'a> {
         written: Option<&Note>,
         lease: &mut Lease,
     ) -> anyhow::Result<String> {
+        // Whoever has it next finds what is written now, or there would be two of what has no name of its own.
+        self.keep(lease).await?;
         self.ledger.note_pending(thing).await?;
         let body = match (thing.kind, found, written) {
             // A header for a receiver, a mapping of one's own.
@@ -257,8 +257,6 @@ impl<'a> Setup<'a> {
             }
             _ => thing.body.clone(),
         };
-        // Whoever has it next finds what is written now, or there would be two of what has no name of its own.
-        self.keep(lease).await?;
         let done = thing::write(self.client, &Thing { body, ..thing.clone() }, found).await;
         // What was refused is as before, and so is what is known of it.
         if done.as_ref().is_err_and(|error| error.is::<thing::Refusal>()) {
@@ -353,7 +351,7 @@ impl<'a> Setup<'a> {
 
     /// Renews the lease in time.
     async fn keep(&self, lease: &mut Lease) -> anyhow::Result<()> {
-        if !lease.lasts(2 * self.request) {
+        if !lease.lasts(3 * self.request) {
             let kept = self.ledger.renew(lease, self.lease_time()).await?;
             anyhow::ensure!(
                 kept,
