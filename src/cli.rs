@@ -66,7 +66,7 @@ enum Command {
         /// Take away from OpenSearch what a setup made; topics and indices stay, they hold your data
         #[arg(long, conflicts_with = "only_topics")]
         remove: bool,
-        /// Send one message by this notification channel, and do nothing else
+        /// Send one message by this notification channel, as whoever tells of alerts does, and do nothing else
         #[arg(long, value_name = "CHANNEL", conflicts_with_all = ["dry_run", "only_topics", "only_index", "force", "remove"])]
         test: Option<String>,
         /// Write the dashboards as a file for the import of OpenSearch Dashboards (`-`: standard output), and do nothing else
@@ -155,7 +155,7 @@ async fn service(command: Command, config: Arc<Config>) -> anyhow::Result<()> {
         Command::Demo(options) => return demo::run(Config::clone(&config), options, stop).await,
         Command::Backtest(options) => return backtest::run(config, *options, stop).await,
         Command::Setup { test: Some(channel), .. } => {
-            println!("{}", setup::test_channel(&config, &channel).await?);
+            println!("{}", alert::test_channel(&config, &channel).await?);
             return Ok(());
         }
         Command::Setup { export_dashboards: Some(path), .. } => {

@@ -21,4 +21,5 @@ pub mod shutdown;
 pub mod sink;
 pub mod state;
 pub mod telemetry;
+pub(crate) mod time;
 pub(crate) mod worker;

@@ -4,6 +4,8 @@
 
 mod support;
 
+use opensearch::http::Method;
+use outlier::index::opensearch::Client;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use serde_json::{Value, json};
@@ -167,4 +169,58 @@ fn to_the_index() {
     assert!(there[&format!("{raw}-0-0")].starts_with(&format!(r#"{{"@timestamp":{START},"v":"bad""#)), "{there:?}");
     assert!(there["r-x-3-9"].starts_with(r#"{"@timestamp":77,"v":"bad""#), "{there:?}");
     assert_eq!(marks(&kafka.read_all(&rejected)), 2, "what is refused again is not written again");
+}
+
+/// A log with more fields than the index takes, until somebody raises the limit.
+#[test]
+fn to_the_index_of_a_real_server() {
+    let Some(server) = support::opensearch() else { return };
+    let (kafka, place) = (Kafka::start(), Workplace::new("replay-real"));
+    let raw = topic(&place, "logs", "raw");
+    kafka.create(&[(raw.clone(), 2)]);
+    create(&kafka, &place, "logs");
+    let config = configuration(&kafka, &place, ["logs", "logs"], &raw, "", "");
+    let prefix = support::unique("replay");
+    let more = format!(
+        "[opensearch]\nurls = [{server:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0\n[sink]\nflush_interval = \"50ms\"\n"
+    );
+    std::fs::write(&config, support::read(&config) + &more).unwrap();
+    assert_eq!(outlier(&config, &["setup", "--only-index"]).0, 0);
+    let client = Client::new(&support::parse(&support::read(&config))).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ask = |method, path: String, body: Option<Value>| {
+        let answer = runtime.block_on(client.send(method, &path, body.map(|body| body.to_string().into()))).unwrap();
+        assert!(answer.good(), "{path}: {}", answer.reason());
+    };
+    let index = format!("{prefix}logs-enriched");
+    let limit = |fields: u32| {
+        let body = json!({"index.mapping.total_fields.limit": fields});
+        ask(Method::Put, format!("/{index}/_settings"), Some(body));
+    };
+    limit(1);
+    let enriched = |own: &str| format!(r#"{{{own},"outlier":{{"event_time":{START}}}}}"#);
+    let new: String = (0..3).map(|n| format!(r#""new_{n}":"x","#)).collect();
+    let records = [(enriched(r#""action":"BLOCK""#), "r-x/3/9"), (enriched(new.trim_end_matches(',')), "r-x/3/10")];
+    put(&kafka, &topic(&place, "logs", "enriched"), &records);
+    let sink = Outlier::start(&config, "sink", &["sink", "--no-setup"]);
+    let rejected = topic(&place, "logs", "rejected");
+    wait("one is rejected", Duration::from_secs(60), || kafka.read_all(&rejected).len() == 1);
+    let address = server.trim_start_matches("http://").trim_end_matches('/');
+    wait("one is indexed", Duration::from_secs(60), || support::opensearch::documents(address, &index) == 1);
+    assert!(sink.stop().success());
+
+    let replay = || outlier(&config, &["rejected", "replay", "--to", "index"]);
+    let (code, said) = replay();
+    assert!(code == 1 && said.contains("1 could not: ") && said.contains("Limit of total fields [1]"), "{said}");
+    limit(2_000);
+    for (back, before) in [(1, 0), (0, 1)] {
+        let records = if back == 1 { "1 record" } else { "0 records" };
+        assert_eq!(replay(), (0, format!("{records} went back to the index; {before} had gone back before\n")));
+    }
+    let there = support::opensearch::all(address, &index);
+    assert_eq!((there.len(), &there["r-x-3-10"]["new_2"]), (2, &json!("x")), "{there:?}");
+    for stage in ["raw", "enriched", "scores", "alerts"] {
+        ask(Method::Delete, format!("/{prefix}logs-{stage}"), None);
+        ask(Method::Delete, format!("/_index_template/{prefix}logs-{stage}"), None);
+    }
 }

@@ -24,6 +24,7 @@ use crate::worker::{self, Setup, instance::Instance, supervise};
 use notify::Notifier;
 use outlier_core::alert::{Recipient, Rules, Severity};
 use outlier_core::pipeline::{Millis, Pipeline};
+pub use owner::test_channel;
 use stage::{AlertStage, Parts};
 use std::sync::Arc;
 use std::time::Duration;

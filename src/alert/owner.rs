@@ -3,13 +3,16 @@
 //! Invariant: with `owner = "opensearch"` this service notifies only where OpenSearch does not: there is another index, a
 //! cluster without the alerting plugin, or its monitors have nobody to tell. A cluster that does not answer is waited for.
 
+use super::notify;
 use crate::config::{Config, IndexKind, Owner};
 use crate::index::opensearch::Client;
 use crate::setup::index::plugins::Installed;
-use crate::setup::monitors;
+use crate::setup::{channels, monitors};
 use crate::sink::backoff::Backoff;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
+use anyhow::bail;
+use outlier_core::pipeline::Pipeline;
 use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +27,7 @@ pub async fn decide(
     telemetry: &Telemetry,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<BTreeSet<String>>> {
-    let owner = config.alerting.owner;
-    let there = if owner == Owner::OpenSearch && config.sink.index == IndexKind::OpenSearch {
+    let there = if asks(config) {
         let Some(there) = installed(config, telemetry, stop).await? else { return Ok(None) };
         Some(there)
     } else {
@@ -34,16 +36,7 @@ pub async fn decide(
     let channels = config.alerting.channels.len();
     let mut own = BTreeSet::new();
     for pipeline in &config.pipelines {
-        let (notifies, why) = match there {
-            None if owner == Owner::Outlier => (true, "alerting.owner is \"outlier\""),
-            None => (true, "the index is SQLite, which has no monitors"),
-            Some(Installed { alerting: false, .. }) => (true, "OpenSearch has no alerting plugin"),
-            Some(there) if !monitors::tell(config, pipeline, there) => (
-                true,
-                "OpenSearch's monitors cannot: it lacks notifications, or what would tell of anomalies is not indexed",
-            ),
-            Some(_) => (false, "alerting.owner is \"opensearch\": its monitors do"),
-        };
+        let (notifies, why) = notifies(config, pipeline, there);
         tracing::info!(pipeline = pipeline.name, notifies, why, channels, "who tells people of alerts");
         if notifies {
             own.insert(pipeline.name.clone());
@@ -53,6 +46,54 @@ pub async fn decide(
         tracing::warn!("alerts are recorded and nobody is told: there are no [[alerting.channels]]");
     }
     Ok(Some(own))
+}
+
+/// Sends one message by a channel of the configuration, as whoever tells people of the pipelines' alerts would; where both
+/// do, as each of them. Answers what came of it, a line each.
+///
+/// # Errors
+/// There is no such channel, OpenSearch does not answer or has not got it yet, or the message was not taken: why.
+pub async fn test_channel(config: &Config, name: &str) -> anyhow::Result<String> {
+    let channels = &config.alerting.channels;
+    let Some(channel) = channels.iter().find(|known| known.name == name) else {
+        let names: Vec<&str> = channels.iter().map(|known| known.name.as_str()).collect();
+        bail!("there is no channel {name:?} in [[alerting.channels]]; there are: {}", names.join(", "));
+    };
+    let client = asks(config).then(|| Client::new(config)).transpose()?;
+    let there = match &client {
+        Some(client) => Some(Installed::find(client).await?),
+        None => None,
+    };
+    let (own, theirs): (Vec<_>, Vec<_>) =
+        config.pipelines.iter().partition(|pipeline| notifies(config, pipeline, there).0);
+    let mut lines = Vec::new();
+    if let Some(client) = client.filter(|_| !theirs.is_empty()) {
+        lines.push(channels::test(config, &client, name).await?);
+    }
+    if let Some(pipeline) = own.first() {
+        notify::test(channel, &pipeline.name).await?;
+        lines.push(format!("{name}: delivered by outlier itself"));
+    }
+    Ok(lines.join("\n"))
+}
+
+/// Whether it depends on OpenSearch's plugins.
+fn asks(config: &Config) -> bool {
+    config.alerting.owner == Owner::OpenSearch && config.sink.index == IndexKind::OpenSearch
+}
+
+/// Whether this service tells of a pipeline's alerts, and why; `there` where that is asked.
+fn notifies(config: &Config, pipeline: &Pipeline, there: Option<Installed>) -> (bool, &'static str) {
+    match there {
+        None if config.alerting.owner == Owner::Outlier => (true, "alerting.owner is \"outlier\""),
+        None => (true, "the index is SQLite, which has no monitors"),
+        Some(Installed { alerting: false, .. }) => (true, "OpenSearch has no alerting plugin"),
+        Some(there) if !monitors::tell(config, pipeline, there) => (
+            true,
+            "OpenSearch's monitors cannot: it lacks notifications, or what would tell of anomalies is not indexed",
+        ),
+        Some(_) => (false, "alerting.owner is \"opensearch\": its monitors do"),
+    }
 }
 
 async fn installed(

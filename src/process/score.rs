@@ -6,8 +6,9 @@
 use crate::kafka::output::Output;
 use crate::kafka::read;
 use crate::telemetry::Telemetry;
+use crate::time::now;
+use crate::worker::Misfit;
 use crate::worker::stage::{Assigned, Next, Progress, Stage};
-use crate::worker::{Misfit, now};
 use anyhow::Context;
 use outlier_core::pipeline::{Millis, Pipeline};
 use outlier_core::score::{Anomaly, Closed, Counts, Scorer, SeriesName};
@@ -41,6 +42,7 @@ struct Metrics {
     unknown_detector: Counter,
     overflow: Counter,
     sum_overflow: Counter,
+    forgot: Counter,
     event_time: Gauge,
     groups: Gauge,
     series: Gauge,
@@ -60,6 +62,7 @@ impl ScoreStage {
             unknown_detector: record("unknown_detector"),
             overflow: record("overflow"),
             sum_overflow: record("sum_overflow"),
+            forgot: record("forgot"),
             event_time: level("event_time_ms"),
             groups: level("groups"),
             series: level("series"),
@@ -72,6 +75,7 @@ impl ScoreStage {
             ("unknown_detector", &metrics.unknown_detector),
             ("overflow", &metrics.overflow),
             ("sum_overflow", &metrics.sum_overflow),
+            ("forgot", &metrics.forgot),
         ] {
             telemetry.health.show_count(&component, cause, counter);
         }
@@ -227,9 +231,10 @@ impl Stage for ScoreStage {
         self.closes = 0;
         for scorer in self.partitions.values_mut() {
             scorer.commit();
-            let Counts { after_close, unknown_detector, overflow, scores, anomalies, sum_overflow } =
+            let Counts { after_close, unknown_detector, overflow, scores, anomalies, sum_overflow, forgot } =
                 scorer.take_counts();
             self.metrics.sum_overflow.inc_by(sum_overflow);
+            self.metrics.forgot.inc_by(forgot);
             self.metrics.scores.inc_by(scores);
             self.metrics.anomalies.inc_by(anomalies);
             self.metrics.after_close.inc_by(after_close);

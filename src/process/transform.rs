@@ -9,8 +9,9 @@ use super::source::Source;
 use crate::kafka::output::Output;
 use crate::kafka::topics::{bounds, partition_count};
 use crate::telemetry::Telemetry;
+use crate::time::now;
+use crate::worker::Misfit;
 use crate::worker::stage::{Assigned, Next, Progress, Stage};
-use crate::worker::{Misfit, now};
 use anyhow::Context;
 use outlier_core::pipeline::{Millis, Pipeline};
 use outlier_core::record::{Reject, Scratch, Transform};
@@ -65,6 +66,7 @@ struct Ledger {
     rejected: BTreeMap<&'static str, u64>,
     late: u64,
     hashed: u64,
+    no_numbers: u64,
 }
 
 struct Metrics {
@@ -72,6 +74,7 @@ struct Metrics {
     enriched: Metric,
     late: Metric,
     hashed: Metric,
+    no_numbers: Metric,
     rejected: BTreeMap<&'static str, Metric>,
     /// Records of the owned partitions that are not read yet.
     lag: Gauge,
@@ -97,11 +100,12 @@ impl TransformStage {
             enriched: record("out", ""),
             late: record("late", ""),
             hashed: record("hashed_key", ""),
+            no_numbers: record("no_number", ""),
             rejected: Reject::CODES.iter().map(|code| (*code, record("rejected", code))).collect(),
             lag: telemetry.metrics.gauge("process", &pipeline.name, "lag_records"),
             waiting: telemetry.metrics.gauge("process", &pipeline.name, "waiting_partitions"),
         };
-        let causes = [("late", &metrics.late), ("hashed_key", &metrics.hashed)];
+        let causes = [("late", &metrics.late), ("hashed_key", &metrics.hashed), ("no_number", &metrics.no_numbers)];
         let rejected = metrics.rejected.iter().map(|(code, metric)| (*code, metric));
         for (cause, counter) in causes.into_iter().chain(rejected) {
             telemetry.health.show_count(&component, cause, counter);
@@ -282,6 +286,7 @@ impl Stage for TransformStage {
                     let observed = Observed { flags: enriched.flags, numbers: enriched.numbers, texts: enriched.texts };
                     self.counter.add(partition, enriched.event_time, &observed);
                     self.pending.enriched += 1;
+                    self.pending.no_numbers += enriched.no_numbers as u64;
                     None
                 }
             },
@@ -348,6 +353,7 @@ impl Stage for TransformStage {
         self.metrics.enriched.inc_by(done.enriched);
         self.metrics.late.inc_by(done.late);
         self.metrics.hashed.inc_by(done.hashed);
+        self.metrics.no_numbers.inc_by(done.no_numbers);
         for (code, count) in done.rejected {
             if let Some(metric) = self.metrics.rejected.get(code) {
                 metric.inc_by(count);

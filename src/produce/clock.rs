@@ -3,8 +3,9 @@
 //! Invariant: a wait is for a moment, never for a span, so that pacing cannot drift; a clock that is set, or a
 //! machine that slept, is noticed within a second.
 
+use crate::time::now;
 use outlier_core::pipeline::Millis;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// The longest sleep before the clock is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -23,10 +24,7 @@ impl Clock {
     /// Milliseconds since the epoch.
     pub fn now(self) -> Millis {
         match self {
-            Self::Wall => {
-                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
-            }
+            Self::Wall => now(),
             #[cfg(test)]
             Self::Manual(start, since) => start + since.elapsed().as_millis() as Millis,
         }

@@ -4,11 +4,12 @@
 //! [`tail::MAX`]. Times are epoch milliseconds.
 
 use super::assets::Assets;
-use super::hub::{Hub, now};
+use super::hub::Hub;
 use super::incidents::Incident;
 use super::trigger::{PAUSE, Refused};
 use super::{events, guard, incidents, tail};
 use crate::telemetry;
+use crate::time::now;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};

@@ -13,13 +13,13 @@ use super::trigger::Trigger;
 use crate::config::{Config, Secret};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
+use crate::time::now;
 use outlier_core::pipeline::Millis;
 use outlier_core::score::Score;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -167,10 +167,4 @@ impl Hub {
 /// Tells a browser to ask for everything again.
 pub fn resync() -> Event {
     Event { name: "resync", data: "{}".into() }
-}
-
-/// The wall clock; epoch milliseconds.
-pub fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }

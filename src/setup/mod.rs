@@ -116,14 +116,6 @@ pub struct Applied {
     pub missing: Vec<String>,
 }
 
-/// Sends a message by a channel of OpenSearch's.
-///
-/// # Errors
-/// There is no such channel, or the message could not be sent: says what the other side answered.
-pub async fn test_channel(config: &Config, channel: &str) -> anyhow::Result<String> {
-    channels::test(config, &Client::new(config)?, channel).await
-}
-
 /// Analyses what is indexed already; answers the summary.
 ///
 /// # Errors

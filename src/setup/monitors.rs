@@ -316,10 +316,13 @@ pub const ANOMALIES: &str = "{{ctx.monitor.name}}, {{ctx.trigger.name}}:\n{{#ctx
 {{#_source.why}}; {{field}} = {{value}}: {{contribution}} % of it{{/_source.why}}\n\
 {{/ctx.results.0.hits.hits}}";
 
-/// One line a result of a detector: its features are named in it, with what was expected.
+/// One line a result of a detector: its features are named in it; what was expected, and the part that each has in the
+/// anomaly, follow in the same order, as the plugin writes them.
 pub const GRADES: &str = "{{ctx.monitor.name}}:\n{{#ctx.results.0.hits.hits}}\
 - grade {{_source.anomaly_grade}}, confidence {{_source.confidence}}\
-{{#_source.feature_data}}; {{feature_name}} was {{data}}{{/_source.feature_data}}\n\
+{{#_source.feature_data}}; {{feature_name}} was {{data}}{{/_source.feature_data}}\
+{{#_source.expected_values.0}}; expected{{#value_list}} {{data}}{{/value_list}}{{/_source.expected_values.0}}\
+{{#_source.relevant_attribution.0}}; of the anomaly{{#_source.relevant_attribution}} {{data}}{{/_source.relevant_attribution}} is theirs{{/_source.relevant_attribution.0}}\n\
 {{/ctx.results.0.hits.hits}}";
 
 /// Puts the ids of detectors in place of their names, and leaves out those that have none and never will.

@@ -6,8 +6,9 @@
 use crate::config::{Config, Indices};
 use crate::index::names;
 use crate::index::opensearch::Client;
-use crate::setup::index::ledger::{self, Ledger};
+use crate::setup::index::ledger::Ledger;
 use crate::setup::index::plugins::{Plugins, Presence};
+use crate::time::now;
 use anyhow::ensure;
 use opensearch::http::Method;
 use outlier_core::pipeline::Millis;
@@ -29,7 +30,7 @@ pub async fn run(config: &Config, client: &Client, stop: &CancellationToken) {
         return;
     }
     loop {
-        match look(config, client, ledger::now()).await {
+        match look(config, client, now()).await {
             Ok(deleted) => {
                 deleted.iter().for_each(|index| tracing::info!(index, "deleted: older than opensearch.retention"))
             }

@@ -7,8 +7,18 @@
 use serde_json::Value;
 
 /// What a message template may begin a name with.
-const ROOTS: &[&str] =
-    &["ctx.", "_source.", "fields.", "period_end", "field", "value", "contribution", "feature_name", "data"];
+const ROOTS: &[&str] = &[
+    "ctx.",
+    "_source.",
+    "fields.",
+    "period_end",
+    "field",
+    "value",
+    "contribution",
+    "feature_name",
+    "value_list",
+    "data",
+];
 
 /// Checks every script and template in a body.
 ///

@@ -2,6 +2,7 @@
 //!
 //! Invariant: waits grow from a fifth of a second to ten, and are spread so that instances do not come back at once.
 
+use crate::time::doubled;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub struct Backoff {
 impl Backoff {
     /// The next wait: doubled each time, then between half of it and all of it.
     pub fn next_wait(&mut self) -> Duration {
-        let whole = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
+        let whole = doubled(FIRST, self.failures, LONGEST);
         self.failures = self.failures.saturating_add(1);
         // The standard library's only source of randomness; spreading needs no better one.
         let random = RandomState::new().build_hasher().finish() % 1_000;
@@ -39,7 +40,7 @@ mod tests {
         let mut backoff = Backoff::default();
         let waits: Vec<Duration> = (0..40).map(|_| backoff.next_wait()).collect();
         for (i, wait) in waits.iter().enumerate() {
-            let whole = FIRST.saturating_mul(1 << i.min(10)).min(LONGEST);
+            let whole = doubled(FIRST, i as u32, LONGEST);
             assert!(*wait >= whole / 2 && *wait <= whole, "{i}: {wait:?}");
         }
     }

@@ -4,6 +4,7 @@
 //! come to where it would have been, or belongs to somebody else; what else is committed meanwhile ends nothing.
 
 use super::stage::Progress;
+use crate::time::doubled;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ impl HeldUp {
         self.aborts = self.aborts.saturating_add(1);
         self.until.extend(progress.iter().map(|progress| (progress.partition, progress.offset)));
         let times = self.aborts.checked_sub(2)?;
-        Some(REST.saturating_mul(1 << times.min(10)).min(LONGEST_REST))
+        Some(doubled(REST, times, LONGEST_REST))
     }
 
     /// One was committed. True if what an operator saw is over.

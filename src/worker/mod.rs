@@ -15,11 +15,11 @@ pub mod stage;
 use crate::config::{Config, Process};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
-use outlier_core::pipeline::{Millis, Pipeline};
+use outlier_core::pipeline::Pipeline;
 use outlier_core::score::StateError;
 use rdkafka::ClientConfig;
 use stage::Stage;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// What is configured and what is on the broker do not fit; only an operator can decide.
@@ -83,9 +83,4 @@ pub fn supervise(
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-}
-
-/// The wall clock in epoch milliseconds.
-pub fn now() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
 }

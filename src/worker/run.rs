@@ -10,16 +10,17 @@
 //! Invariants: offsets are committed with the results or not at all; after an abort every owned partition goes back
 //! to its committed offset and metadata, the same way as after a restart; the loop never blocks for good.
 
+use super::Setup;
 use super::held_up::HeldUp;
 use super::offsets::{Outside, PATIENCE, committed, outside};
 use super::stage::{Next, Progress, Stage};
-use super::{Setup, now};
 use crate::config::Guarantee;
 use crate::kafka::explain::explain;
 use crate::kafka::group::{Group, Rebalance};
 use crate::kafka::output::{Commit, Output};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
+use crate::time::now;
 use prometheus_client::metrics::counter::Counter;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -40,6 +41,9 @@ const BREATH: Duration = Duration::from_millis(3);
 const RECORDS_A_LOOK: usize = 64;
 /// From so many bytes on there is a look, too.
 const BYTES_A_LOOK: usize = 4 << 20;
+/// A transaction ends with so many bytes of keys and values, whatever the configuration allows: what a stage counts in it is
+/// kept in memory.
+const MOST_BYTES: usize = 64 << 20;
 /// A transaction that is not committed within this time is aborted by the broker.
 const TRANSACTION: Duration = Duration::from_secs(10);
 /// So many offsets before a topic's start may have been ends of transactions; more were records that nobody read.
@@ -77,6 +81,7 @@ pub fn run(
         waiting: BTreeSet::new(),
         opened: None,
         records: 0,
+        taken: 0,
         bytes: 0,
         held_up: HeldUp::default(),
         troubled: false,
@@ -110,6 +115,8 @@ struct Worker<'a> {
     /// When the first record of the transaction under way came.
     opened: Option<Instant>,
     records: usize,
+    /// Bytes in it.
+    taken: usize,
     /// Bytes since the last look.
     bytes: usize,
     held_up: HeldUp,
@@ -187,7 +194,9 @@ impl Worker<'_> {
         // It may have been committed in between.
         self.opened.get_or_insert(opened);
         self.records += 1;
-        let full = self.records >= self.setup.process.max_batch_records || self.output.has_failed();
+        self.taken += message.payload_len() + message.key_len();
+        let much = self.records >= self.setup.process.max_batch_records || self.taken >= MOST_BYTES;
+        let full = much || self.output.has_failed();
         if full || (look && opened.elapsed() >= self.setup.process.commit_interval) {
             self.commit(group)?;
         }
@@ -223,7 +232,7 @@ impl Worker<'_> {
     /// Ends the transaction under way; false if it was aborted.
     fn commit(&mut self, group: &Group) -> anyhow::Result<bool> {
         self.opened = None;
-        self.records = 0;
+        (self.records, self.taken) = (0, 0);
         let progress = self.stage.finish(now(), &mut self.output)?;
         let Some(metadata) = self.metadata.as_ref().filter(|_| !progress.is_empty() || self.output.is_open()) else {
             return Ok(true);

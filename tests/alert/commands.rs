@@ -1,6 +1,7 @@
 //! `outlier alert list`.
 
 use crate::scene::Scene;
+use crate::support::fits_schema;
 use std::process::Command;
 
 #[test]
@@ -25,6 +26,6 @@ fn open_alerts_are_listed_the_worst_first() {
     assert!(lines[1].contains(", 10 s; 99 where 1 was expected, score 99"), "{text}");
     assert_eq!(lines[5], "    why: httpRequest.country XX: 90 % now, 2 % usually");
     assert!(list(&["--limit", "1"]).ends_with("1 more; --limit shows them\n"));
-    scene.fits_schema("alerts", &[serde_json::from_str(list(&["--json", "--limit", "1"]).trim()).unwrap()]);
+    fits_schema("alerts", &[serde_json::from_str(list(&["--json", "--limit", "1"]).trim()).unwrap()]);
     drop(alert);
 }

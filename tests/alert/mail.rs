@@ -1,13 +1,23 @@
-//! A real mail server.
+//! A real mail server, and what `outlier setup --test` says of it.
 
 use crate::scene::Scene;
-use crate::support::wait;
+use crate::support::tls::Certificate;
+use crate::support::{Folder, wait};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// aiosmtpd, which puts mails into a folder.
+/// The Python that has aiosmtpd.
+fn python() -> Option<String> {
+    let python = std::env::var("OUTLIER_AIOSMTPD_PYTHON").ok().filter(|path| !path.is_empty());
+    if python.is_none() {
+        println!("skipped: OUTLIER_AIOSMTPD_PYTHON is not set");
+    }
+    python
+}
+
+/// `mail_server.py`, which puts mails into a folder.
 struct Server {
     child: Child,
     port: u16,
@@ -15,12 +25,16 @@ struct Server {
 }
 
 impl Server {
-    fn start(python: &str, folder: &Path) -> Self {
+    /// `files` are its certificate and its key, where `security` is not "none".
+    fn start(python: &str, folder: &Path, security: &str, files: &[PathBuf]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mails = folder.join("mails");
+        let mails = folder.join(format!("mails-{security}"));
         let child = Command::new(python)
-            .args(["-m", "aiosmtpd", "-n", "-l", &format!("127.0.0.1:{port}"), "-c", "aiosmtpd.handlers.Mailbox"])
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/alert/mail_server.py"))
+            .arg(port.to_string())
             .arg(&mails)
+            .arg(security)
+            .args(files)
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
@@ -28,6 +42,16 @@ impl Server {
         let up = || TcpStream::connect(("127.0.0.1", port)).is_ok();
         wait("the mail server", Duration::from_secs(30), up);
         server
+    }
+
+    /// A channel to it, with more lines.
+    fn channel(&self, security: &str, more: &str) -> String {
+        let port = self.port;
+        format!(
+            "[[alerting.channels]]\nname = \"mail\"\ntype = \"email\"\nhost = \"127.0.0.1\"\nport = {port}\n\
+             security = \"{security}\"\nfrom = \"outlier@example.com\"\n\
+             to = [\"oncall@example.com\", \"team@example.com\"]\n{more}\n"
+        )
     }
 
     fn mails(&self) -> Vec<String> {
@@ -48,18 +72,10 @@ impl Drop for Server {
 
 #[test]
 fn one_mail_for_one_anomaly_and_one_when_it_is_over() {
-    let Some(python) = std::env::var("OUTLIER_AIOSMTPD_PYTHON").ok().filter(|path| !path.is_empty()) else {
-        println!("skipped: OUTLIER_AIOSMTPD_PYTHON is not set");
-        return;
-    };
-    let folder = crate::support::Folder::new();
-    let server = Server::start(&python, &folder.0);
-    let port = server.port;
-    let channel = format!(
-        "[[alerting.channels]]\nname = \"mail\"\ntype = \"email\"\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"none\"\n\
-         from = \"outlier@example.com\"\nto = [\"oncall@example.com\", \"team@example.com\"]\n"
-    );
-    let scene = Scene::new("alert-mail", &channel);
+    let Some(python) = python() else { return };
+    let folder = Folder::new();
+    let server = Server::start(&python, &folder.0, "none", &[]);
+    let scene = Scene::new("alert-mail", &server.channel("none", ""));
     let alert = scene.start("alert");
     scene.rows("sum(bad)", 0, &[1.0, 99.5]);
     wait("the first mail", Duration::from_secs(30), || server.mails().len() == 1);
@@ -76,4 +92,46 @@ fn one_mail_for_one_anomaly_and_one_when_it_is_over() {
     has(&mails[1], "Subject: Resolved: p: action sum(bad)");
     let id = |mail: &str| mail.lines().find_map(|line| line.strip_prefix("Message-ID: ").map(str::to_owned)).unwrap();
     assert!(id(&mails[0]).ends_with("@example.com>") && id(&mails[0]) != id(&mails[1]));
+}
+
+#[test]
+fn a_mail_goes_with_a_password_over_tls_to_whom_the_authority_vouches_for() {
+    let Some(python) = python() else { return };
+    let folder = Folder::new();
+    let authority = Certificate::authority("mail authority");
+    let own = authority.issue("mail");
+    let file = |name: &str, text: String| {
+        let path = folder.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let trusted = file("ca.pem", authority.pem()).display().to_string();
+    let stranger = file("other.pem", Certificate::authority("another").pem()).display().to_string();
+    let files = [file("mail.pem", own.pem()), file("mail.key", own.key_pem())];
+    for security in ["start_tls", "tls"] {
+        let server = Server::start(&python, &folder.0, security, &files);
+        let test = |ca: &str, password: &str| {
+            let more = format!("{ca}\nusername = \"outlier\"\npassword = \"{password}\"");
+            let text = format!("[alerting]\nowner = \"outlier\"\n{}", server.channel(security, &more));
+            let config = file("outlier.toml", crate::support::text(&text, "p"));
+            let mut command = Command::new(env!("CARGO_BIN_EXE_outlier"));
+            let output = command.arg("--config").arg(config).args(["setup", "--test", "mail"]).output().unwrap();
+            let said = if output.status.success() { output.stdout } else { output.stderr };
+            (output.status.success(), String::from_utf8(said).unwrap())
+        };
+        let ca = |path: &str| format!("ca_file = {path:?}");
+        for (ca, password, told) in [
+            (String::new(), "secret", "the channel's `ca_file` names"),
+            (ca(&stranger), "secret", "the channel's `ca_file` names"),
+            (ca("nowhere.pem"), "secret", "ca_file nowhere.pem cannot be read"),
+            (ca(&trusted), "wrong", "535"),
+        ] {
+            let (done, said) = test(&ca, password);
+            assert!(!done && said.contains(told), "{security}, {ca}, {password}: {told} in {said}");
+        }
+        assert!(server.mails().is_empty());
+        assert_eq!(test(&ca(&trusted), "secret"), (true, "mail: delivered by outlier itself\n".to_owned()));
+        let mails = server.mails();
+        assert!(mails.len() == 1 && mails[0].contains("Subject: Test message of outlier"), "{security}: {mails:?}");
+    }
 }

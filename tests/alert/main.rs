@@ -16,6 +16,7 @@ mod scene;
 
 use scene::{Receiver, Scene, WINDOW};
 use serde_json::json;
+use support::fits_schema;
 
 #[test]
 fn one_anomaly_is_told_once_and_once_when_it_is_over() {
@@ -44,9 +45,9 @@ fn one_anomaly_is_told_once_and_once_when_it_is_over() {
         "{text}"
     );
     assert!(text.contains("why: httpRequest.country XX: 90 % now, 2 % usually"), "{text}");
-    scene.fits_schema("webhook", &said.iter().map(|one| one.body.clone()).collect::<Vec<_>>());
+    fits_schema("webhook", &said.iter().map(|one| one.body.clone()).collect::<Vec<_>>());
     let alerts = scene.alerts();
-    scene.fits_schema("alerts", &alerts);
+    fits_schema("alerts", &alerts);
     let states: Vec<_> = alerts.iter().map(|alert| alert["state"].as_str().unwrap()).collect();
     assert_eq!((states.first(), states.last()), (Some(&"pending"), Some(&"resolved")), "{states:?}");
     assert!(alert.stop().success());

@@ -163,15 +163,4 @@ impl Scene {
             !latest.is_empty() && done(&latest)
         });
     }
-
-    /// All of them fit a published schema.
-    pub fn fits_schema(&self, name: &str, values: &[Value]) {
-        let path = format!("{}/docs/schemas/{name}.json", env!("CARGO_MANIFEST_DIR"));
-        let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        let validator = jsonschema::validator_for(&schema).unwrap();
-        for value in values {
-            let errors: Vec<String> = validator.iter_errors(value).map(|error| error.to_string()).collect();
-            assert!(errors.is_empty(), "{name}: {errors:?} in {value}");
-        }
-    }
 }

@@ -30,6 +30,11 @@ pub fn by_id(records: &[Record], topic: &str, stage: &str) -> BTreeMap<String, V
     found
 }
 
+pub fn rows(path: &Path, table: &str) -> usize {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.query_row(&format!("SELECT count(*) FROM \"{table}\""), [], |row| row.get::<_, i64>(0)).unwrap() as usize
+}
+
 pub fn sqlite(path: &Path, table: &str) -> BTreeMap<String, Value> {
     let connection = rusqlite::Connection::open(path).unwrap();
     let mut statement = connection.prepare(&format!("SELECT id, body FROM \"{table}\"")).unwrap();

@@ -192,7 +192,7 @@ fn what_is_left_out_is_named_everywhere() {
         "[kafka]\nbootstrap_servers = \"{bootstrap}\"\ntopic_prefix = \"{prefix}\"\n[process]\nidle_timeout = \"1s\"\n\
          data_dir = \"data\"\n[telemetry]\nlisten = \"127.0.0.1:0\"\n"
     );
-    let split = "[[pipeline.detectors]]\nname = \"uri\"\nmeasures = [\"count\"]\nby = [\"uri\"]\nmax_series = 4\n";
+    let split = "[[pipeline.detectors]]\nname = \"uri\"\nmeasures = [\"count\", \"mean(size)\"]\nby = [\"uri\"]\nmax_series = 4\n";
     let config = place.file("told.toml", &(support::text(&head, "told") + split));
     let producer = kafka.producer();
     let record = |partition: i32, time: i64, uri: &str| {
@@ -208,6 +208,8 @@ fn what_is_left_out_is_named_everywhere() {
     record(0, START, "/late");
     record(0, START + 86_400_000, "/skewed");
     record(1, START + 59_000, &"x".repeat(2_000));
+    // The end of the uri, and a field that is taken for a number.
+    record(1, START + 59_000, r#"/","size":"fast"#);
     flush(&producer);
     let process = Outlier::start(&config, "process", &["process"]);
     let address = process.telemetry();
@@ -228,7 +230,8 @@ fn what_is_left_out_is_named_everywhere() {
     assert_eq!(transform["levels"]["lag_records"], 0, "everything is read");
     // Two detectors, but one record.
     assert_eq!((transform["counts"]["late"].as_u64(), transform["counts"]["skewed"].as_u64()), (Some(2), Some(1)));
-    assert_eq!(transform["counts"]["hashed_key"], 1);
+    assert_eq!((&transform["counts"]["hashed_key"], &transform["counts"]["no_number"]), (&1.into(), &1.into()));
+    assert_eq!(score["counts"]["forgot"], 0);
     assert_eq!(score["counts"]["after_close"], 2);
     assert!(score["counts"]["overflow"].as_u64() > Some(0) && score["counts"]["sum_overflow"] == 0);
     assert!(score["levels"]["series"].as_i64() > Some(2) && score["levels"]["series_learning"].as_i64() > Some(2));
@@ -238,6 +241,7 @@ fn what_is_left_out_is_named_everywhere() {
         ("process", "late", "", &transform["counts"]["late"]),
         ("process", "rejected", "skewed", &transform["counts"]["skewed"]),
         ("process", "hashed_key", "", &transform["counts"]["hashed_key"]),
+        ("process", "no_number", "", &transform["counts"]["no_number"]),
         ("score", "after_close", "", &score["counts"]["after_close"]),
         ("score", "overflow", "", &score["counts"]["overflow"]),
     ] {

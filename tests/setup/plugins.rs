@@ -4,6 +4,7 @@ use super::support;
 use super::support::cluster::Cluster;
 use super::support::standin::{self, Reply};
 use super::{INDEX, run};
+use outlier::alert;
 use outlier::config::Config;
 use outlier::setup::detectors::historical::Analysis;
 use outlier::setup::{self, Options};
@@ -340,7 +341,7 @@ async fn a_channel_belongs_to_its_prefix() {
     for (prefix, to, _) in both {
         let config = config(&url, &format!("index_prefix = {prefix:?}\n{}", channel(to)));
         run(&config, INDEX).await.1.unwrap();
-        assert_eq!(setup::test_channel(&config, "team").await.unwrap(), "team: ok (200)");
+        assert_eq!(alert::test_channel(&config, "team").await.unwrap(), "team: ok (200)");
     }
     let cluster = cluster.lock().unwrap();
     for (prefix, to, id) in both {
@@ -416,19 +417,19 @@ async fn a_lease_that_a_crash_left_runs_out() {
 async fn a_channel_is_tried_and_a_refusal_told() {
     let (cluster, url) = serve(Cluster::default()).await;
     let config = config(&url, &channel("https://a"));
-    let error = setup::test_channel(&config, "nobody").await.unwrap_err().to_string();
+    let error = alert::test_channel(&config, "nobody").await.unwrap_err().to_string();
     assert!(error.contains("there is no channel \"nobody\"") && error.contains("team"), "{error}");
-    let error = setup::test_channel(&config, "team").await.unwrap_err().to_string();
+    let error = alert::test_channel(&config, "team").await.unwrap_err().to_string();
     assert!(error.contains("run `outlier setup` first"), "{error}");
     run(&config, INDEX).await.1.unwrap();
-    assert_eq!(setup::test_channel(&config, "team").await.unwrap(), "team: ok (200)");
+    assert_eq!(alert::test_channel(&config, "team").await.unwrap(), "team: ok (200)");
     let refused = r#"{"error":{"type":"status_exception","reason":"Failed to send notification"},"status":424}"#;
     cluster.lock().unwrap().instead.push((
         "POST",
         "/_plugins/_notifications/feature/test/team".to_owned(),
         Reply::Json(424, refused.to_owned()),
     ));
-    let error = setup::test_channel(&config, "team").await.unwrap_err().to_string();
+    let error = alert::test_channel(&config, "team").await.unwrap_err().to_string();
     assert!(error.contains("not delivered") && error.contains("Failed to send notification"), "{error}");
 }
 
@@ -436,9 +437,24 @@ async fn a_channel_is_tried_and_a_refusal_told() {
 async fn without_the_plugins_there_is_another_way() {
     let (_, url) =
         serve(Cluster { absent: ["_anomaly_detection", "_notifications"].into(), ..Cluster::default() }).await;
-    let config = config(&url, &channel("https://a"));
-    let error = setup::test_channel(&config, "team").await.unwrap_err().to_string();
-    assert!(error.contains("`outlier alert`"), "{error}");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let receiver = standin::serve(move |request| {
+        let mut heard = heard.lock().unwrap();
+        heard.push(serde_json::from_slice::<Value>(&request.body).unwrap());
+        Reply::Json(if heard.len() == 1 { 200 } else { 404 }, String::new())
+    })
+    .await;
+    let config = config(&url, &channel(&receiver));
+    assert_eq!(alert::test_channel(&config, "team").await.unwrap(), "team: delivered by outlier itself");
+    let error = alert::test_channel(&config, "team").await.unwrap_err().to_string();
+    assert!(error.contains("check the channel's url"), "{error}");
+    {
+        let told = told.lock().unwrap();
+        support::fits_schema("webhook", &told);
+        assert_eq!((&told[0]["kind"], &told[0]["alerts"]), (&json!("test"), &json!([])));
+        assert_ne!(told[0]["key"], told[1]["key"], "no repeat that a receiver would drop");
+    }
     let analysis = Analysis { flag: "action".to_owned(), last: Duration::from_secs(86_400) };
     let error = setup::analyse(&config, &analysis).await.unwrap_err().to_string();
     assert!(error.contains("`outlier backtest`"), "{error}");

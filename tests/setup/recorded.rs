@@ -175,6 +175,20 @@ async fn an_incident_is_told_by_one_trigger_on_a_real_server() {
             assert!(said.contains("window end 2026-"), "{said}");
         }
     }
+    // The message about a result of OpenSearch's own detectors.
+    let feature = |id: &str, name: &str, data: f64| json!({"feature_id": id, "feature_name": name, "data": data});
+    let result = json!({
+        "anomaly_grade": 1.0, "confidence": 0.5, "feature_data": [feature("g", "good", 3.0), feature("b", "bad", 464.0)],
+        "relevant_attribution": [{"feature_id": "g", "data": 0.25}, {"feature_id": "b", "data": 0.75}],
+        "expected_values": [{"likelihood": 1.0, "value_list": [
+            {"feature_id": "g", "data": 2.5}, {"feature_id": "b", "data": 1.9},
+        ]}],
+    });
+    let hits = json!({"results": [{"hits": {"hits": [{"_source": result}]}}], "monitor": {"name": "m"}});
+    let source = format!("{{\"text\": {}}}", json!(setup::monitors::GRADES));
+    let rendered = send("/_render/template", json!({"source": source, "params": {"ctx": hits}}).to_string()).await;
+    let line = "- grade 1.0, confidence 0.5; good was 3.0; bad was 464.0; expected 2.5 1.9; of the anomaly 0.25 0.75 is theirs";
+    assert_eq!(rendered["template_output"]["text"], format!("m:\n{line}\n"));
     // The searches of all monitors, and the condition of the one on buckets, as the plugin adds it to the search.
     let monitors: Vec<Value> =
         cluster.lock().unwrap().stored.values().filter(|body| body["type"] == "monitor").cloned().collect();

@@ -135,6 +135,56 @@ async fn an_index_that_is_down_loses_and_doubles_nothing() {
     assert_eq!(memory.lock().unwrap().documents.len() as u64, all - bad);
 }
 
+/// What the broker says of the group's only member.
+fn member(servers: &str, group: &str) -> Option<String> {
+    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
+    let list = client.fetch_group_list(Some(group), Duration::from_secs(30)).unwrap();
+    let group = list.groups().iter().find(|found| found.name() == group)?;
+    (group.state() == "Stable" && group.members().len() == 1).then(|| group.members()[0].id().to_owned())
+}
+
+/// The consumer waits for longer than a consumer may that does not poll.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_whose_index_is_gone_for_long_stays_in_its_group() {
+    const POLL: Duration = Duration::from_secs(6);
+    let kafka = support::kafka::Kafka::start();
+    let servers = kafka.bootstrap.clone();
+    let memory = Arc::new(Mutex::new(Memory::default()));
+    let back = Arc::new(AtomicBool::new(false));
+    let (served, answers) = (Arc::clone(&memory), Arc::clone(&back));
+    let url = standin::serve(move |request| match answers.load(Ordering::Relaxed) {
+        true => Reply::Json(200, served.lock().unwrap().bulk(&request.body)),
+        false => Reply::Json(503, r#"{"error":{"type":"x","reason":"gone"},"status":503}"#.to_owned()),
+    })
+    .await;
+    let name = support::unique("paused");
+    let poll = POLL.as_millis();
+    let head = format!(
+        "[kafka.properties]\n\"session.timeout.ms\" = {poll}\n\"max.poll.interval.ms\" = {poll}\n\
+         [sink]\nflush_interval = \"10ms\"\nbulk_records = 7\n[opensearch]\nurls = [{url:?}]"
+    );
+    let config = config_on(&servers, &name, &format!("{name}."), &head);
+    setup::ensure_topics(&config).await.unwrap();
+    let (all, bad) = fill(&servers, &config).await;
+    let running = Running::start(&config);
+    let group = format!("{name}.p.sink");
+    let asked = servers.clone();
+    let who = async || {
+        let (servers, group) = (asked.clone(), group.clone());
+        tokio::task::spawn_blocking(move || member(&servers, &group)).await.unwrap()
+    };
+    let waits = |state: Option<&State>| matches!(state, Some(State::Waiting { reason }) if reason.contains("gone"));
+    until("the sink waits", || waits(running.telemetry.health.components().get("sink.p.index"))).await;
+    let before = who().await;
+    assert!(before.is_some(), "{group} has one member");
+    tokio::time::sleep(2 * POLL + POLL / 2).await;
+    assert_eq!((who().await, outcomes(&running.telemetry, "p").0), (before, 0), "it left its group");
+    back.store(true, Ordering::Relaxed);
+    until("all is settled", || outcomes(&running.telemetry, "p").0 >= all).await;
+    assert_eq!(running.stop().await, (all, all - bad, 0, bad));
+    assert_eq!(memory.lock().unwrap().documents.len() as u64, all - bad);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sinks_that_come_and_go_share_the_work() {
     let kafka = support::kafka::Kafka::start();

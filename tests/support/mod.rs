@@ -174,3 +174,14 @@ pub fn score_row(series: &str, start: i64, length: i64, score: f64) -> serde_jso
     }
     row
 }
+
+/// All of these fit a published schema.
+pub fn fits_schema(name: &str, values: &[serde_json::Value]) {
+    let path = format!("{}/docs/schemas/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let schema = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for value in values {
+        let errors: Vec<String> = validator.iter_errors(value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?} in {value}");
+    }
+}

@@ -25,11 +25,20 @@ pub fn get(server: &str, path: &str) -> Option<String> {
     head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
 }
 
-/// Every document of an index by its id, at most 10,000.
+/// Every document of an index by its id.
 pub fn all(server: &str, index: &str) -> BTreeMap<String, Value> {
     get(server, &format!("/{index}/_refresh"));
-    let body = get(server, &format!("/{index}/_search?size=10000")).unwrap_or_default();
-    let answer: Value = serde_json::from_str(&body).unwrap_or_default();
-    let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
-    hits.into_iter().map(|hit| (hit["_id"].as_str().unwrap_or_default().to_owned(), hit["_source"].clone())).collect()
+    let mut documents = BTreeMap::new();
+    let mut page = format!("/{index}/_search?size=10000&scroll=1m");
+    loop {
+        let mut answer: Value = serde_json::from_str(&get(server, &page).unwrap_or_default()).unwrap_or_default();
+        let hits = answer["hits"]["hits"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        if hits.is_empty() {
+            return documents;
+        }
+        for mut hit in hits {
+            documents.insert(hit["_id"].as_str().unwrap_or_default().to_owned(), hit["_source"].take());
+        }
+        page = format!("/_search/scroll?scroll=1m&scroll_id={}", answer["_scroll_id"].as_str().unwrap_or_default());
+    }
 }

@@ -152,10 +152,15 @@ fn watch_windows(options: &Options, kafka: &Kafka, running: &mut Running, first:
         list.add_partition_offset(&scores, partition, Offset::Beginning)?;
     }
     consumer.assign(&list)?;
-    println!("window      rows  seconds  behind s   cpu s  peak MB");
+    println!("window      rows  seconds  behind s   cpu s  of it after the end  peak MB");
     let mut rows = vec![0usize; options.windows as usize];
     let (mut current, mut before, mut moved) = (0, (Instant::now(), Duration::ZERO), Instant::now());
+    // Processor time when the current window ended.
+    let mut at_end = None;
     while current < rows.len() {
+        if at_end.is_none() && load::now_ms() >= first + (current as i64 + 1) * WINDOW {
+            at_end = Some(running.cpu()?);
+        }
         anyhow::ensure!(moved.elapsed() < STUCK, "no row for {} s: see {}", STUCK.as_secs(), running.log.display());
         let message = consumer.poll(Duration::from_millis(100)).transpose()?;
         if let Some(message) = &message {
@@ -170,10 +175,11 @@ fn watch_windows(options: &Options, kafka: &Kafka, running: &mut Running, first:
             let (now, cpu) = (Instant::now(), running.cpu()?);
             let behind = (load::now_ms() - first - (current as i64 + 1) * WINDOW) as f64 / 1e3;
             println!(
-                "{current:6} {:9} {:8.2} {behind:9.2} {:7.2} {:8}",
+                "{current:6} {:9} {:8.2} {behind:9.2} {:7.2} {:20.2} {:8}",
                 rows[current],
                 (now - before.0).as_secs_f64(),
                 (cpu - before.1).as_secs_f64(),
+                cpu.saturating_sub(at_end.take().unwrap_or(before.1)).as_secs_f64(),
                 running.peak_mb(),
             );
             before = (now, cpu);

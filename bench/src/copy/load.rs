@@ -1,10 +1,12 @@
-//! WAF records for the raw topic: of varied values and lengths, with event times of a busy service.
+//! WAF records, raw or enriched: of varied values and lengths, with event times of a busy service.
 
 use super::PARTITIONS;
 use anyhow::Context;
+use outlier_core::record::{Anomalies, Scratch, Transform};
 use outlier_core::testing;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,20 +20,24 @@ const TIME: std::ops::Range<usize> = 13..27;
 /// Makes records.
 pub struct Load {
     texts: Vec<Vec<u8>>,
-    bytes: u64,
+    /// Makes enriched ones of them.
+    enrich: Option<(Transform, Box<Scratch>)>,
 }
 
 impl Load {
-    /// Prepares the texts.
+    /// Prepares raw records.
     pub fn new() -> Self {
-        let texts: Vec<_> = (0..TEXTS).map(|n| testing::record(n).into_bytes()).collect();
-        let bytes = texts.iter().map(|text| text.len() as u64).sum();
-        Self { texts, bytes }
+        Self { texts: (0..TEXTS).map(|n| testing::record(n).into_bytes()).collect(), enrich: None }
+    }
+
+    /// Prepares what `outlier process` makes of them.
+    pub fn enriched() -> Self {
+        Self { enrich: Some((Transform::new(&testing::waf()), Box::default())), ..Self::new() }
     }
 
     /// Mean length of a record in bytes.
-    pub fn mean_bytes(&self) -> u64 {
-        self.bytes / TEXTS as u64
+    pub fn mean_bytes(&mut self) -> usize {
+        (0..TEXTS).map(|n| self.record(n, 0).len()).sum::<usize>() / TEXTS
     }
 
     /// The `n`th record, with this event time in milliseconds.
@@ -40,16 +46,29 @@ impl Load {
         // Ten digits, a point, three digits: the same length until the year 2286.
         let digits = format!("{}.{:03}", time / 1000, time % 1000);
         text[TIME].copy_from_slice(digits.as_bytes());
-        text
+        match &mut self.enrich {
+            None => text.as_slice(),
+            Some((transform, scratch)) => {
+                match transform.apply(Some(text.as_slice()), -1, &Anomalies::default(), scratch) {
+                    Ok(enriched) => enriched.bytes,
+                    Err(reject) => unreachable!("a record of our own is refused: {reject}"),
+                }
+            }
+        }
     }
 
-    /// Fills an empty topic.
+    /// Fills an empty topic; enriched records name their place in it as their source.
     pub fn prefill(&mut self, servers: &str, topic: &str, course: Course) -> anyhow::Result<()> {
         let producer = producer(servers, 20)?;
         for n in 0..course.records {
-            let Place { time, partition, .. } = course.place(n);
-            let record = self.record(n, time);
-            send(&producer, BaseRecord::to(topic).partition(partition).payload(record).timestamp(time))?;
+            let Place { time, partition, offset } = course.place(n);
+            let source = self.enrich.is_some().then(|| format!("{topic}/{partition}/{offset}"));
+            let mut record = BaseRecord::to(topic).partition(partition).payload(self.record(n, time)).timestamp(time);
+            if let Some(source) = &source {
+                let header = Header { key: "outlier-source", value: Some(source) };
+                record = record.headers(OwnedHeaders::new().insert(header));
+            }
+            send(&producer, record)?;
         }
         producer.flush(Duration::from_secs(60)).context("the broker does not take the records")
     }

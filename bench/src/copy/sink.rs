@@ -24,6 +24,9 @@ pub struct Options {
     /// `http://host:port` of an OpenSearch
     #[arg(long, default_value = "http://localhost:9200")]
     opensearch: String,
+    /// Enriched records instead of raw ones
+    #[arg(long)]
+    enriched: bool,
     /// Documents of a round
     #[arg(long, default_value_t = 200_000)]
     records: usize,
@@ -46,12 +49,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let programs = Programs::find(options.outlier.as_deref(), false)?;
     let kafka = Kafka::open(options.servers.as_deref())?;
     let name = format!("bench-sink-{}", std::process::id());
-    let topic = format!("{name}.raw");
+    let stage = if options.enriched { "enriched" } else { "raw" };
+    let topic = format!("{name}.{stage}");
     kafka.create(&[(topic.clone(), PARTITIONS), (format!("{name}.rejected"), 1)])?;
     let course = Course::new(options.records, 100_000);
-    Load::new().prefill(&kafka.servers, &topic, course)?;
-    let round = Round { options, programs: &programs, kafka: &kafka, name: &name, course };
-    println!("{} documents of {} bytes a round", options.records, Load::new().mean_bytes());
+    let mut load = if options.enriched { Load::enriched() } else { Load::new() };
+    load.prefill(&kafka.servers, &topic, course)?;
+    let round = Round { options, programs: &programs, kafka: &kafka, name: &name, stage, course };
+    println!("{} {stage} documents of {} bytes a round", options.records, load.mean_bytes());
     println!("round  client   documents/s  CPU us a document");
     let (mut bares, mut sinks) = (Vec::new(), Vec::new());
     for n in 0..options.rounds {
@@ -73,17 +78,18 @@ struct Round<'a> {
     programs: &'a Programs,
     kafka: &'a Kafka,
     name: &'a str,
+    stage: &'static str,
     course: Course,
 }
 
 impl Round<'_> {
     /// A configuration with an index and a group of its own; the index is there then.
     fn prepare(&self, own: &str) -> anyhow::Result<PathBuf> {
-        let Self { options, kafka, name, .. } = self;
+        let Self { options, kafka, name, stage, .. } = self;
         let text = format!(
-            "[kafka]\nbootstrap_servers = {:?}\n[sink]\nwhat = [\"raw\"]\nbulk_bytes = \"{}KiB\"\nbulk_records = 100000\n\
+            "[kafka]\nbootstrap_servers = {:?}\n[sink]\nwhat = [\"{stage}\"]\nbulk_bytes = \"{}KiB\"\nbulk_records = 100000\n\
              bulk_requests = {}\n[opensearch]\nurls = [{:?}]\nreplicas = 0\n[telemetry]\nlisten = \"127.0.0.1:0\"\n\
-             [[pipeline]]\npreset = \"waf\"\nname = \"{own}\"\n[pipeline.topics]\nraw = \"{name}.raw\"\nrejected = \"{name}.rejected\"\n",
+             [[pipeline]]\npreset = \"waf\"\nname = \"{own}\"\n[pipeline.topics]\n{stage} = \"{name}.{stage}\"\nrejected = \"{name}.rejected\"\n",
             kafka.servers,
             options.bulk_bytes >> 10,
             options.requests,
@@ -103,8 +109,11 @@ impl Round<'_> {
         let server = self.options.opensearch.trim_start_matches("http://").trim_end_matches('/');
         let Course { start, per_second, records } = self.course;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["bulk", "--server", server, "--index", &format!("{own}-raw")]);
-        command.args(["--topic", &format!("{}.raw", self.name), "--start", &start.to_string()]);
+        command.args(["bulk", "--server", server, "--index", &format!("{own}-{}", self.stage)]);
+        command.args(["--topic", &self.topic(), "--start", &start.to_string()]);
+        if self.options.enriched {
+            command.arg("--enriched");
+        }
         for (name, number) in [
             ("--records", records),
             ("--per-second", per_second),
@@ -125,7 +134,7 @@ impl Round<'_> {
         let own = format!("{}-sink-{n}", self.name);
         let config = self.prepare(&own)?;
         let mut running = self.programs.start_sink(&config, &own)?;
-        let watch = self.kafka.watch(&running.group, &format!("{}.raw", self.name))?;
+        let watch = self.kafka.watch(&running.group, &self.topic())?;
         let all = self.options.records as i64;
         let (first, begun, before) = reach(&mut running, &watch, 1)?;
         let (last, ended, after) = reach(&mut running, &watch, all - all / 20)?;
@@ -137,8 +146,13 @@ impl Round<'_> {
         Ok(Spent { rate: documents / (ended - begun).as_secs_f64(), cpu_us })
     }
 
+    fn topic(&self) -> String {
+        format!("{}.{}", self.name, self.stage)
+    }
+
     fn delete(&self, own: &str) -> anyhow::Result<()> {
-        for path in [format!("{own}-raw"), format!("_index_template/{own}-raw")] {
+        let index = format!("{own}-{}", self.stage);
+        for path in [format!("_index_template/{index}"), index] {
             bulk::delete(&self.options.opensearch, &path)?;
         }
         Ok(())

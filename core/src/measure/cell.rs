@@ -15,10 +15,11 @@ pub const UNIT: i128 = 1_000_000;
 pub struct Cell {
     /// Records counted: of a measure of a numeric field, those that have a number.
     pub count: u64,
-    /// Fixed-point sum of the operand in [`UNIT`]s; of a flag, the records whose flag is 1.
+    /// Fixed-point sum of the operand in [`UNIT`]s; of a flag, the records whose flag is 1. Modulo 2^128.
     pub sum: i128,
-    /// The sum left the range of the fixed-point number at least once; the value is not to be trusted.
-    pub overflow: bool,
+    /// How often the sum went around its range, upwards less downwards: with it the sum is exact, so that whether it is out
+    /// of range does not depend on the order either.
+    pub wraps: i64,
     /// What a number cannot hold.
     pub sketch: Option<Box<Sketch>>,
 }
@@ -40,12 +41,13 @@ impl Cell {
         Self { count: 1, sum, ..Self::default() }
     }
 
-    /// Adds another cell of the same measure; an overflow of the sum is remembered in [`Cell::overflow`].
+    /// Adds another cell of the same measure.
     pub fn merge(&mut self, other: &Cell) {
         self.count = self.count.saturating_add(other.count);
-        let (sum, overflow) = self.sum.overflowing_add(other.sum);
+        let (sum, wrapped) = self.sum.overflowing_add(other.sum);
         self.sum = sum;
-        self.overflow |= other.overflow | overflow;
+        let turn = i64::from(wrapped) * if other.sum < 0 { -1 } else { 1 };
+        self.wraps = self.wraps.wrapping_add(other.wraps).wrapping_add(turn);
         match (&mut self.sketch, &other.sketch) {
             (_, None) => {}
             (None, Some(sketch)) => self.sketch = Some(sketch.clone()),
@@ -54,9 +56,14 @@ impl Cell {
                 (Sketch::Distinct(own), Sketch::Distinct(other)) => own.merge(other),
                 (Sketch::Values(own), Sketch::Values(other)) => own.merge(other),
                 // Cells are merged within one measure only: the layout of a frame is checked.
-                _ => self.overflow = true,
+                _ => {}
             },
         }
+    }
+
+    /// The sum is out of the range of the fixed-point number; the value is not to be trusted.
+    pub fn overflows(&self) -> bool {
+        self.wraps != 0
     }
 
     /// The window's value, where the cell alone tells it: a count, an amount, or a share from 0 to 1 (0 of no records
@@ -83,7 +90,7 @@ impl Cell {
     /// True if the cell says something about the measure: an empty window has a count, but no mean.
     pub fn tells(&self, measure: &Measure) -> bool {
         let needs_records = matches!(measure, Measure::Mean(_) | Measure::Quantile(..));
-        !self.overflow && (self.count > 0 || !needs_records || measure.kind() == Kind::Share)
+        !self.overflows() && (self.count > 0 || !needs_records || measure.kind() == Kind::Share)
     }
 
     /// Bytes that it is encoded to, about.
@@ -103,10 +110,13 @@ impl Cell {
             Some(Sketch::Distinct(_)) => 2,
             Some(Sketch::Values(_)) => 3,
         };
-        out.push(u8::from(self.overflow) << 4 | u8::from(self.sum != 0) << 3 | sketch);
+        out.push(u8::from(self.wraps != 0) << 5 | u8::from(self.sum != 0) << 3 | sketch);
         put_unsigned(out, u128::from(self.count));
         if self.sum != 0 {
             put_signed(out, self.sum);
+        }
+        if self.wraps != 0 {
+            put_signed(out, i128::from(self.wraps));
         }
         match self.sketch.as_deref() {
             None => {}
@@ -118,11 +128,14 @@ impl Cell {
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
         let head = reader.byte()?;
-        if head > 0x1f {
+        if head > 0x3f {
             return Err(Damaged);
         }
         let count = reader.number()?;
         let sum = if head & 8 != 0 { reader.signed()? } else { 0 };
+        // An earlier version noted only that the sum had been out of range.
+        let noted = i64::from(head & 0x10 != 0);
+        let wraps = if head & 0x20 != 0 { i64::try_from(reader.signed()?).map_err(|_| Damaged)? } else { noted };
         let sketch = match head & 7 {
             0 => None,
             1 => Some(Box::new(Sketch::Quantiles(Quantiles::decode(reader)?))),
@@ -130,7 +143,7 @@ impl Cell {
             3 => Some(Box::new(Sketch::Values(Values::decode(reader)?))),
             _ => return Err(Damaged),
         };
-        Ok(Self { count, sum, overflow: head & 16 != 0, sketch })
+        Ok(Self { count, sum, wraps, sketch })
     }
 }
 
@@ -167,10 +180,10 @@ mod tests {
                 Some(Box::new(Sketch::Values(sketch)))
             }
         });
-        (0u64..1 << 40, any::<i128>(), any::<bool>(), sketch).prop_map(|(count, sum, overflow, sketch)| Cell {
+        (0u64..1 << 40, any::<i128>(), any::<i64>(), sketch).prop_map(|(count, sum, wraps, sketch)| Cell {
             count,
             sum,
-            overflow,
+            wraps,
             sketch,
         })
     }
@@ -184,12 +197,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_of_merging_does_not_matter(a in (-1i128 << 100)..(1 << 100), b in (-1i128 << 100)..(1 << 100), c in cell()) {
+        fn the_order_of_merging_does_not_matter(a in any::<i128>(), b in any::<i128>(), c in cell()) {
             let cells = [Cell::one(a), Cell::one(b), c];
             let all = merged(&cells);
             for order in [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
                 let other = merged(&order.map(|i| cells[i].clone()));
-                prop_assert_eq!((all.count, all.sum, &all.sketch), (other.count, other.sum, &other.sketch));
+                prop_assert_eq!(&all, &other);
             }
         }
 
@@ -206,6 +219,16 @@ mod tests {
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let _ = Cell::decode(&mut Reader(&bytes));
         }
+    }
+
+    #[test]
+    fn a_sum_that_comes_back_into_its_range_is_whole() {
+        let most = || Cell::one(i128::MAX);
+        let least = || Cell::one(i128::MIN);
+        assert!(merged(&[most(), most()]).overflows() && merged(&[least(), least()]).overflows());
+        let back = merged(&[most(), most(), least(), Cell::one(-5), least()]);
+        assert_eq!((back.overflows(), back.sum), (false, -7));
+        assert!(Cell::decode(&mut Reader(&[0x10, 1])).unwrap().overflows(), "as an earlier version wrote it");
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct Enriched<'s> {
     /// The fields in the order of [`Pipeline::number_fields`], in [`crate::measure::UNIT`]s; `None` where there is no
     /// finite number. A string that holds a number is one.
     pub numbers: &'s [Option<i128>],
+    /// How many of these fields hold something else than a number in range: a word, or a number beyond 10^27.
+    pub no_numbers: usize,
     /// The fields in the order of [`Pipeline::text_fields`].
     pub texts: &'s Texts,
 }
@@ -114,9 +116,12 @@ impl Transform {
         let event_time = self.event_time(source, kafka_ms, found, text)?;
 
         numbers.clear();
+        let mut no_numbers = 0;
         numbers.extend(self.numbers.iter().map(|field| {
             let literal = found.slot(*field).text(source, text)?;
-            to_units(number::float(literal)?)
+            let units = number::float(literal).and_then(to_units);
+            no_numbers += usize::from(units.is_none());
+            units
         }));
         texts.clear();
         self.texts.iter().for_each(|field| texts.push(found.slot(*field).text(source, text)));
@@ -137,7 +142,7 @@ impl Transform {
         if object.empty {
             out.remove(added);
         }
-        Ok(Enriched { event_time, bytes: out, flags, numbers, texts })
+        Ok(Enriched { event_time, bytes: out, flags, numbers, no_numbers, texts })
     }
 
     /// The record's own time, if it has one that can be believed.

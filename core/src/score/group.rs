@@ -1,7 +1,8 @@
 //! What is known of one group of a detector: the models of its measures, and what its panes gave so far.
 //!
 //! Used by `scoring` when a pane closes; a record of the state topic. Invariant: `decode(encode(g))` is `g` to the bit
-//! for the same measures and explained fields; of others, what still fits is taken over.
+//! for the same measures and explained fields; of others, what still fits is taken over: models, and what the measures
+//! counted in panes that still belong to a window, by the measures' names.
 
 use super::state::SILENT;
 use crate::explain::Usual;
@@ -65,6 +66,16 @@ impl Group {
     /// No record came for so long that the group is not given zeros any more until it comes back.
     pub fn silent(&self, hop: Millis) -> bool {
         i64::try_from(self.empty).unwrap_or(i64::MAX).saturating_mul(hop) >= SILENT
+    }
+
+    /// Takes the panes that another group kept.
+    pub fn take_over(&mut self, slots: Vec<(Millis, Cells)>) {
+        for (slot, cells) in slots {
+            match self.slots.binary_search_by_key(&slot, |(own, _)| *own) {
+                Ok(at) => self.slots[at].1.merge(&cells),
+                Err(at) => self.slots.insert(at, (slot, cells)),
+            }
+        }
     }
 
     /// Keeps a closed pane for the windows it belongs to.
@@ -139,14 +150,16 @@ impl Group {
         let mut group = Self::new(detector);
         group.empty = reader.number().map_err(damaged)?;
         let names: Vec<u32> = detector.measures.iter().map(|m| name_hash(&m.to_string())).collect();
+        // Where each measure of the record is now.
+        let mut places = Vec::new();
         for _ in 0..reader.length().map_err(damaged)? {
             let (name, head, model) = read_series(&mut reader).map_err(damaged)?;
-            // A measure that is not configured any more.
-            let Some(index) = names.iter().position(|n| *n == name) else { continue };
             let model = SeriesModel::decode(model).map_err(|e| e.to_string())?;
-            if model.kind() != detector.measures[index].kind() {
-                return Err("the model is of another kind of measure".to_owned());
-            }
+            // It may not be configured any more; and what was a flag may be a field now, which learns anew.
+            let same = |index: &usize| names[*index] == name && detector.measures[*index].kind() == model.kind();
+            let place = (0..names.len()).find(same);
+            places.push(place);
+            let Some(index) = place else { continue };
             // The configuration may have changed.
             let model = model.in_tier(detector.model);
             let history = head.2.map(Usual::decode).transpose().map_err(|e| e.to_string())?.map(Box::new);
@@ -158,6 +171,9 @@ impl Group {
             for (own, bytes) in group.usual.iter_mut().zip(usual) {
                 *own = Usual::decode(bytes).map_err(|e| e.to_string())?;
             }
+        } else {
+            let moved = |(slot, cells): (Millis, Cells)| (slot, cells.moved(&places, names.len()));
+            group.slots = slots.into_iter().map(moved).collect();
         }
         Ok(group)
     }
@@ -234,8 +250,25 @@ mod tests {
             (moved.series[1].clone(), moved.series[0].clone()),
             (group.series[0].clone(), group.series[1].clone())
         );
-        assert!(moved.slots.is_empty(), "cells of another layout mean something else");
+        // What the measures counted stays theirs; what a new one would have counted is not known.
+        let cells = Cells { measures: vec![Cell::one(2), Cell::one(1), Cell::default()], values: Vec::new() };
+        assert_eq!(moved.slots, [(120_000, cells)]);
         assert!(Group::decode(&[1, 0], &detector).is_err_and(|e| e.contains("version 1")));
+    }
+
+    #[test]
+    fn a_flag_that_became_a_field_learns_anew() {
+        use crate::measure::Operand;
+        let of = |operand| Detector::new("d", vec![Measure::Count, Measure::Sum(operand)], 60_000, 0);
+        let (flag, field) = (of(Operand::Flag(0, "x".to_owned())), of(Operand::Field("x".parse().unwrap())));
+        let mut group = Group::new(&flag);
+        let point = crate::model::Point { start: 0, window: 60_000, value: 3.0, count: 3, trusted: true };
+        group.series.iter_mut().for_each(|series| _ = series.model.observe(&point));
+        let mut bytes = Vec::new();
+        group.encode(&flag, &mut bytes);
+        let read = Group::decode(&bytes, &field).unwrap();
+        assert_eq!(read.series[0], group.series[0]);
+        assert_eq!(read.series[1], Group::new(&field).series[1]);
     }
 
     /// What a series of a detector with many costs in the state topic, its key apart.
@@ -299,10 +332,10 @@ mod tests {
                 Measure::New(_) | Measure::Rare(_) => Cell {
                     count: u64::MAX >> 8,
                     sum: 0,
-                    overflow: false,
+                    wraps: 0,
                     sketch: Some(Box::new(Sketch::Values(values.clone()))),
                 },
-                _ => Cell { count: u64::MAX >> 8, sum: i128::MAX >> 8, overflow: true, sketch: None },
+                _ => Cell { count: u64::MAX >> 8, sum: i128::MAX >> 8, wraps: i64::MAX, sketch: None },
             };
             let cells = Cells {
                 measures: detector.measures.iter().map(with_values).collect(),

@@ -61,7 +61,8 @@ pub(super) fn judge(
     rows
 }
 
-/// A window's value, and whether new values may be missing in it, as more came than are remembered.
+/// A window's value, and whether new or rare values may be missing in it, as more came than are counted or, of new ones,
+/// remembered.
 fn value(detector: &Detector, measure: &Measure, series: &mut Series, cell: &Cell, end: Millis) -> (f64, bool) {
     let (Measure::New(_) | Measure::Rare(_)) = measure else { return (cell.value(measure), false) };
     let empty = Values::new(detector.why_values);
@@ -79,7 +80,7 @@ fn value(detector: &Detector, measure: &Measure, series: &mut Series, cell: &Cel
     let sum: u64 = counts.sum();
     let forgets = history.forgets(start, detector.forget);
     history.learn(values, &Lesson { besides: detector.remembered(), ..lesson(detector, end, false) });
-    (sum as f64, matches!(measure, Measure::New(_)) && (forgets || !values.is_exact()))
+    (sum as f64, !values.is_exact() || (forgets && matches!(measure, Measure::New(_))))
 }
 
 fn row(
@@ -121,7 +122,7 @@ fn row(
         learning: verdict.learning,
         learned: if verdict.learning { series.model.learned() } else { 0 },
         needed: if verdict.learning { detector.model.learning() } else { 0 },
-        overflow: cell.overflow,
+        overflow: cell.overflows(),
         ..Score::default()
     };
     Row { score, emit, change }

@@ -102,6 +102,8 @@ pub struct Closed {
     pub anomalous: u64,
     /// Records of groups that went to the overflow.
     pub overflow: u64,
-    /// Windows of series whose sum left the range of its number.
+    /// Windows of series whose sum is out of the range of its number.
     pub sum_overflow: u64,
+    /// Windows of series in which new or rare values may be missing.
+    pub forgot: u64,
 }

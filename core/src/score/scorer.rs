@@ -41,8 +41,10 @@ pub struct Counts {
     pub scores: u64,
     /// Those that were anomalies.
     pub anomalies: u64,
-    /// Those whose sum left the range of its number: they are neither scored nor learned.
+    /// Those whose sum is out of the range of its number: they are neither scored nor learned.
     pub sum_overflow: u64,
+    /// Those in which new or rare values may be missing.
+    pub forgot: u64,
 }
 
 /// What a transaction must write and commit for one windows partition.
@@ -220,6 +222,7 @@ impl Scorer {
         self.counts.anomalies += closed.anomalous;
         self.counts.overflow += closed.overflow;
         self.counts.sum_overflow += closed.sum_overflow;
+        self.counts.forgot += closed.forgot;
         Some(closed)
     }
 

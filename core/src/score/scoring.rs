@@ -207,7 +207,8 @@ impl Scoring {
         keys.into_iter().take(most).collect()
     }
 
-    /// Moves the groups beyond the bound, by the hashes of their keys, to the overflow.
+    /// Moves the groups beyond the bound to the overflow, with what they still have in windows to come: first those that are
+    /// silent, then by the hashes of their keys.
     fn settle(&mut self, end: Millis, closed: &mut Closed) {
         let most = self.detector.max_series;
         let pane = self.open.get(&end).map(|pane| &pane.groups);
@@ -216,12 +217,18 @@ impl Scoring {
             return;
         }
         let known = self.groups.keys().chain(new).filter(|key| &***key != OVERFLOW);
-        let mut ranked: Vec<(u64, Arc<str>)> = known.map(|key| (rank(key), key.clone())).collect();
+        let hop = self.detector.hop;
+        let silent = |key: &Arc<str>| {
+            let speaks = pane.is_some_and(|groups| groups.contains_key(key));
+            !speaks && self.groups.get(key).is_some_and(|group| group.silent(hop))
+        };
+        let mut ranked: Vec<_> = known.map(|key| (silent(key), rank(key), key.clone())).collect();
         if ranked.len() <= most {
             return;
         }
         ranked.sort_unstable();
-        for (_, key) in ranked.split_off(most) {
+        let mut slots = Vec::new();
+        for (.., key) in ranked.split_off(most) {
             if let Some(pane) = self.open.get_mut(&end) {
                 closed.overflow += pane.evict(&key);
             }
@@ -232,9 +239,25 @@ impl Scoring {
                         closed.anomalies.push((self.name(&key, measure), None));
                     }
                 }
+                slots.extend_from_slice(&group.slots);
                 self.before.entry(key).or_insert(Some(group));
             }
         }
+        if !slots.is_empty() {
+            closed.overflow += slots.iter().map(|(_, cells)| cells.records()).sum::<u64>();
+            let group = self.changing(Arc::from(OVERFLOW));
+            group.empty = 0;
+            group.take_over(slots);
+        }
+    }
+
+    /// A group that is about to change: what it was is kept for a rollback.
+    fn changing(&mut self, key: Arc<str>) -> &mut Group {
+        let known = self.groups.get(&key);
+        let new = || Group::new(&self.detector);
+        self.learning += if known.is_none() { new().learning(&self.detector) } else { 0 };
+        self.before.entry(key.clone()).or_insert_with(|| known.cloned());
+        self.groups.entry(key).or_insert_with(new)
     }
 
     /// Makes a group what it is said to be; `None`: it is not known.
@@ -299,6 +322,7 @@ impl Scoring {
             closed.scored += 1;
             closed.anomalous += u64::from(row.score.anomaly);
             closed.sum_overflow += u64::from(row.score.overflow);
+            closed.forgot += u64::from(row.score.forgot);
             if row.emit {
                 row.score.name = name;
                 if !key.is_empty() {

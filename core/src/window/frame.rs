@@ -73,6 +73,17 @@ impl Cells {
         }
     }
 
+    /// Those of `measures` measures of which they have some: the `i`th is the one at `places[i]`. Without the values.
+    pub(crate) fn moved(self, places: &[Option<usize>], measures: usize) -> Self {
+        let mut moved = Self { measures: vec![Cell::default(); measures], values: Vec::new() };
+        for (cell, place) in self.measures.into_iter().zip(places) {
+            if let Some(own) = place.and_then(|place| moved.measures.get_mut(place)) {
+                *own = cell;
+            }
+        }
+        moved
+    }
+
     /// Bytes that they are encoded to, about.
     pub(crate) fn size(&self) -> usize {
         let values: usize = self.values.iter().map(Values::size).sum();
@@ -134,8 +145,8 @@ pub enum FrameError {
 }
 
 impl Frame {
-    /// The frame as one or more messages of at most `limit` bytes, unless a single difference is larger; marks and
-    /// omissions are in the last.
+    /// The frame as one or more messages of at most `limit` bytes, unless a single difference is larger; marks are in the
+    /// last.
     pub fn encode(&self, limit: usize) -> Vec<Vec<u8>> {
         let mut marks = Vec::new();
         put_unsigned(&mut marks, self.marks.len() as u128);
@@ -148,8 +159,6 @@ impl Frame {
             }
             marks.push(u8::from(mark.idle));
         }
-        put_unsigned(&mut marks, self.omissions.len() as u128);
-        self.omissions.iter().for_each(|omission| omission.encode(&mut marks));
         let mut messages = Vec::new();
         let mut part = Part::default();
         for diff in &self.diffs {
@@ -158,9 +167,19 @@ impl Frame {
             if part.count > 1 && part.size() + marks.len() > limit {
                 let last = part.diffs.split_off(before);
                 part.count -= 1;
-                messages.push(part.message(&[0, 0]));
+                messages.push(part.message(NONE));
                 part = Part::default();
                 part.push_written(diff, &last);
+            }
+        }
+        for omission in &self.omissions {
+            let before = part.omissions.len();
+            part.omit(omission);
+            if part.count + part.omitted > 1 && part.size() + marks.len() > limit {
+                let last = part.omissions.split_off(before);
+                part.omitted -= 1;
+                messages.push(part.message(NONE));
+                part = Part { omissions: last, omitted: 1, ..Part::default() };
             }
         }
         messages.push(part.message(&marks));
@@ -213,13 +232,18 @@ impl Frame {
     }
 }
 
-/// A message that is being written: its table and its differences.
+/// No marks.
+const NONE: &[u8] = &[0];
+
+/// A message that is being written: its table, its differences and its omissions.
 #[derive(Default)]
 struct Part {
     origins: BTreeMap<Arc<Origin>, usize>,
     table: Vec<u8>,
     diffs: Vec<u8>,
     count: usize,
+    omissions: Vec<u8>,
+    omitted: usize,
 }
 
 impl Part {
@@ -243,6 +267,11 @@ impl Part {
         self.diffs.extend_from_slice(rest.0);
     }
 
+    fn omit(&mut self, omission: &Omission) {
+        self.omitted += 1;
+        omission.encode(&mut self.omissions);
+    }
+
     fn origin(&mut self, diff: &Diff) -> usize {
         if let Some(index) = self.origins.get(&diff.origin) {
             return *index;
@@ -255,9 +284,9 @@ impl Part {
         index
     }
 
-    /// With the version and both lengths.
+    /// With the version and the lengths, of up to four bytes each.
     fn size(&self) -> usize {
-        self.table.len() + self.diffs.len() + 8
+        self.table.len() + self.diffs.len() + self.omissions.len() + 13
     }
 
     fn message(&self, marks: &[u8]) -> Vec<u8> {
@@ -268,6 +297,8 @@ impl Part {
         put_unsigned(&mut out, self.count as u128);
         out.extend_from_slice(&self.diffs);
         out.extend_from_slice(marks);
+        put_unsigned(&mut out, self.omitted as u128);
+        out.extend_from_slice(&self.omissions);
         out
     }
 }
@@ -279,10 +310,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn diff() -> impl Strategy<Value = Diff> {
-        let cell = (any::<u64>(), any::<i128>(), any::<bool>());
+        let cell = (any::<u64>(), any::<i128>(), any::<i64>());
         ("[ab]", 1i64..3, "[a-zé]{0,5}", any::<i64>(), prop::collection::vec(cell, 0..3)).prop_map(
             |(detector, pane, group, start, cells)| {
-                let cell = |(count, sum, overflow)| Cell { count, sum, overflow, sketch: None };
+                let cell = |(count, sum, wraps)| Cell { count, sum, wraps, sketch: None };
                 let mut values = Values::new(3);
                 values.add(&group, 2);
                 Diff {
@@ -313,7 +344,7 @@ mod tests {
         fn chunks_hold_the_frame_in_order(
             diffs in prop::collection::vec(diff(), 0..20),
             marks in prop::collection::vec(mark(), 0..4),
-            omissions in prop::collection::vec(omission(), 0..4),
+            omissions in prop::collection::vec(omission(), 0..40),
             limit in 0usize..2000,
         ) {
             let frame = Frame { diffs, marks, omissions };
@@ -322,8 +353,8 @@ mod tests {
             for (i, message) in messages.iter().enumerate() {
                 let part = Frame::decode(message).unwrap();
                 let last = i + 1 == messages.len();
-                prop_assert!(last || part.marks.is_empty() && part.omissions.is_empty());
-                prop_assert!(message.len() <= limit || part.diffs.len() <= 1);
+                prop_assert!(last || part.marks.is_empty());
+                prop_assert!(message.len() <= limit || part.diffs.len() + part.omissions.len() <= 1);
                 joined.diffs.extend(part.diffs);
                 joined.marks.extend(part.marks);
                 joined.omissions.extend(part.omissions);

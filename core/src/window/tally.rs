@@ -377,8 +377,8 @@ impl Counting {
                     }
                 }
                 Measure::Sum(Operand::Field(_)) | Measure::Ratio(Operand::Field(_)) | Measure::Mean(_) => {
-                    if let Some(Cell { count, sum, overflow, .. }) = shape.numbers.get(*operand) {
-                        cell.merge(&Cell { count: *count, sum: *sum, overflow: *overflow, sketch: None });
+                    if let Some(Cell { count, sum, wraps, .. }) = shape.numbers.get(*operand) {
+                        cell.merge(&Cell { count: *count, sum: *sum, wraps: *wraps, sketch: None });
                     }
                 }
                 Measure::Distinct(_) => {

@@ -40,6 +40,8 @@ pub struct World {
     silent: Option<usize>,
     /// A partition whose producer's clock is ahead.
     ahead: Option<usize>,
+    /// The first key: which hash comes first differs by the course.
+    keys_from: u8,
 }
 
 /// What a fresh scorer makes of the committed windows topic.
@@ -49,6 +51,8 @@ pub struct Replay {
 }
 
 const ROUNDS: usize = 60;
+/// The clock at the start, milliseconds.
+const START: i64 = 1_000_000;
 
 impl World {
     /// The input depends on the seed alone, the faults on the seed too but on another stream of numbers.
@@ -59,6 +63,7 @@ impl World {
         let pipeline = pipeline(&mut input, windows_partitions);
         let silent = (idle == Idle::Sometimes && sources > 1 && input.random_bool(0.3)).then_some(sources - 1);
         let ahead = input.random_bool(0.3).then_some(0);
+        let keys_from = input.random_range(0..20);
         let empty = |n: usize| (0..n).map(|_| Vec::new()).collect::<Vec<_>>();
         let topics = Topics {
             raw: vec![Vec::new(); sources],
@@ -75,12 +80,13 @@ impl World {
             input,
             chance: StdRng::seed_from_u64(seed ^ 0x5eed),
             instances: Vec::new(),
-            now: 1_000_000,
+            now: START,
             alignment: Alignment::new(ALIGN),
             transactions: 0,
             resting: vec![false; sources],
             silent,
             ahead,
+            keys_from,
         }
     }
 
@@ -123,6 +129,8 @@ impl World {
     /// Records arrive: around now, out of order, sometimes far too late.
     fn append(&mut self) {
         self.now += self.input.random_range(0..8_000);
+        // New keys come when others have a history.
+        let keys = 6.min(1 + (self.now - START) / 20_000) as u8;
         for partition in 0..self.topics.raw.len() {
             if self.input.random_bool(0.05) {
                 self.resting[partition] = !self.resting[partition];
@@ -135,7 +143,8 @@ impl World {
                 let clock = if self.ahead == Some(partition) { self.now + 20_000 } else { self.now };
                 let time = clock - self.input.random_range(0..delay);
                 let input = &mut self.input;
-                let (bad, key, number) = (input.random_bool(0.2), input.random_range(0..6), input.random_range(0..200));
+                let (bad, number) = (input.random_bool(0.2), input.random_range(0..200));
+                let key = self.keys_from + input.random_range(0..keys);
                 self.topics.raw[partition].push(Event { time, bad, key, number });
             }
         }
@@ -352,6 +361,7 @@ fn detectors(rng: &mut StdRng) -> Vec<Detector> {
     ];
     let mut hopping = Detector::new("hopping", all, 180_000, seconds(0, 6));
     (hopping.hop, hopping.by) = (60_000, vec![field("key")]);
+    hopping.max_series = seconds(1, 6) as usize / 1_000;
     let mut panes = Detector::new("panes", plain(), 120_000, seconds(0, 6));
     panes.explain = vec![field("key")];
     vec![short, long, keys, hopping, panes]

@@ -8,6 +8,7 @@ use anyhow::Context;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
 use outlier_core::alert::Message;
 use std::time::Duration;
@@ -25,13 +26,13 @@ impl Mailer {
     /// # Errors
     /// An address is none, or TLS cannot be set up.
     pub fn new(email: &Email, timeout: Duration) -> anyhow::Result<Self> {
-        type Transport = AsyncSmtpTransport<Tokio1Executor>;
-        let builder = match email.security {
-            Security::StartTls => Transport::starttls_relay(&email.host),
-            Security::Tls => Transport::relay(&email.host),
-            Security::None => Ok(Transport::builder_dangerous(&email.host)),
+        let tls = match email.security {
+            Security::StartTls => Tls::Required(parameters(email)?),
+            Security::Tls => Tls::Wrapper(parameters(email)?),
+            Security::None => Tls::None,
         };
-        let mut builder = builder.context("cannot prepare TLS for mails")?.port(email.port).timeout(Some(timeout));
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&email.host).tls(tls);
+        let mut builder = builder.port(email.port).timeout(Some(timeout));
         if let (Some(user), Some(password)) = (&email.username, &email.password) {
             builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
         }
@@ -55,6 +56,9 @@ impl Mailer {
                     why = format!("{why}: {inner}");
                     cause = inner.source();
                 }
+                if why.contains("certificate verify failed") {
+                    why.push_str("; the channel's `ca_file` names the certificate of an authority to trust");
+                }
                 // Also what a server calls permanent can be mended, such as a recipient it does not know yet.
                 Err(Failure::Later(format!("the mail server did not take it: {why}")))
             }
@@ -75,6 +79,17 @@ impl Mailer {
     }
 }
 
+fn parameters(email: &Email) -> anyhow::Result<TlsParameters> {
+    let mut builder = TlsParameters::builder(email.host.clone());
+    if let Some(path) = &email.ca_file {
+        let shown = path.display();
+        let pem = std::fs::read(path).with_context(|| format!("ca_file {shown} cannot be read"))?;
+        let certificate = Certificate::from_pem(&pem).with_context(|| format!("ca_file {shown} is no certificate"))?;
+        builder = builder.add_root_certificate(certificate);
+    }
+    builder.build().context("cannot prepare TLS for mails")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +102,7 @@ mod tests {
             host: "localhost".to_owned(),
             port: 25,
             security: Security::None,
+            ca_file: None,
             username: None,
             password: None,
             from: "outlier@example.com".to_owned(),

@@ -20,7 +20,8 @@ use crate::config::{Channel, Recipient};
 use crate::sink::backoff::Backoff;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
-use crate::worker::now;
+use crate::time::now;
+use anyhow::{Context, anyhow, bail};
 use outlier_core::alert::Message;
 use outlier_core::pipeline::Millis;
 use prometheus_client::metrics::counter::Counter;
@@ -65,12 +66,46 @@ enum Sender {
 }
 
 impl Sender {
-    async fn send(&self, pipeline: &str, message: &Message) -> Result<(), Failure> {
-        match self {
-            Self::Webhook(webhook) => webhook.send(pipeline, message).await,
-            Self::Email(mailer) => mailer.send(pipeline, message).await,
-        }
+    /// Prepares it; `None` for what only OpenSearch can send.
+    fn new(recipient: &Recipient) -> anyhow::Result<Option<Self>> {
+        Ok(Some(match recipient {
+            Recipient::Email(email) => Self::Email(Box::new(email::Mailer::new(email, ATTEMPT)?)),
+            Recipient::Webhook { url } => Self::Webhook(webhook::Webhook::plain(url, ATTEMPT)?),
+            Recipient::Slack { url } => Self::Webhook(webhook::Webhook::slack(url, ATTEMPT)?),
+            Recipient::Teams { url } => Self::Webhook(webhook::Webhook::teams(url, ATTEMPT)?),
+            Recipient::Ses { .. } | Recipient::Sns { .. } => return Ok(None),
+        }))
     }
+
+    /// One attempt, which ends within [`ATTEMPT`].
+    async fn send(&self, pipeline: &str, message: &Message) -> Result<(), Failure> {
+        let attempt = async {
+            match self {
+                Self::Webhook(webhook) => webhook.send(pipeline, message).await,
+                Self::Email(mailer) => mailer.send(pipeline, message).await,
+            }
+        };
+        let late = |_| Err(Failure::Later(format!("no answer within {} s", ATTEMPT.as_secs())));
+        tokio::time::timeout(ATTEMPT, attempt).await.unwrap_or_else(late)
+    }
+}
+
+/// Sends a message that is about no alert, once.
+///
+/// # Errors
+/// The channel cannot work, or did not take it: why.
+pub async fn test(channel: &Channel, pipeline: &str) -> anyhow::Result<()> {
+    let name = &channel.name;
+    let Some(sender) = Sender::new(&channel.recipient).with_context(|| format!("channel {name}"))? else {
+        bail!("only OpenSearch can send by {name}, and it does not notify");
+    };
+    let key = format!("{:032x}", rand::random::<u128>());
+    let (batch, since) = (key.clone(), now());
+    let message = Message { key, batch, channel: name.clone(), since, over: false, alerts: Vec::new(), total: 0 };
+    sender.send(pipeline, &message).await.map_err(|failure| {
+        let (Failure::Later(why) | Failure::Never(why)) = failure;
+        anyhow!("the message by {name} was not delivered: {why}")
+    })
 }
 
 /// The channels of one pipeline.
@@ -98,18 +133,12 @@ impl Notifier {
         let (ended, endings) = mpsc::channel(channels.len().max(1) * (QUEUE + 2));
         let mut queues = BTreeMap::new();
         for channel in channels {
-            let sender = match &channel.recipient {
-                Recipient::Email(email) => Sender::Email(Box::new(email::Mailer::new(email, ATTEMPT)?)),
-                Recipient::Webhook { url } => Sender::Webhook(webhook::Webhook::plain(url, ATTEMPT)?),
-                Recipient::Slack { url } => Sender::Webhook(webhook::Webhook::slack(url, ATTEMPT)?),
-                Recipient::Teams { url } => Sender::Webhook(webhook::Webhook::teams(url, ATTEMPT)?),
-                // The configuration refuses them for this owner; where OpenSearch turned out to have no plugin, they
-                // cannot be told.
-                Recipient::Ses { .. } | Recipient::Sns { .. } => {
-                    let channel = &channel.name;
-                    tracing::warn!(channel, "only OpenSearch can send there, and it does not notify: nobody is told");
-                    continue;
-                }
+            let sender = Sender::new(&channel.recipient).with_context(|| format!("channel {}", channel.name))?;
+            let Some(sender) = sender else {
+                // The configuration refuses them for this owner; here OpenSearch turned out to have no plugin.
+                let channel = &channel.name;
+                tracing::warn!(channel, "only OpenSearch can send there, and it does not notify: nobody is told");
+                continue;
             };
             let (queue, waiting) = mpsc::channel(QUEUE);
             queues.insert(channel.name.clone(), queue);
@@ -215,11 +244,7 @@ impl Task {
             if *self.turn.borrow_and_update() != turn {
                 return false;
             }
-            let attempt = tokio::time::timeout(ATTEMPT, self.sender.send(&self.pipeline, message));
-            let result = attempt
-                .await
-                .unwrap_or_else(|_| Err(Failure::Later(format!("no answer within {} s", ATTEMPT.as_secs()))));
-            let reason = match result {
+            let reason = match self.sender.send(&self.pipeline, message).await {
                 Ok(()) => {
                     self.delivered.inc();
                     self.telemetry.health.set(&self.component, State::Ready);

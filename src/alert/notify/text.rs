@@ -11,7 +11,7 @@ const REASONS: usize = 3;
 
 /// One line that says what it is about.
 pub fn subject(pipeline: &str, message: &Message) -> String {
-    let Some(worst) = message.alerts.first() else { return format!("outlier: {pipeline}") };
+    let Some(worst) = message.alerts.first() else { return "Test message of outlier".to_owned() };
     let series = series(&worst.alert);
     let score = number(worst.alert.peak.score);
     let rest = match message.total.saturating_sub(1) as u64 {
@@ -28,6 +28,9 @@ pub fn subject(pipeline: &str, message: &Message) -> String {
 
 /// What happened, a paragraph an alert.
 pub fn body(message: &Message) -> String {
+    if message.alerts.is_empty() {
+        return "Somebody ran `outlier setup --test`: messages about anomalies come this way.\n".to_owned();
+    }
     let mut text = message.alerts.iter().take(MOST).map(paragraph).collect::<Vec<_>>().join("\n\n");
     let rest = message.total.saturating_sub(MOST);
     if rest > 0 {

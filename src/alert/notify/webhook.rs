@@ -119,7 +119,7 @@ fn body(format: Format, pipeline: &str, message: &Message) -> Value {
         Format::Outlier => json!({
             "version": 1,
             "key": message.key,
-            "kind": if message.over { "resolved" } else { "firing" },
+            "kind": kind(message),
             "pipeline": pipeline,
             "subject": subject,
             "text": text,
@@ -150,6 +150,14 @@ fn body(format: Format, pipeline: &str, message: &Message) -> Value {
                 }],
             })
         }
+    }
+}
+
+fn kind(message: &Message) -> &'static str {
+    match message {
+        Message { alerts, .. } if alerts.is_empty() => "test",
+        Message { over: true, .. } => "resolved",
+        _ => "firing",
     }
 }
 

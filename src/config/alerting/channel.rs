@@ -9,6 +9,7 @@ use crate::config::opensearch::check_url;
 use crate::config::reader::{Names, Reader};
 use crate::config::secret::{MASK, Secret};
 use crate::config::writer::Writer;
+use std::path::PathBuf;
 
 pub(super) const TITLE: &str = "[[alerting.channels]]";
 
@@ -62,6 +63,8 @@ pub struct Email {
     pub port: u16,
     /// How the connection is protected.
     pub security: Security,
+    /// The certificate of an authority to trust beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
     /// With a password, or neither.
     pub username: Option<String>,
     /// With a user name, or neither.
@@ -168,6 +171,12 @@ fn read_email(r: &mut Reader<'_>, owner: Owner) -> Option<Email> {
         Security::None => 25,
     };
     let port = r.int("port", usual, 1..=u16::MAX);
+    let ca_file = r.optional("ca_file").map(PathBuf::from);
+    if security == Security::None && ca_file.is_some() {
+        let text =
+            "`ca_file` is for TLS, and `security` = \"none\" has none: use \"start_tls\" or \"tls\", or take it out";
+        r.mistake(r.at("ca_file"), text.to_owned());
+    }
     let (username, password) = (r.optional("username"), r.secret("password"));
     if r.has("username") != r.has("password") {
         r.missing("`username` and `password` belong together: add the other one, or take both out".to_owned());
@@ -177,7 +186,7 @@ fn read_email(r: &mut Reader<'_>, owner: Owner) -> Option<Email> {
         r.mistake(r.at("security"), text.to_owned());
     }
     let (from, to) = (read_from(r, owner), read_to(r, owner));
-    Some(Email { host: host?, port, security, username, password, from: from?, to: to? })
+    Some(Email { host: host?, port, security, ca_file, username, password, from: from?, to: to? })
 }
 
 fn read_from(r: &mut Reader<'_>, owner: Owner) -> Option<String> {
@@ -251,6 +260,7 @@ pub(super) fn write(channel: &Channel, w: &mut Writer) {
             w.text("host", &email.host);
             w.plain("port", email.port);
             w.choice("security", email.security, SECURITIES);
+            w.optional("ca_file", email.ca_file.as_ref().and_then(|path| path.to_str()));
             w.optional("username", email.username.as_deref());
             w.secret("password", email.password.as_ref());
             w.text("from", &email.from);

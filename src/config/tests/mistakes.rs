@@ -104,11 +104,12 @@ fn sections() {
             &["6:7 `url` must begin with https://hooks.slack.com/services/ or"],
         ),
         (
-            "[[alerting.channels]]\nname = \"x\"\ntype = \"email\"\nhost = \"h\"\nsecurity = \"none\"\nusername = \"u\"\npassword = \"p\"\nfrom = \"me\"\nto = []",
+            "[[alerting.channels]]\nname = \"x\"\ntype = \"email\"\nhost = \"h\"\nsecurity = \"none\"\nca_file = \"c\"\nusername = \"u\"\npassword = \"p\"\nfrom = \"me\"\nto = []",
             &[
                 "7:12 `security` = \"none\" would send the password",
-                "10:8 `from` must be an address",
-                "11:6 `to` must name 1 to 100",
+                "8:11 `ca_file` is for TLS",
+                "11:8 `from` must be an address",
+                "12:6 `to` must name 1 to 100",
             ],
         ),
         (

@@ -80,6 +80,7 @@ type = "email"
 host = "h"
 port = 26
 security = "tls"
+ca_file = "ca.pem"
 username = "u"
 password = "***"
 from = "a@b.c"

@@ -65,7 +65,11 @@ impl OpenSearch {
         self.send(batch, (0..batch.len()).collect(), Some(prepared), false, &mut outcomes).await?;
         let refused = |i: &usize| batch[*i].stage == Stage::Raw && matches!(outcomes[*i], Outcome::Reject(_));
         let texts: Vec<usize> = (0..batch.len()).filter(refused).collect();
-        if !texts.is_empty() {
+        if let Some(first) = texts.first() {
+            if let Outcome::Reject(reason) = &outcomes[*first] {
+                let (records, id) = (texts.len(), &batch[*first].id);
+                tracing::warn!(records, id, reason, "raw records are stored as text; the first of them is shown");
+            }
             self.send(batch, texts, None, true, &mut outcomes).await?;
         }
         Ok(outcomes)

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every node can be asked; those that rest come last.
 
+use crate::time::doubled;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,7 +61,7 @@ impl<T> Node<T> {
     /// It did not answer.
     pub fn failed(&self, now: Instant) {
         let (failures, until) = &mut *self.lately();
-        *until = Some(now + REST.0.saturating_mul(1 << (*failures).min(10)).min(REST.1));
+        *until = Some(now + doubled(REST.0, *failures, REST.1));
         *failures = failures.saturating_add(1);
     }
 }

@@ -4,8 +4,9 @@
 //! spent, nothing is fetched until the second is over; then reading jumps to the topic's end. So a fast topic costs the
 //! broker next to nothing.
 
-use super::{Feed, LOOK, Reader, ask, endure, now};
+use super::{Feed, LOOK, Reader, ask, endure};
 use crate::telemetry::health::State;
+use crate::time::now;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;

@@ -9,7 +9,7 @@
 mod enriched;
 mod scores;
 
-use super::hub::{Hub, now};
+use super::hub::Hub;
 use crate::config::{Config, Kafka};
 use crate::kafka::{client, explain};
 use crate::telemetry::health::State;

@@ -4,8 +4,9 @@
 //! many: rows that carry old event times (a replay) are shown as well.
 
 use super::super::history::RETENTION;
-use super::{ANSWER, Feed, LOOK, Reader, ask, endure, now};
+use super::{ANSWER, Feed, LOOK, Reader, ask, endure};
 use crate::telemetry::health::State;
+use crate::time::now;
 use outlier_core::score::Score;
 use prometheus_client::metrics::counter::Counter;
 use rdkafka::consumer::Consumer;

@@ -1,10 +1,10 @@
 //! What the API answers.
 
 use super::super::board::{MAX_ANSWER, MAX_POINTS};
-use super::super::hub::now;
 use super::super::testing::{WINDOW, score};
 use super::{World, world, world_with};
 use crate::telemetry::health::State;
+use crate::time::now;
 use serde_json::{Value, json};
 
 const BAD: &str = "sum(B_action)";

@@ -7,12 +7,13 @@ use crate::index::opensearch::Client;
 use crate::produce::stamp;
 use crate::setup::index::plugins::{Plugins, Presence};
 use crate::setup::index::thing::{self, DETECTORS, Kind, bytes};
+use crate::time::now;
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use opensearch::http::Method;
 use serde_json::{Value, json};
 use std::fmt::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often the task is asked.
@@ -49,7 +50,7 @@ pub async fn run(config: &Config, client: &Client, analysis: &Analysis) -> anyho
     }
     let found = thing::find(client, Kind::Detector, &detector.name).await?;
     let found = found.with_context(|| format!("there is no detector {}: run `outlier setup` first", detector.name))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
+    let now = now();
     let from = now - analysis.last.as_millis() as i64;
     let task = start(client, &found.id, from, now).await?;
     wait(client, &found.id, &task).await?;

@@ -5,13 +5,14 @@
 
 use super::thing::{Kind, Thing};
 use crate::index::opensearch::{Answer, Client};
+use crate::time::now;
 use anyhow::bail;
 use bytes::Bytes;
 use opensearch::http::Method;
 use outlier_core::pipeline::Millis;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The most things that are read back.
 const MOST: usize = 5_000;
@@ -315,11 +316,6 @@ impl Ledger {
         }
         bail!("the index {}, in which the setup notes what it made, cannot be {verb}: {}", self.index, answer.reason())
     }
-}
-
-/// Epoch milliseconds.
-pub(in crate::setup) fn now() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as Millis)
 }
 
 fn bytes(body: &Value) -> anyhow::Result<Bytes> {

@@ -25,6 +25,7 @@ use super::diff::merged;
 use super::monitors;
 use crate::config::Config;
 use crate::index::opensearch::Client;
+use crate::time::now;
 use ledger::{Lease, Ledger, Note, Written};
 use plugins::Plugins;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,14 +67,14 @@ pub struct Report {
 pub async fn apply(config: &Config, client: &Client, how: How) -> anyhow::Result<Report> {
     let plugins = Plugins::find(client).await?;
     let setup = Setup::new(config, client, how.force);
-    let blocked = shape::check(config, client, ledger::now()).await?;
-    let looked = setup.pass(wanted::all(config, &plugins, ledger::now()), None).await?;
+    let blocked = shape::check(config, client, now()).await?;
+    let looked = setup.pass(wanted::all(config, &plugins, now()), None).await?;
     // Forced, it is also forgotten who stopped which detector.
     let mut report = if how.dry_run || (looked.writes == 0 && !how.force) {
         looked
     } else {
         let mut lease = setup.ledger.hold(LEASE, setup.lease_time()).await?;
-        let done = setup.pass(wanted::all(config, &plugins, ledger::now()), Some(&mut lease)).await;
+        let done = setup.pass(wanted::all(config, &plugins, now()), Some(&mut lease)).await;
         setup.ledger.release(lease).await;
         done?
     };
@@ -176,7 +177,7 @@ impl<'a> Setup<'a> {
 
     /// What the ledger holds of this configuration, and a line for each thing of another one, or of an earlier state of it.
     async fn own(&self, config: &Config) -> anyhow::Result<(Written, Vec<String>)> {
-        let wanted = wanted::all(config, &Plugins::everything(), ledger::now());
+        let wanted = wanted::all(config, &Plugins::everything(), now());
         let names: BTreeSet<(Kind, String)> = wanted.things.into_iter().map(|thing| (thing.kind, thing.name)).collect();
         let (own, others): (Written, Written) =
             self.ledger.read().await?.into_iter().partition(|(key, _)| names.contains(key));

@@ -201,6 +201,51 @@ fn memory_is_bounded_whatever_the_keys() {
     assert!(bench.rows.iter().any(|row| row.name.series.contains("(hash ")) || overflow > 19);
 }
 
+/// A group that moves to the overflow has records in windows that are still to come.
+#[test]
+fn what_moves_to_the_overflow_stays_in_its_windows() {
+    let mut detector = by(vec![Measure::Count], &["key"]);
+    (detector.window, detector.hop, detector.max_series) = (3 * MINUTE, MINUTE, 1);
+    let mut bench = Bench::new(detector);
+    // Each takes the place of the one before it in its partition.
+    let mut keys: Vec<String> = (0..30).map(|key| key.to_string()).collect();
+    keys.sort_by_key(|key| std::cmp::Reverse(super::pane::rank(key)));
+    for (minute, key) in (0..).zip(&keys) {
+        for record in 0..4 {
+            bench.add(minute * MINUTE + record, &[Some(key.as_bytes())], None);
+        }
+        bench.flow();
+    }
+    let mut windows = BTreeMap::new();
+    bench.rows.iter().for_each(|row| *windows.entry(row.window_end / MINUTE).or_insert(0) += row.count);
+    assert!(windows.len() == 29 && windows.range(3..).all(|(_, count)| *count == 12), "{windows:?}");
+    let overflow: u64 = bench.scorers.iter_mut().map(|scorer| scorer.take_counts().overflow).sum();
+    assert!(overflow > 30, "{overflow}");
+}
+
+/// Keys that are gone make room for those that come.
+#[test]
+fn groups_that_are_silent_go_first() {
+    const HOUR: Millis = 60 * MINUTE;
+    let mut detector = by(vec![Measure::Count], &["key"]);
+    (detector.window, detector.hop, detector.max_series) = (HOUR, HOUR, 10);
+    let mut bench = Bench::new(detector);
+    let keys = |bench: &mut Bench, hour: i64, name: &str, keys: usize| {
+        for key in 0..keys {
+            bench.add(hour * HOUR, &[Some(format!("{name}{key}").as_bytes())], None);
+        }
+        bench.flow();
+    };
+    keys(&mut bench, 0, "old", 40);
+    (1..30).for_each(|hour| keys(&mut bench, hour, "steady", 2));
+    keys(&mut bench, 30, "fresh", 6);
+    keys(&mut bench, 31, "fresh", 6);
+    for key in 0..6 {
+        assert_eq!(bench.rows(&format!("count{{key=fresh{key}}}")).len(), 1, "fresh{key}");
+    }
+    assert!(bench.scorers.iter().all(|scorer| scorer.groups() <= 11));
+}
+
 /// A pipeline that falls silent is told by its own measure, and only then.
 #[test]
 fn silence_is_an_anomaly_and_a_flood_is_none() {
