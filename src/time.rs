@@ -1,9 +1,9 @@
-//! The wall clock, and waits that grow with each failure.
+//! The wall clock, and waits that grow with each failure. Invariant: nothing here overflows or panics.
 
 use outlier_core::pipeline::Millis;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Doublings beyond which every wait is at its limit.
+/// No more doublings than these: a thousandfold.
 const DOUBLINGS: u32 = 10;
 
 /// Milliseconds since the epoch.

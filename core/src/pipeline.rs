@@ -4,7 +4,7 @@
 //! names are unique, operands point at existing flags, windows are whole milliseconds above zero.
 
 use crate::field::FieldPath;
-use crate::measure::Measure;
+use crate::measure::{Measure, Operand};
 use crate::model::Tier;
 use crate::sketch::hash;
 
@@ -243,10 +243,12 @@ impl Detector {
     /// Tells whether cells mean the same: a hash of the panes, measures and explained fields in their order.
     pub fn layout(&self) -> u64 {
         let mut text = format!("{};{}", self.id(), self.pane());
-        for part in self.measures.iter().map(ToString::to_string).chain(self.explain.iter().map(ToString::to_string)) {
-            text.push(';');
-            text.push_str(&part);
+        for measure in &self.measures {
+            // Of a flag and of a field of one name the sums are not the same.
+            let of_field = matches!(measure, Measure::Sum(Operand::Field(_)) | Measure::Ratio(Operand::Field(_)));
+            text.push_str(&format!(";{measure}{}", if of_field { "." } else { "" }));
         }
+        self.explain.iter().for_each(|field| text.push_str(&format!(";{field}")));
         hash(text.as_bytes())
     }
 

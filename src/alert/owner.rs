@@ -66,15 +66,28 @@ pub async fn test_channel(config: &Config, name: &str) -> anyhow::Result<String>
     };
     let (own, theirs): (Vec<_>, Vec<_>) =
         config.pipelines.iter().partition(|pipeline| notifies(config, pipeline, there).0);
-    let mut lines = Vec::new();
-    if let Some(client) = client.filter(|_| !theirs.is_empty()) {
-        lines.push(channels::test(config, &client, name).await?);
+    // Of a pipeline without detectors nobody has anything to tell.
+    let client = client.filter(|_| !theirs.is_empty() && there.is_some_and(|there| there.notifications));
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    let mut note = |sent: anyhow::Result<String>| match sent {
+        Ok(line) => done.push(line),
+        Err(error) => failed.push(format!("{error:#}")),
+    };
+    if let Some(client) = &client {
+        note(channels::test(config, client, name).await);
     }
     if let Some(pipeline) = own.first() {
-        notify::test(channel, &pipeline.name).await?;
-        lines.push(format!("{name}: delivered by outlier itself"));
+        let sent = notify::test(channel, &pipeline.name).await;
+        note(sent.map(|()| format!("{name}: delivered by outlier itself")));
     }
-    Ok(lines.join("\n"))
+    if client.is_none() && own.is_empty() {
+        bail!("nobody tells by {name}: no pipeline has detectors, and OpenSearch has no notifications plugin");
+    }
+    if !failed.is_empty() {
+        done.extend(failed);
+        bail!("{}", done.join("\n"));
+    }
+    Ok(done.join("\n"))
 }
 
 /// Whether it depends on OpenSearch's plugins.

@@ -2,7 +2,7 @@
 
 use super::Which;
 use super::record::{REPLAYED, Record, read};
-use crate::backtest::words::of;
+use crate::backtest::words;
 use crate::config::Config;
 use crate::index::{self, Document, Index, Outcome, Stage};
 use crate::kafka::client;
@@ -100,14 +100,14 @@ pub fn run(config: &Config, pipeline: &Pipeline, options: &Options, out: &mut dy
     }
     let to = if options.to == Target::Raw { &pipeline.topics.raw } else { "the index" };
     let would = if options.dry_run { "would go" } else { "went" };
-    let records = of(tally.back, "record", "records");
+    let records = words::of(tally.back, "record", "records");
     writeln!(out, "{records} {would} back to {to}; {} had gone back before", tally.before)?;
     for (why, count) in &tally.left {
         writeln!(out, "{count} could not: {why}")?;
     }
     match tally.left.values().sum::<u64>() {
         0 => Ok(()),
-        left => bail!("{} left", of(left, "record is", "records are")),
+        left => bail!("{} left", words::of(left, "record is", "records are")),
     }
 }
 

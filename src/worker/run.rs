@@ -279,7 +279,7 @@ impl Worker<'_> {
     fn abort(&mut self) -> anyhow::Result<()> {
         self.output.abort()?;
         self.opened = None;
-        self.records = 0;
+        (self.records, self.taken) = (0, 0);
         self.stage.aborted();
         self.aborted.inc();
         Ok(())

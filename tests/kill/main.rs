@@ -122,8 +122,10 @@ fn course(course: Course) {
         let index = format!("[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{}\"\nreplicas = 0", place.prefix);
         configuration(&kafka, &place, "remote", &index)
     });
-    let mut setup = Outlier::start(&local, "setup", &["setup"]);
-    wait("the end of setup", Duration::from_secs(60), || setup.ended().is_some_and(|status| status.success()));
+    assert!(Outlier::run_to_end(&local, "setup", &["setup"]).success());
+    if let Some(remote) = &remote {
+        assert!(Outlier::run_to_end(remote, "setup-remote", &["setup", "--only-index"]).success());
+    }
 
     let mut fleet = Fleet::default();
     fleet.start("produce", &local, &["produce", "--rate", &course.rate.to_string(), "--rhythm", "flat"]);

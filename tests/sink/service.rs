@@ -177,6 +177,7 @@ async fn a_sink_whose_index_is_gone_for_long_stays_in_its_group() {
     until("the sink waits", || waits(running.telemetry.health.components().get("sink.p.index"))).await;
     let before = who().await;
     assert!(before.is_some(), "{group} has one member");
+    // The client measures that with its own clock, which nobody can advance. One that left would come back as another.
     tokio::time::sleep(2 * POLL + POLL / 2).await;
     assert_eq!((who().await, outcomes(&running.telemetry, "p").0), (before, 0), "it left its group");
     back.store(true, Ordering::Relaxed);

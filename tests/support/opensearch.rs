@@ -25,13 +25,14 @@ pub fn get(server: &str, path: &str) -> Option<String> {
     head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
 }
 
-/// Every document of an index by its id.
+/// Every document of an index by its id. What the server keeps for it ends by itself.
 pub fn all(server: &str, index: &str) -> BTreeMap<String, Value> {
     get(server, &format!("/{index}/_refresh"));
     let mut documents = BTreeMap::new();
     let mut page = format!("/{index}/_search?size=10000&scroll=1m");
     loop {
-        let mut answer: Value = serde_json::from_str(&get(server, &page).unwrap_or_default()).unwrap_or_default();
+        let answer = get(server, &page).unwrap_or_else(|| panic!("no answer to {page}"));
+        let mut answer: Value = serde_json::from_str(&answer).unwrap();
         let hits = answer["hits"]["hits"].as_array_mut().map(std::mem::take).unwrap_or_default();
         if hits.is_empty() {
             return documents;

@@ -37,7 +37,8 @@ impl Load {
 
     /// Mean length of a record in bytes.
     pub fn mean_bytes(&mut self) -> usize {
-        (0..TEXTS).map(|n| self.record(n, 0).len()).sum::<usize>() / TEXTS
+        let now = now_ms();
+        (0..TEXTS).map(|n| self.record(n, now).len()).sum::<usize>() / TEXTS
     }
 
     /// The `n`th record, with this event time in milliseconds.

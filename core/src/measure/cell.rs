@@ -10,6 +10,9 @@ use crate::window::varint::{Damaged, Reader, put_signed, put_unsigned};
 /// Fixed-point units per 1.0 in [`Cell::sum`].
 pub const UNIT: i128 = 1_000_000;
 
+/// Of a sum that was out of range, and nobody knows how far: more than any number of records can bring back.
+const NOTED: i64 = 1 << 60;
+
 /// The accumulated records of one measure in one window.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Cell {
@@ -133,8 +136,9 @@ impl Cell {
         }
         let count = reader.number()?;
         let sum = if head & 8 != 0 { reader.signed()? } else { 0 };
-        // An earlier version noted only that the sum had been out of range.
-        let noted = i64::from(head & 0x10 != 0);
+        // An earlier version noted only that the sum had been out of range; that version does not read what this one writes
+        // of such sums.
+        let noted = if head & 0x10 != 0 { NOTED } else { 0 };
         let wraps = if head & 0x20 != 0 { i64::try_from(reader.signed()?).map_err(|_| Damaged)? } else { noted };
         let sketch = match head & 7 {
             0 => None,

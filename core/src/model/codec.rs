@@ -124,8 +124,8 @@ fn read(mut bytes: &[u8], version: u8) -> Option<Model> {
         let above = |from: &mut &[u8]| if kind == Kind::Amount { float(from, 0.0, 1e36) } else { Some(0.0) };
         model.spread.pending = [float(from, 0.0, 1e36)?, above(from)?];
         if !from.is_empty() {
-            model.former =
-                Some(Former { level: float(from, -reach, reach)?, spread: self::spread(from, kind, version)? });
+            let level = float(from, -reach, reach)?;
+            model.former = Some(Box::new(Former { level, spread: self::spread(from, kind, version)? }));
         }
     }
     bytes.is_empty().then_some(model)

@@ -33,10 +33,8 @@ impl Model {
     pub(super) fn remember(&mut self, now: Millis) {
         let held = now.saturating_sub(self.changed);
         if self.former.is_none() || held >= HELD {
-            self.former = Some(Former {
-                level: self.baseline.level,
-                spread: Spread { pending: [0.0; 2], ..self.spread.clone() },
-            });
+            let spread = Spread { pending: [0.0; 2], ..self.spread.clone() };
+            self.former = Some(Box::new(Former { level: self.baseline.level, spread }));
         }
         self.changed = now;
         self.returning = 0;

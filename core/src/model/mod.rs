@@ -132,8 +132,8 @@ pub struct Model {
     suspicion: f32,
     /// Outliers in a row up to now.
     run: u8,
-    /// What the level was before it changed, and when it did.
-    former: Option<Former>,
+    /// What the level was before it changed, and when it did. Few series have one.
+    former: Option<Box<Former>>,
     changed: Millis,
     /// Outliers in a row that fit the former level.
     returning: u8,

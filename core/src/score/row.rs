@@ -60,10 +60,10 @@ pub struct Score {
     /// While learning: how many windows must be learned before there is a score.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub needed: u64,
-    /// The window's sum left the range of its number: the value is neither scored nor learned.
+    /// The window's sum is out of the range of its number: the value is neither scored nor learned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overflow: bool,
-    /// Of `new`: more values came than are remembered, so new ones may be missing in `value`.
+    /// Of `new` and `rare`: more values came than are counted or, of `new`, remembered, so some may be missing in `value`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forgot: bool,
     /// Records of the detector that came in the course of this window and are in no window, by cause.

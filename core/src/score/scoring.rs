@@ -212,20 +212,19 @@ impl Scoring {
     fn settle(&mut self, end: Millis, closed: &mut Closed) {
         let most = self.detector.max_series;
         let pane = self.open.get(&end).map(|pane| &pane.groups);
+        let spoke = |key: &str| pane.is_some_and(|groups| groups.contains_key(key));
         let new = pane.into_iter().flat_map(BTreeMap::keys).filter(|key| !self.groups.contains_key(*key));
-        if self.groups.len() + new.clone().count() <= most {
+        let overflow = usize::from(self.groups.contains_key(OVERFLOW) || spoke(OVERFLOW));
+        if self.groups.len() + new.clone().count() - overflow <= most {
             return;
         }
-        let known = self.groups.keys().chain(new).filter(|key| &***key != OVERFLOW);
+        // When the close goes on, groups that it has closed may be silent by now. Who was not silent at its beginning was
+        // moved by hash alone, so the same ones are again.
+        let fresh = self.closing.is_none();
         let hop = self.detector.hop;
-        let silent = |key: &Arc<str>| {
-            let speaks = pane.is_some_and(|groups| groups.contains_key(key));
-            !speaks && self.groups.get(key).is_some_and(|group| group.silent(hop))
-        };
-        let mut ranked: Vec<_> = known.map(|key| (silent(key), rank(key), key.clone())).collect();
-        if ranked.len() <= most {
-            return;
-        }
+        let known = self.groups.iter().map(|(key, group)| (fresh && group.silent(hop) && !spoke(key), key));
+        let all = known.chain(new.map(|key| (false, key))).filter(|(_, key)| &***key != OVERFLOW);
+        let mut ranked: Vec<_> = all.map(|(silent, key)| (silent, rank(key), key.clone())).collect();
         ranked.sort_unstable();
         let mut slots = Vec::new();
         for (.., key) in ranked.split_off(most) {
@@ -243,21 +242,17 @@ impl Scoring {
                 self.before.entry(key).or_insert(Some(group));
             }
         }
-        if !slots.is_empty() {
-            closed.overflow += slots.iter().map(|(_, cells)| cells.records()).sum::<u64>();
-            let group = self.changing(Arc::from(OVERFLOW));
-            group.empty = 0;
-            group.take_over(slots);
+        if slots.is_empty() {
+            return;
         }
-    }
-
-    /// A group that is about to change: what it was is kept for a rollback.
-    fn changing(&mut self, key: Arc<str>) -> &mut Group {
-        let known = self.groups.get(&key);
-        let new = || Group::new(&self.detector);
-        self.learning += if known.is_none() { new().learning(&self.detector) } else { 0 };
-        self.before.entry(key.clone()).or_insert_with(|| known.cloned());
-        self.groups.entry(key).or_insert_with(new)
+        closed.overflow += slots.iter().map(|(_, cells)| cells.records()).sum::<u64>();
+        let key: Arc<str> = Arc::from(OVERFLOW);
+        let known = self.groups.get(&key).cloned();
+        self.before.entry(key.clone()).or_insert_with(|| known.clone());
+        let mut group = known.unwrap_or_else(|| Group::new(&self.detector));
+        group.empty = 0;
+        group.take_over(slots);
+        self.put(key, Some(group));
     }
 
     /// Makes a group what it is said to be; `None`: it is not known.

@@ -56,7 +56,8 @@ impl Mailer {
                     why = format!("{why}: {inner}");
                     cause = inner.source();
                 }
-                if why.contains("certificate verify failed") {
+                let other = ["expired", "not yet valid", "mismatch"].iter().any(|part| why.contains(part));
+                if why.contains("certificate verify failed") && !other {
                     why.push_str("; the channel's `ca_file` names the certificate of an authority to trust");
                 }
                 // Also what a server calls permanent can be mended, such as a recipient it does not know yet.

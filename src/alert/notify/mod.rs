@@ -97,7 +97,7 @@ impl Sender {
 pub async fn test(channel: &Channel, pipeline: &str) -> anyhow::Result<()> {
     let name = &channel.name;
     let Some(sender) = Sender::new(&channel.recipient).with_context(|| format!("channel {name}"))? else {
-        bail!("only OpenSearch can send by {name}, and it does not notify");
+        bail!("only OpenSearch can send by {name}, and of the pipeline {pipeline} it does not tell: nobody is told");
     };
     let key = format!("{:032x}", rand::random::<u128>());
     let (batch, since) = (key.clone(), now());

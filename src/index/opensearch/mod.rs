@@ -24,14 +24,20 @@ pub use client::{Answer, Client};
 use crate::config::{Config, Indices};
 use crate::index::names::{self, STAGES};
 use crate::index::{Document, Index, Outcome, Prepared, Stage, Unavailable};
+use crate::time::now;
 use body::Lines;
 use futures::future::BoxFuture;
+use outlier_core::pipeline::Millis;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// What the answer needs to hold; the rest would be parsed for nothing.
 const BULK: &str = "/_bulk?filter_path=error,items.*.status,items.*.error";
+
+/// The log says why raw records are stored as text once in so many milliseconds.
+const TELL: Millis = 60_000;
 
 /// Writes to OpenSearch.
 pub struct OpenSearch {
@@ -39,6 +45,8 @@ pub struct OpenSearch {
     indices: Indices,
     /// Index names by pipeline, in the order of [`STAGES`].
     names: HashMap<Arc<str>, [String; STAGES.len()]>,
+    /// When the log last said why a raw record is stored as text.
+    told: AtomicI64,
 }
 
 impl OpenSearch {
@@ -50,7 +58,8 @@ impl OpenSearch {
         let prefix = &config.opensearch.index_prefix;
         let of = |pipeline: &str| STAGES.map(|stage| names::index(prefix, pipeline, stage));
         let names = config.pipelines.iter().map(|p| (p.name.as_str().into(), of(&p.name))).collect();
-        Ok(Self { client: Client::new(config)?, indices: config.opensearch.indices, names })
+        let told = AtomicI64::new(0);
+        Ok(Self { client: Client::new(config)?, indices: config.opensearch.indices, names, told })
     }
 
     fn index_of(&self, document: &Document) -> Cow<'_, str> {
@@ -66,9 +75,13 @@ impl OpenSearch {
         let refused = |i: &usize| batch[*i].stage == Stage::Raw && matches!(outcomes[*i], Outcome::Reject(_));
         let texts: Vec<usize> = (0..batch.len()).filter(refused).collect();
         if let Some(first) = texts.first() {
-            if let Outcome::Reject(reason) = &outcomes[*first] {
+            let before = self.told.load(Ordering::Relaxed);
+            if let Outcome::Reject(reason) = &outcomes[*first]
+                && now().saturating_sub(before) >= TELL
+                && self.told.compare_exchange(before, now(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            {
                 let (records, id) = (texts.len(), &batch[*first].id);
-                tracing::warn!(records, id, reason, "raw records are stored as text; the first of them is shown");
+                tracing::warn!(records, id, reason, "raw records are stored as text; the first of a request is shown");
             }
             self.send(batch, texts, None, true, &mut outcomes).await?;
         }

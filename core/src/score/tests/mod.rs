@@ -246,6 +246,59 @@ fn groups_that_are_silent_go_first() {
     assert!(bench.scorers.iter().all(|scorer| scorer.groups() <= 11));
 }
 
+/// A close that another owner goes on with moves the same groups to the overflow, though one that it closed is silent by then.
+#[test]
+fn a_close_that_goes_on_moves_the_same_groups() {
+    const HOUR: Millis = 60 * MINUTE;
+    let mut pipeline = pipeline(by(vec![Measure::Count], &["key"]));
+    pipeline.windows_partitions = 1;
+    let detector = &mut pipeline.detectors[0];
+    (detector.window, detector.hop, detector.max_series) = (HOUR, HOUR, 2);
+    // By hash: the one that speaks all the time, the one that falls silent, the one that comes; the second closes before
+    // the third.
+    let mut keys: Vec<String> = (0..100).map(|key| key.to_string()).collect();
+    keys.sort_by_key(|key| super::pane::rank(key));
+    let later = (2..).find(|late| keys[*late] > keys[1]).unwrap();
+    let [steady, old, new] = [0, 1, later].map(|at| keys[at].clone());
+    let run = |moves: bool| {
+        let mut counter = Counter::new(&pipeline, i64::MAX);
+        counter.assign(0, Default::default(), 0);
+        let (mut scorer, mut state, mut frames, mut rows) =
+            (Scorer::new(&pipeline, 0), BTreeMap::new(), Vec::new(), Vec::new());
+        for hour in 0..30i64 {
+            let mut all = vec![&steady];
+            all.extend((hour == 0).then_some(&old));
+            all.extend((hour == 24).then_some(&new));
+            for key in all {
+                let mut texts = Texts::default();
+                texts.push(Some(key.as_bytes()));
+                // In the pane with which the window closes.
+                let time = hour * HOUR + 59 * MINUTE;
+                counter.add(0, time, &Observed { flags: &[false; 10], numbers: &[None], texts: &texts });
+            }
+            frames.push(counter.take(1).frames.remove(&0).unwrap());
+            scorer.apply(hour, frames.last().unwrap());
+            while let Some(closed) = scorer.close(1) {
+                rows.extend(closed.scores.into_iter().map(|row| (row.window_end, row.name.series, row.count)));
+                let Some(changes) = scorer.take_changes() else { continue };
+                state.extend(changes.state);
+                scorer.commit();
+                if moves {
+                    scorer = Scorer::new(&pipeline, 0);
+                    state.iter().for_each(|(key, value)| scorer.restore(key, value.as_deref()).unwrap());
+                    scorer.restored(Some(changes.offset)).unwrap();
+                    (changes.offset..=hour).for_each(|at| scorer.apply(at, &frames[at as usize]));
+                }
+            }
+        }
+        rows.sort();
+        rows
+    };
+    let calm = run(false);
+    assert!(calm.iter().any(|(end, series, count)| (*end, *count) == (25 * HOUR, 1) && series.contains("beyond")));
+    assert_eq!(run(true), calm);
+}
+
 /// A pipeline that falls silent is told by its own measure, and only then.
 #[test]
 fn silence_is_an_anomaly_and_a_flood_is_none() {
