@@ -442,11 +442,17 @@ async fn without_the_plugins_there_is_another_way() {
     let receiver = standin::serve(move |request| {
         let mut heard = heard.lock().unwrap();
         heard.push(serde_json::from_slice::<Value>(&request.body).unwrap());
-        Reply::Json(if heard.len() == 1 { 200 } else { 404 }, String::new())
+        Reply::Json(if heard.len() < 3 { 200 } else { 404 }, String::new())
     })
     .await;
     let config = config(&url, &channel(&receiver));
-    assert_eq!(alert::test_channel(&config, "team").await.unwrap(), "team: delivered by outlier itself");
+    // A pipeline without detectors has nothing to tell, and OpenSearch nothing to tell it by.
+    let mut both = config.clone();
+    both.pipelines.push(config.pipelines[0].clone());
+    both.pipelines[1].detectors.clear();
+    for config in [&config, &both] {
+        assert_eq!(alert::test_channel(config, "team").await.unwrap(), "team: delivered by outlier itself");
+    }
     let error = alert::test_channel(&config, "team").await.unwrap_err().to_string();
     assert!(error.contains("check the channel's url"), "{error}");
     {
