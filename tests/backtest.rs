@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::kafka::{Kafka, flush, send};
 use support::outlier::Outlier;
+use support::pipeline::BROAD;
 use support::{Workplace, wait};
 
 const PARTITIONS: i32 = 3;
@@ -99,28 +100,6 @@ fn without_skewed(row: &str) -> String {
     row.to_string()
 }
 
-/// Beside sums: groups, overlapping windows of several panes, sketches, a bound that is reached, a longer window.
-const DETECTORS: &str = r#"
-[[pipeline.detectors]]
-name = "action"
-measures = ["sum(K_action)", "sum(B_action)"]
-[[pipeline.detectors]]
-name = "place"
-measures = ["count", "ratio(B_action)", "distinct(httpStatus)"]
-by = ["httpRequest.country", "httpStatus"]
-hop = "10s"
-window = "30s"
-[[pipeline.detectors]]
-name = "bounded"
-measures = ["count"]
-by = ["httpStatus"]
-max_series = 1
-[[pipeline.detectors]]
-name = "slow"
-measures = ["mean(httpStatus)", "rare(httpRequest.country)"]
-window = "1m"
-"#;
-
 /// Records with late, bad and skewed ones among them go through the live service and through the backtest of the same
 /// topic and of files with a partition's records each: the rows are the same to the byte.
 #[test]
@@ -131,7 +110,7 @@ fn rows_are_those_of_the_live_service() {
     let stages = [("raw", PARTITIONS), ("enriched", PARTITIONS), ("windows", 3), ("scores", 2), ("state", 3)];
     let stages = stages.into_iter().chain([("anomalies", 1), ("rejected", 2)]);
     kafka.create(&stages.map(|(stage, n)| (topic(stage), n)).collect::<Vec<_>>());
-    let config = configuration(&place, &kafka.bootstrap, "live.toml", DETECTORS);
+    let config = configuration(&place, &kafka.bootstrap, "live.toml", BROAD);
 
     let mut rng = StdRng::seed_from_u64(7);
     let producer = kafka.producer();

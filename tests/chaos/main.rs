@@ -23,7 +23,7 @@ use std::time::Duration;
 use support::control::Control;
 use support::kafka::Kafka;
 use support::outlier::Outlier;
-use support::pipeline::{PARTITIONS, WINDOWS, configuration, create};
+use support::pipeline::{BROAD, BROAD_ROWS, PARTITIONS, configuration, create};
 use support::{Workplace, wait};
 
 /// `max_batch_records` and `commit_interval` of the disturbed instances. The first commits each record, which takes
@@ -33,35 +33,6 @@ const SETTINGS: [(u32, &str); 5] = [(1, "10ms"), (10_000, "100ms"), (100, "5s"),
 const WINDOW: i64 = 10_000;
 /// How long a window stays open after its end, in ms.
 const LATENESS: i64 = 2_000;
-/// Sums with reasons; groups; overlapping windows of several panes; sketches; a bound that is reached, so that groups move to
-/// the overflow; both models. Every series has a window that ends whenever one of `WINDOW` does.
-const DETECTORS: &str = r#"
-[[pipeline.detectors]]
-name = "action"
-measures = ["sum(K_action)", "sum(B_action)"]
-[[pipeline.detectors]]
-name = "place"
-measures = ["count", "ratio(B_action)", "distinct(httpStatus)"]
-by = ["httpRequest.country"]
-window = "30s"
-hop = "10s"
-[[pipeline.detectors]]
-name = "bounded"
-measures = ["count", "silence"]
-by = ["httpStatus", "httpRequest.country"]
-window = "20s"
-hop = "10s"
-max_series = 1
-[[pipeline.detectors]]
-name = "slow"
-measures = ["mean(httpStatus)", "p95(httpStatus)", "new(httpRequest.country)", "rare(httpStatus)"]
-window = "1m"
-hop = "10s"
-model = "compact"
-"#;
-/// Rows that end with a window: of `action`, of three places, of a group and the rest in each windows partition, and of
-/// `slow`.
-const SERIES: usize = 2 + 3 * 3 + 2 * 2 * WINDOWS as usize + 4;
 /// How many records are fed before each kill, and after it.
 const RECORDS: usize = 250;
 /// Shorter than the session (6 s), in ms.
@@ -115,7 +86,7 @@ fn nothing_that_happens_changes_the_results() {
         let process = format!("idle_timeout = \"10m\"\n{process}");
         let windows = format!("window = \"{WINDOW}ms\"\nlateness = \"{LATENESS}ms\"");
         let path = configuration(&kafka, &place, [file, name], &raw, &process, &windows);
-        std::fs::write(&path, support::read(&path) + DETECTORS).unwrap();
+        std::fs::write(&path, support::read(&path) + BROAD).unwrap();
         path
     };
     let disturbed = SETTINGS.map(|(batch, interval)| {
@@ -172,7 +143,7 @@ fn nothing_that_happens_changes_the_results() {
     for name in ["one", "four", "disturbed"] {
         wait(&format!("the last score of {name}"), PATIENCE, || {
             let marker = format!("\"window_end\":{end},");
-            scores(&kafka, &place, name).iter().filter(|row| row.contains(&marker)).count() == SERIES
+            scores(&kafka, &place, name).iter().filter(|row| row.contains(&marker)).count() == BROAD_ROWS
         });
         fleet.say(&format!("{name} is done"));
     }

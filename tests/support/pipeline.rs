@@ -13,6 +13,35 @@ pub const PARTITIONS: i32 = 4;
 pub const SERIES: usize = 10;
 /// Partitions of the windows and state topics.
 pub const WINDOWS: i32 = 3;
+/// Detectors in the place of the preset's: sums with reasons; groups; overlapping windows of several panes; sketches; a bound
+/// that is reached, so that groups move to the overflow; both models. Every series has a window that ends each ten seconds.
+pub const BROAD: &str = r#"
+[[pipeline.detectors]]
+name = "action"
+measures = ["sum(K_action)", "sum(B_action)"]
+[[pipeline.detectors]]
+name = "place"
+measures = ["count", "ratio(B_action)", "distinct(httpStatus)"]
+by = ["httpRequest.country"]
+window = "30s"
+hop = "10s"
+[[pipeline.detectors]]
+name = "bounded"
+measures = ["count", "silence"]
+by = ["httpStatus", "httpRequest.country"]
+window = "20s"
+hop = "10s"
+max_series = 1
+[[pipeline.detectors]]
+name = "slow"
+measures = ["mean(httpStatus)", "p95(httpStatus)", "new(httpRequest.country)", "rare(httpStatus)"]
+window = "1m"
+hop = "10s"
+model = "compact"
+"#;
+/// Rows that end with a window: of `action`, of three places, of a group and the rest in each windows partition, and of
+/// `slow`.
+pub const BROAD_ROWS: usize = 2 + 3 * 3 + 2 * 2 * WINDOWS as usize + 4;
 /// A whole hour, so that windows are easy to count.
 pub const START: i64 = 1_795_392_000_000;
 

@@ -81,7 +81,7 @@ pub fn read(printed: &str, records: usize) -> anyhow::Result<Spent> {
 fn bodies(options: &Options) -> Vec<Vec<u8>> {
     let Options { index, topic, records, start, per_second, .. } = options;
     let course = Course { start: *start, per_second: *per_second, records: *records };
-    let mut load = if options.enriched { Load::enriched() } else { Load::new() };
+    let mut load = Load::of(options.enriched);
     let (mut bodies, mut body, mut documents) = (Vec::new(), Vec::new(), 0);
     for n in 0..*records {
         let Place { time, partition, offset } = course.place(n);

@@ -31,8 +31,13 @@ impl Load {
     }
 
     /// Prepares what `outlier process` makes of them.
-    pub fn enriched() -> Self {
+    fn enriched() -> Self {
         Self { enrich: Some((Transform::new(&testing::waf()), Box::default())), ..Self::new() }
+    }
+
+    /// The one or the other.
+    pub fn of(enriched: bool) -> Self {
+        if enriched { Self::enriched() } else { Self::new() }
     }
 
     /// Mean length of a record in bytes.

@@ -53,7 +53,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let topic = format!("{name}.{stage}");
     kafka.create(&[(topic.clone(), PARTITIONS), (format!("{name}.rejected"), 1)])?;
     let course = Course::new(options.records, 100_000);
-    let mut load = if options.enriched { Load::enriched() } else { Load::new() };
+    let mut load = Load::of(options.enriched);
     load.prefill(&kafka.servers, &topic, course)?;
     let round = Round { options, programs: &programs, kafka: &kafka, name: &name, stage, course };
     println!("{} {stage} documents of {} bytes a round", options.records, load.mean_bytes());

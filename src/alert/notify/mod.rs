@@ -67,14 +67,15 @@ enum Sender {
 
 impl Sender {
     /// Prepares it; `None` for what only OpenSearch can send.
-    fn new(recipient: &Recipient) -> anyhow::Result<Option<Self>> {
-        Ok(Some(match recipient {
-            Recipient::Email(email) => Self::Email(Box::new(email::Mailer::new(email, ATTEMPT)?)),
-            Recipient::Webhook { url } => Self::Webhook(webhook::Webhook::plain(url, ATTEMPT)?),
-            Recipient::Slack { url } => Self::Webhook(webhook::Webhook::slack(url, ATTEMPT)?),
-            Recipient::Teams { url } => Self::Webhook(webhook::Webhook::teams(url, ATTEMPT)?),
+    fn new(channel: &Channel) -> anyhow::Result<Option<Self>> {
+        let sender = match &channel.recipient {
+            Recipient::Email(email) => email::Mailer::new(email, ATTEMPT).map(|mailer| Self::Email(Box::new(mailer))),
+            Recipient::Webhook { url } => webhook::Webhook::plain(url, ATTEMPT).map(Self::Webhook),
+            Recipient::Slack { url } => webhook::Webhook::slack(url, ATTEMPT).map(Self::Webhook),
+            Recipient::Teams { url } => webhook::Webhook::teams(url, ATTEMPT).map(Self::Webhook),
             Recipient::Ses { .. } | Recipient::Sns { .. } => return Ok(None),
-        }))
+        };
+        sender.map(Some).with_context(|| format!("channel {}", channel.name))
     }
 
     /// One attempt, which ends within [`ATTEMPT`].
@@ -96,7 +97,7 @@ impl Sender {
 /// The channel cannot work, or did not take it: why.
 pub async fn test(channel: &Channel, pipeline: &str) -> anyhow::Result<()> {
     let name = &channel.name;
-    let Some(sender) = Sender::new(&channel.recipient).with_context(|| format!("channel {name}"))? else {
+    let Some(sender) = Sender::new(channel)? else {
         bail!("only OpenSearch can send by {name}, and of the pipeline {pipeline} it does not tell: nobody is told");
     };
     let key = format!("{:032x}", rand::random::<u128>());
@@ -133,8 +134,7 @@ impl Notifier {
         let (ended, endings) = mpsc::channel(channels.len().max(1) * (QUEUE + 2));
         let mut queues = BTreeMap::new();
         for channel in channels {
-            let sender = Sender::new(&channel.recipient).with_context(|| format!("channel {}", channel.name))?;
-            let Some(sender) = sender else {
+            let Some(sender) = Sender::new(channel)? else {
                 // The configuration refuses them for this owner; here OpenSearch turned out to have no plugin.
                 let channel = &channel.name;
                 tracing::warn!(channel, "only OpenSearch can send there, and it does not notify: nobody is told");
