@@ -97,7 +97,7 @@ fn close(scorer: &mut Scorer, step: usize, times: &mut [Duration; 4], rows: &mut
         }
         times[2] += begun.elapsed();
         let begun = Instant::now();
-        if let Some(changes) = scorer.take_changes() {
+        if let Some(changes) = scorer.take_changes(true) {
             for (key, value) in changes.state.iter().filter(|(key, _)| key.starts_with("group/")) {
                 state.0 += 1;
                 state.1 += key.len() + value.as_ref().map_or(0, Vec::len);

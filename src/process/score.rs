@@ -20,10 +20,13 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::BaseRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What the groups that one transaction closes may cost: so many of one count each, or 10 MiB of state.
 const CLOSES: usize = 10_000;
+/// How far the windows topic was read is committed this often while nothing closes: it is read again from where the
+/// oldest open pane begins anyway, and a commit of its own for each transaction of the transform costs as much as that.
+const KEEP: Duration = Duration::from_secs(1);
 
 /// The score stage of one pipeline.
 pub struct ScoreStage {
@@ -32,6 +35,8 @@ pub struct ScoreStage {
     partitions: BTreeMap<i32, Scorer>,
     /// What the groups cost that were closed in the transaction under way.
     closes: usize,
+    /// When it was last committed how far was read.
+    kept: Option<Instant>,
     metrics: Metrics,
 }
 
@@ -82,7 +87,12 @@ impl ScoreStage {
         telemetry.health.show_level(&component, "open_panes", &metrics.open_panes);
         telemetry.health.show_level(&component, "series", &metrics.series);
         telemetry.health.show_level(&component, "series_learning", &metrics.learning);
-        Self { connection, partitions: BTreeMap::new(), closes: 0, metrics, pipeline }
+        Self { connection, partitions: BTreeMap::new(), closes: 0, kept: None, metrics, pipeline }
+    }
+
+    /// It is time to commit how far was read.
+    fn keeps(&self) -> bool {
+        self.kept.is_none_or(|kept| kept.elapsed() >= KEEP)
     }
 
     fn show_series(&self) {
@@ -203,17 +213,26 @@ impl Stage for ScoreStage {
         through
     }
 
+    fn letting_go(&mut self) {
+        self.kept = None;
+    }
+
     fn wants_commit(&mut self, _: Millis) -> bool {
-        self.partitions.values().any(Scorer::due_now)
+        let mut scorers = self.partitions.values();
+        scorers.clone().any(Scorer::due_now) || (self.keeps() && scorers.any(Scorer::advanced))
     }
 
     fn finish(&mut self, _: Millis, output: &mut Output) -> anyhow::Result<Vec<Progress>> {
         for partition in self.partitions.keys().copied().collect::<Vec<_>>() {
             self.close_due(partition, output)?;
         }
+        let position = self.keeps();
+        if position {
+            self.kept = Some(Instant::now());
+        }
         let mut progress = Vec::new();
         for (partition, scorer) in &mut self.partitions {
-            let Some(changes) = scorer.take_changes() else { continue };
+            let Some(changes) = scorer.take_changes(position) else { continue };
             for (key, value) in &changes.state {
                 let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.pipeline.topics.state);
                 let record = record.partition(*partition).key(key.as_bytes());

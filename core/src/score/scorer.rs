@@ -4,6 +4,9 @@
 //! `read_through` were applied once already: their marks and late comers are history, but panes that are still
 //! open need their differences again. After an aborted transaction it goes back by itself ([`Scorer::rollback`]) and
 //! reads from the same offset.
+//!
+//! Invariant: what a frame does depends on the frames before it alone. So how far the log was read need not be kept
+//! while nothing closes: whoever reads it again comes to the same.
 
 use super::group::Group;
 use super::scoring::{Merged, Scoring};
@@ -24,7 +27,10 @@ pub struct Scorer {
     offset: Option<i64>,
     /// Offset of the next frame, when known.
     next: Option<i64>,
+    /// Something closed since the last commit.
     changed: bool,
+    /// Frames were read since the last commit.
+    advanced: bool,
     counts: Counts,
 }
 
@@ -67,6 +73,7 @@ impl Scorer {
             offset: None,
             next: None,
             changed: false,
+            advanced: false,
             counts: Counts::default(),
         }
     }
@@ -133,7 +140,7 @@ impl Scorer {
         self.go_to(progress);
         self.next = offset;
         self.offset = None;
-        self.changed = false;
+        (self.changed, self.advanced) = (false, false);
         self.counts = Counts::default();
         offset
     }
@@ -194,7 +201,7 @@ impl Scorer {
     pub fn passed(&mut self, next: i64) {
         if next > self.progress.read_through {
             self.progress.read_through = next;
-            self.changed = true;
+            self.advanced = true;
         }
         self.next = Some(next);
     }
@@ -243,12 +250,20 @@ impl Scorer {
         self.detectors.values().filter_map(|s| Some((s.next_end(time)?, s.detector.name.clone()))).min()
     }
 
+    /// True if frames were read since the last commit.
+    pub fn advanced(&self) -> bool {
+        self.advanced
+    }
+
     /// What changed since the last commit, for the same transaction as the scores; `None` if nothing did, and then
-    /// nothing is to be committed for this partition. [`Scorer::commit`] or [`Scorer::rollback`] must follow.
-    pub fn take_changes(&mut self) -> Option<Changes> {
-        if !std::mem::take(&mut self.changed) {
+    /// nothing is to be committed for this partition. With `position`, that frames were read is a change, too.
+    /// [`Scorer::commit`] or [`Scorer::rollback`] must follow.
+    pub fn take_changes(&mut self, position: bool) -> Option<Changes> {
+        let news = self.changed || (position && self.advanced);
+        if !news {
             return None;
         }
+        (self.changed, self.advanced) = (false, false);
         let mut state = Vec::new();
         for scoring in self.detectors.values() {
             for (key, group) in scoring.changed() {

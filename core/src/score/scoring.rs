@@ -17,7 +17,6 @@ use super::{Anomaly, Closed, SeriesName};
 use crate::pipeline::{Detector, Millis};
 use crate::window::group::{OVERFLOW, label};
 use crate::window::{Diff, LeftOut, Omission, closed_end, window_start};
-use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
 
@@ -90,12 +89,10 @@ impl Scoring {
         if self.closed.is_some_and(|closed| end <= closed) || self.closing.as_ref().is_some_and(done) {
             return Merged::Closed;
         }
-        let key = match self.groups.get_key_value(diff.group.as_str()) {
-            Some((key, _)) => key.clone(),
-            None => Arc::from(diff.group.as_str()),
-        };
+        let group = diff.group.as_str();
+        let known = || self.groups.get_key_value(group).map_or_else(|| Arc::from(group), |(key, _)| key.clone());
         let pane = self.open.entry(end).or_insert_with(|| Pane::new(offset));
-        Merged::Open(pane.merge(&key, &diff.cells, self.detector.max_series))
+        Merged::Open(pane.merge(group, known, &diff.cells, self.detector.max_series))
     }
 
     /// Counts what was left out while its pane was current; `again`: its frame was read before, and what it said of panes
@@ -189,22 +186,23 @@ impl Scoring {
     }
 
     /// The next groups in order: those with records in the pane and, at the end of a window, all that are not silent.
-    fn next_groups(&self, end: Millis, ends_window: bool, most: usize) -> Vec<Arc<str>> {
+    fn next_groups(&mut self, end: Millis, ends_window: bool, most: usize) -> Vec<Arc<str>> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let from = match &self.closing {
-            Some(closing) => Excluded(closing.through.as_str()),
-            None => Unbounded,
-        };
-        let range = (from, Unbounded);
-        let mut keys = BTreeSet::new();
-        if let Some(pane) = self.open.get(&end) {
-            keys.extend(pane.groups.range::<str, _>(range).map(|(key, _)| key.clone()).take(most));
+        let through = self.closing.as_ref().map(|closing| closing.through.as_str());
+        let mut keys = Vec::new();
+        if let Some(pane) = self.open.get_mut(&end) {
+            keys.extend(pane.after(through).take(most).cloned());
         }
         if ends_window {
+            let range = (through.map_or(Unbounded, Excluded), Unbounded);
             let speaking = self.groups.range::<str, _>(range).filter(|(_, group)| !group.silent(self.detector.hop));
             keys.extend(speaking.map(|(key, _)| key.clone()).take(most));
         }
-        keys.into_iter().take(most).collect()
+        // Two sorted runs, which a stable sort merges.
+        keys.sort();
+        keys.dedup();
+        keys.truncate(most);
+        keys
     }
 
     /// Moves the groups beyond the bound to the overflow, with what they still have in windows to come: first those that are
@@ -212,8 +210,11 @@ impl Scoring {
     fn settle(&mut self, end: Millis, closed: &mut Closed) {
         let most = self.detector.max_series;
         let pane = self.open.get(&end).map(|pane| &pane.groups);
+        if self.groups.len() + pane.map_or(0, |groups| groups.len()) <= most {
+            return;
+        }
         let spoke = |key: &str| pane.is_some_and(|groups| groups.contains_key(key));
-        let new = pane.into_iter().flat_map(BTreeMap::keys).filter(|key| !self.groups.contains_key(*key));
+        let new = pane.into_iter().flat_map(|groups| groups.keys()).filter(|key| !self.groups.contains_key(*key));
         let overflow = usize::from(self.groups.contains_key(OVERFLOW) || spoke(OVERFLOW));
         if self.groups.len() + new.clone().count() - overflow <= most {
             return;
@@ -285,12 +286,20 @@ impl Scoring {
         let cells = self.open.get_mut(&end).and_then(|pane| pane.groups.get_mut(&key)).map(std::mem::take);
         let cells = cells.unwrap_or_default();
         let groups = self.groups.len() as i64 * self.partitions;
-        let before = self.groups.get(&key);
-        let learning = before.map_or(0, |group| group.learning(detector));
-        let entry = self.before.entry(key.clone());
-        let first = matches!(entry, Entry::Vacant(_));
-        entry.or_insert_with(|| before.cloned());
-        let group = self.groups.entry(key.clone()).or_insert_with(|| Group::new(detector));
+        let before = self.before.entry(key.clone());
+        let first = matches!(before, Entry::Vacant(_));
+        let (group, learning) = match self.groups.entry(key.clone()) {
+            Entry::Occupied(known) => {
+                let group = known.into_mut();
+                before.or_insert_with(|| Some(group.clone()));
+                let learning = group.learning(detector);
+                (group, learning)
+            }
+            Entry::Vacant(new) => {
+                before.or_insert(None);
+                (new.insert(Group::new(detector)), 0)
+            }
+        };
         if cells.records() > 0 {
             group.empty = 0;
         }

@@ -194,7 +194,7 @@ impl Scoring {
                 *position += 1;
             }
             close(scorer, &mut closes, &mut scored.scores);
-            if let Some(changes) = scorer.take_changes() {
+            if let Some(changes) = scorer.take_changes(rng.random_bool(0.3)) {
                 scored.state.extend(changes.state.into_iter().map(|(key, value)| (partition, key, value)));
                 scored.offsets.insert(partition, changes.offset);
             }

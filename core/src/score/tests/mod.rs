@@ -1,5 +1,6 @@
 //! What a partition makes of logs, from counted records to rows: groups, bounds, silence, long windows, bad input.
 
+mod position;
 mod time;
 
 use super::{Score, Scorer};
@@ -63,7 +64,7 @@ impl Bench {
                     };
                 }
             }
-            scorer.take_changes();
+            scorer.take_changes(true);
             scorer.commit();
         }
         self.offset += 1;
@@ -184,7 +185,7 @@ fn memory_is_bounded_whatever_the_keys() {
                 bench.rows.extend(closed.scores);
             }
             assert!(scorer.groups() <= 51);
-            let state = scorer.take_changes().map_or(Vec::new(), |changes| changes.state);
+            let state = scorer.take_changes(true).map_or(Vec::new(), |changes| changes.state);
             assert!(
                 state.iter().all(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) < 400),
                 "small records"
@@ -280,7 +281,7 @@ fn a_close_that_goes_on_moves_the_same_groups() {
             scorer.apply(hour, frames.last().unwrap());
             while let Some(closed) = scorer.close(1) {
                 rows.extend(closed.scores.into_iter().map(|row| (row.window_end, row.name.series, row.count)));
-                let Some(changes) = scorer.take_changes() else { continue };
+                let Some(changes) = scorer.take_changes(true) else { continue };
                 state.extend(changes.state);
                 scorer.commit();
                 if moves {
@@ -442,7 +443,7 @@ fn state_is_told_in_numbers_that_people_know() {
             let Some(frame) = frames.get(&(partition as i32)) else { continue };
             scorer.apply(minute, frame);
             while scorer.close(9).is_some() {}
-            for (key, value) in scorer.take_changes().map_or(Vec::new(), |changes| changes.state) {
+            for (key, value) in scorer.take_changes(true).map_or(Vec::new(), |changes| changes.state) {
                 state.extend(value.map(|value| (partition as i32, key, value)));
             }
             scorer.commit();
