@@ -300,7 +300,11 @@ impl Cluster {
             ("GET", Some(config)) => {
                 json(200, &json!({"total_hits": 1, "config_list": [{"config_id": id, "config": config}]}))
             }
-            ("POST", Some(_)) => error(409, "status_exception", "Document version conflict putting it"),
+            ("POST", Some(_)) => {
+                let reason =
+                    format!("Document version conflict putting {id} in index .opensearch-notifications-config");
+                error(409, "status_exception", &reason)
+            }
             ("DELETE", Some(_)) => {
                 self.stored.remove(&key);
                 json(200, &json!({"delete_response_list": {id: "OK"}}))
@@ -316,7 +320,10 @@ impl Cluster {
     fn monitors(&mut self, method: &str, rest: &str, mut body: Value) -> Reply {
         let id = rest.trim_start_matches('/').to_owned();
         match (method, rest) {
-            ("GET", _) => return json(200, &json!({"alerts": [], "totalAlerts": 0})),
+            ("GET", rest) if rest.starts_with("/alerts") => {
+                return json(200, &json!({"alerts": [], "totalAlerts": 0}));
+            }
+            ("GET", _) => return error(404, "alerting_exception", "Monitor not found."),
             ("POST", "/_search") => return json(200, &self.hits("monitor")),
             ("DELETE", _) => {
                 self.stored.remove(&id);
@@ -327,7 +334,8 @@ impl Cluster {
         let id = if method == "POST" { self.id("monitor") } else { id };
         self.monitor_defaults(&mut body, method == "PUT");
         self.stored.insert(id.clone(), body.clone());
-        json(201, &json!({"_id": id, "_version": 1, "_seq_no": 0, "_primary_term": 1, "monitor": body}))
+        let status = if method == "POST" { 201 } else { 200 };
+        json(status, &json!({"_id": id, "_version": 1, "_seq_no": 0, "_primary_term": 1, "monitor": body}))
     }
 
     /// What the server adds to a monitor.
@@ -341,9 +349,10 @@ impl Cluster {
             !["\"gte\"", "\"lte\"", "\"gt\"", "\"lt\"", "\"aggs\""].iter().any(|word| text.contains(word)),
             "{text}"
         );
-        let query = &mut monitor["inputs"][0]["search"]["query"]["query"]["bool"];
-        query["boost"] = json!(1.0);
-        query["adjust_pure_negative"] = json!(true);
+        if let Some(query) = monitor.pointer_mut("/inputs/0/search/query/query/bool") {
+            query["boost"] = json!(1.0);
+            query["adjust_pure_negative"] = json!(true);
+        }
         for trigger in monitor["triggers"].as_array_mut().unwrap() {
             let trigger = trigger.as_object_mut().unwrap().values_mut().next().unwrap();
             // A trigger whose id is not kept loses its alerts.
@@ -368,6 +377,15 @@ impl Cluster {
             ("GET", "count", _) => json(200, &json!({"count": 0, "match": false})),
             ("POST", "_search", _) => json(200, &self.hits("detector")),
             ("POST", "results", "_search") => json(200, &self.task.1),
+            ("POST", "", _)
+                if self.stored.iter().any(|(id, own)| id.starts_with("detector") && own["name"] == body["name"]) =>
+            {
+                let name = body["name"].as_str().unwrap();
+                let reason = format!(
+                    "Cannot create anomaly detector with name [{name}] as it's already used by another detector"
+                );
+                error(409, "status_exception", &reason)
+            }
             ("POST", "", _) => {
                 let id = self.id("detector");
                 detector_defaults(&mut body);
