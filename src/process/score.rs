@@ -249,7 +249,9 @@ impl Stage for ScoreStage {
     fn committed(&mut self) {
         self.closes = 0;
         for scorer in self.partitions.values_mut() {
-            scorer.commit();
+            if !scorer.commit() {
+                continue;
+            }
             let Counts { after_close, unknown_detector, overflow, scores, anomalies, sum_overflow, forgot } =
                 scorer.take_counts();
             self.metrics.sum_overflow.inc_by(sum_overflow);
@@ -267,7 +269,7 @@ impl Stage for ScoreStage {
     }
 
     fn aborted(&mut self) {
-        self.closes = 0;
+        (self.closes, self.kept) = (0, None);
         for scorer in self.partitions.values_mut() {
             scorer.rollback();
         }

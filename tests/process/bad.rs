@@ -225,6 +225,8 @@ fn what_is_left_out_is_named_everywhere() {
     wait("the record after the close", Duration::from_secs(60), || {
         scores().iter().any(|row| row["detector"] == "action" && row["left_out"]["after_close"] == 1)
     });
+    // What the other detector's partition counted is told with its own commit.
+    wait("both counts", Duration::from_secs(60), || health()["process told score"]["counts"]["after_close"] == 2);
     let (rows, health) = (scores(), health());
     let (transform, score) = (&health["process told transform"], &health["process told score"]);
     assert_eq!(transform["levels"]["lag_records"], 0, "everything is read");

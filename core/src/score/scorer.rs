@@ -124,12 +124,15 @@ impl Scorer {
         Ok(())
     }
 
-    /// The transaction that [`Scorer::take_changes`] was written in is durable.
-    pub fn commit(&mut self) {
+    /// The transaction that [`Scorer::take_changes`] was written in is durable; true if it had any: only then is what was
+    /// counted here durable, too.
+    pub fn commit(&mut self) -> bool {
         self.detectors.values_mut().for_each(Scoring::commit);
-        if let Some(offset) = self.offset.take() {
-            self.committed = (self.progress.clone(), Some(offset));
+        let offset = self.offset.take();
+        if offset.is_some() {
+            self.committed = (self.progress.clone(), offset);
         }
+        offset.is_some()
     }
 
     /// The transaction under way was aborted: everything is as after the last commit, and frames are to be read again

@@ -206,7 +206,9 @@ impl Scoring {
     pub fn end(&mut self, rng: &mut StdRng, topics: &mut Topics, commit: bool) {
         let Some(scored) = self.pending.take() else { return };
         if commit {
-            self.partitions.values_mut().for_each(|(scorer, _)| scorer.commit());
+            self.partitions.values_mut().for_each(|(scorer, _)| {
+                scorer.commit();
+            });
             topics.scores.extend(scored.scores);
             topics.windows_offsets.extend(scored.offsets);
             for (partition, key, value) in scored.state {
