@@ -8,7 +8,7 @@ use anyhow::Context;
 use outlier_core::measure::Measure;
 use outlier_core::pipeline::Detector;
 use outlier_core::record::Texts;
-use outlier_core::score::Scorer;
+use outlier_core::score::{Position, Scorer};
 use outlier_core::testing;
 use outlier_core::window::{Counter, Frame, Observed, SourceTime};
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ fn close(scorer: &mut Scorer, step: usize, times: &mut [Duration; 4], rows: &mut
         }
         times[2] += begun.elapsed();
         let begun = Instant::now();
-        if let Some(changes) = scorer.take_changes(true) {
+        if let Some(changes) = scorer.take_changes(Position::Due) {
             for (key, value) in changes.state.iter().filter(|(key, _)| key.starts_with("group/")) {
                 state.0 += 1;
                 state.1 += key.len() + value.as_ref().map_or(0, Vec::len);

@@ -11,7 +11,7 @@ use crate::worker::Misfit;
 use crate::worker::stage::{Assigned, Next, Progress, Stage};
 use anyhow::Context;
 use outlier_core::pipeline::{Millis, Pipeline};
-use outlier_core::score::{Anomaly, Closed, Counts, Scorer, SeriesName};
+use outlier_core::score::{Anomaly, Closed, Counts, Position, Scorer, SeriesName};
 use outlier_core::window::Frame;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 const CLOSES: usize = 10_000;
 /// How far the windows topic was read is committed this often while nothing closes: it is read again from where the
 /// oldest open pane begins anyway, and a commit of its own for each transaction of the transform costs as much as that.
-const KEEP: Duration = Duration::from_secs(1);
+const POSITION_EVERY: Duration = Duration::from_secs(1);
 
 /// The score stage of one pipeline.
 pub struct ScoreStage {
@@ -35,8 +35,8 @@ pub struct ScoreStage {
     partitions: BTreeMap<i32, Scorer>,
     /// What the groups cost that were closed in the transaction under way.
     closes: usize,
-    /// When it was last committed how far was read.
-    kept: Option<Instant>,
+    /// When how far was read was last part of a commit; `None` makes it part of the next.
+    position_at: Option<Instant>,
     metrics: Metrics,
 }
 
@@ -87,12 +87,12 @@ impl ScoreStage {
         telemetry.health.show_level(&component, "open_panes", &metrics.open_panes);
         telemetry.health.show_level(&component, "series", &metrics.series);
         telemetry.health.show_level(&component, "series_learning", &metrics.learning);
-        Self { connection, partitions: BTreeMap::new(), closes: 0, kept: None, metrics, pipeline }
+        Self { connection, partitions: BTreeMap::new(), closes: 0, position_at: None, metrics, pipeline }
     }
 
-    /// It is time to commit how far was read.
-    fn keeps(&self) -> bool {
-        self.kept.is_none_or(|kept| kept.elapsed() >= KEEP)
+    fn position(&self) -> Position {
+        let due = self.position_at.is_none_or(|at| at.elapsed() >= POSITION_EVERY);
+        if due { Position::Due } else { Position::MayWait }
     }
 
     fn show_series(&self) {
@@ -213,22 +213,22 @@ impl Stage for ScoreStage {
         through
     }
 
-    fn letting_go(&mut self) {
-        self.kept = None;
+    fn position_is_due(&mut self) {
+        self.position_at = None;
     }
 
     fn wants_commit(&mut self, _: Millis) -> bool {
-        let mut scorers = self.partitions.values();
-        scorers.clone().any(Scorer::due_now) || (self.keeps() && scorers.any(Scorer::advanced))
+        let position = self.position();
+        self.partitions.values().any(|scorer| scorer.due_now() || scorer.has_changes(position))
     }
 
     fn finish(&mut self, _: Millis, output: &mut Output) -> anyhow::Result<Vec<Progress>> {
         for partition in self.partitions.keys().copied().collect::<Vec<_>>() {
             self.close_due(partition, output)?;
         }
-        let position = self.keeps();
-        if position {
-            self.kept = Some(Instant::now());
+        let position = self.position();
+        if position == Position::Due {
+            self.position_at = Some(Instant::now());
         }
         let mut progress = Vec::new();
         for (partition, scorer) in &mut self.partitions {
@@ -269,7 +269,7 @@ impl Stage for ScoreStage {
     }
 
     fn aborted(&mut self) {
-        (self.closes, self.kept) = (0, None);
+        (self.closes, self.position_at) = (0, None);
         for scorer in self.partitions.values_mut() {
             scorer.rollback();
         }

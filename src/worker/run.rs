@@ -95,9 +95,7 @@ pub fn run(
             }
         }
     }
-    worker.stage.letting_go();
-    worker.commit(&group)?;
-    Ok(())
+    worker.let_go(&group)
 }
 
 struct Worker<'a> {
@@ -262,6 +260,18 @@ impl Worker<'_> {
         }
     }
 
+    /// Commits everything, how far was read included.
+    fn commit_position(&mut self, group: &Group) -> anyhow::Result<()> {
+        self.stage.position_is_due();
+        self.commit(group).map(drop)
+    }
+
+    /// Commits everything before partitions go.
+    fn let_go(&mut self, group: &Group) -> anyhow::Result<()> {
+        self.stage.letting_go();
+        self.commit_position(group)
+    }
+
     /// Says why a transaction was aborted; when one follows the other there is something that an operator must see, and
     /// no use in haste.
     fn rest(&mut self, progress: &[Progress], reason: String) {
@@ -324,9 +334,8 @@ impl Worker<'_> {
                 // What is under way belongs to the old owner: it is committed before the partition moves on, in the
                 // generation that has just begun.
                 self.metadata = metadata.or(self.metadata.take());
-                self.stage.letting_go();
                 // Whether that worked or not, the partition goes: the group waits for it.
-                let ended = self.commit(group);
+                let ended = self.let_go(group);
                 self.release(group, &list, &partitions(&list))?;
                 ended?;
             }
@@ -381,7 +390,7 @@ impl Worker<'_> {
     /// A committed offset is outside of the topic. Behind the last record of a transaction is its end, which no reader
     /// sees, and retention may delete both: reading goes on where the topic begins now, if no more can be gone.
     fn find_back(&mut self, group: &Group, error: &KafkaError) -> anyhow::Result<()> {
-        self.commit(group)?;
+        self.commit_position(group)?;
         let owned: Vec<i32> = self.owned.iter().copied().collect();
         let mut moved = TopicPartitionList::new();
         let outside = outside(group, &self.topic, &owned)?;

@@ -60,6 +60,8 @@ pub trait Stage {
     /// Partitions are about to go, or the worker ends: what is under way elsewhere is brought to an end within seconds.
     /// A commit follows.
     fn letting_go(&mut self) {}
+    /// How far was read belongs to the next commit, also where it would come later by itself.
+    fn position_is_due(&mut self) {}
     /// Goes on at `to`, before which nothing is left in the topic; false if there was something that is still needed.
     fn skip(&mut self, partition: i32, to: i64) -> bool;
     /// True if there is something to commit even without a message.

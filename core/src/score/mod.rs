@@ -23,5 +23,5 @@ mod tests;
 
 pub use inspect::{Inspected, inspect};
 pub use row::{Anomaly, Closed, Score, SeriesName};
-pub use scorer::{Changes, Counts, Scorer};
+pub use scorer::{Changes, Counts, Position, Scorer};
 pub use state::{Closing, Progress, StateError};

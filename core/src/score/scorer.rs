@@ -34,6 +34,15 @@ pub struct Scorer {
     counts: Counts,
 }
 
+/// Whether it is a change that frames were read, though nothing closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// It is: how far was read belongs to the next commit.
+    Due,
+    /// It is not: it goes with the next change.
+    MayWait,
+}
+
 /// What happened to differences that could not be merged, and to scores, since the last [`Scorer::take_counts`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -253,17 +262,15 @@ impl Scorer {
         self.detectors.values().filter_map(|s| Some((s.next_end(time)?, s.detector.name.clone()))).min()
     }
 
-    /// True if frames were read since the last commit.
-    pub fn advanced(&self) -> bool {
-        self.advanced
+    /// True if there is something to commit.
+    pub fn has_changes(&self, position: Position) -> bool {
+        self.changed || (position == Position::Due && self.advanced)
     }
 
     /// What changed since the last commit, for the same transaction as the scores; `None` if nothing did, and then
-    /// nothing is to be committed for this partition. With `position`, that frames were read is a change, too.
-    /// [`Scorer::commit`] or [`Scorer::rollback`] must follow.
-    pub fn take_changes(&mut self, position: bool) -> Option<Changes> {
-        let news = self.changed || (position && self.advanced);
-        if !news {
+    /// nothing is to be committed for this partition. [`Scorer::commit`] or [`Scorer::rollback`] must follow.
+    pub fn take_changes(&mut self, position: Position) -> Option<Changes> {
+        if !self.has_changes(position) {
             return None;
         }
         (self.changed, self.advanced) = (false, false);

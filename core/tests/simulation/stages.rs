@@ -4,7 +4,7 @@ use crate::topics::{Entry, Topics};
 use outlier_core::measure::UNIT;
 use outlier_core::pipeline::Pipeline;
 use outlier_core::record::Texts;
-use outlier_core::score::{Score, Scorer};
+use outlier_core::score::{Position, Score, Scorer};
 use outlier_core::window::{Counter, Frame, Observed, SourceTime};
 use rand::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -194,7 +194,8 @@ impl Scoring {
                 *position += 1;
             }
             close(scorer, &mut closes, &mut scored.scores);
-            if let Some(changes) = scorer.take_changes(rng.random_bool(0.3)) {
+            let position = if rng.random_bool(0.3) { Position::Due } else { Position::MayWait };
+            if let Some(changes) = scorer.take_changes(position) {
                 scored.state.extend(changes.state.into_iter().map(|(key, value)| (partition, key, value)));
                 scored.offsets.insert(partition, changes.offset);
             }

@@ -3,7 +3,7 @@
 mod position;
 mod time;
 
-use super::{Score, Scorer};
+use super::{Position, Score, Scorer};
 use crate::measure::{Measure, UNIT};
 use crate::model::Tier;
 use crate::pipeline::{Detector, Emit, Millis, Pipeline};
@@ -64,7 +64,7 @@ impl Bench {
                     };
                 }
             }
-            scorer.take_changes(true);
+            scorer.take_changes(Position::Due);
             scorer.commit();
         }
         self.offset += 1;
@@ -185,7 +185,7 @@ fn memory_is_bounded_whatever_the_keys() {
                 bench.rows.extend(closed.scores);
             }
             assert!(scorer.groups() <= 51);
-            let state = scorer.take_changes(true).map_or(Vec::new(), |changes| changes.state);
+            let state = scorer.take_changes(Position::Due).map_or(Vec::new(), |changes| changes.state);
             assert!(
                 state.iter().all(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) < 400),
                 "small records"
@@ -281,7 +281,7 @@ fn a_close_that_goes_on_moves_the_same_groups() {
             scorer.apply(hour, frames.last().unwrap());
             while let Some(closed) = scorer.close(1) {
                 rows.extend(closed.scores.into_iter().map(|row| (row.window_end, row.name.series, row.count)));
-                let Some(changes) = scorer.take_changes(true) else { continue };
+                let Some(changes) = scorer.take_changes(Position::Due) else { continue };
                 state.extend(changes.state);
                 scorer.commit();
                 if moves {
@@ -443,7 +443,7 @@ fn state_is_told_in_numbers_that_people_know() {
             let Some(frame) = frames.get(&(partition as i32)) else { continue };
             scorer.apply(minute, frame);
             while scorer.close(9).is_some() {}
-            for (key, value) in scorer.take_changes(true).map_or(Vec::new(), |changes| changes.state) {
+            for (key, value) in scorer.take_changes(Position::Due).map_or(Vec::new(), |changes| changes.state) {
                 state.extend(value.map(|value| (partition as i32, key, value)));
             }
             scorer.commit();

@@ -2,6 +2,7 @@
 
 use super::{Bench, MINUTE, by};
 use crate::measure::Measure;
+use crate::score::Position;
 
 #[test]
 fn frames_that_close_nothing_need_no_commit() {
@@ -16,14 +17,14 @@ fn frames_that_close_nothing_need_no_commit() {
         let scorer = &mut bench.scorers[partition as usize];
         scorer.apply(offset, &outgoing.frames[&partition]);
         while scorer.close(1).is_some() {}
-        assert!(scorer.advanced());
-        let changes = scorer.take_changes(false);
+        assert!(scorer.has_changes(Position::Due));
+        let changes = scorer.take_changes(Position::MayWait);
         assert_eq!(changes.is_some(), closes, "second {second}");
-        assert_eq!(scorer.advanced(), !closes, "what was not taken is still there");
+        assert_eq!(scorer.has_changes(Position::Due), !closes, "what was not taken is still there");
         let first = if second * 1_000 < MINUTE { 0 } else { 3 };
-        let changes = changes.or_else(|| scorer.take_changes(true));
+        let changes = changes.or_else(|| scorer.take_changes(Position::Due));
         assert_eq!(changes.map(|changes| changes.offset), Some(first), "second {second}");
-        assert!(!scorer.advanced());
+        assert!(!scorer.has_changes(Position::Due));
         scorer.commit();
     }
 }
