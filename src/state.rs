@@ -57,7 +57,7 @@ pub fn run(config: &Config, State::Inspect(options): &State, out: &mut dyn Write
     let topic = &pipeline.topics.state;
     let partitions: Vec<i32> = (0..partition_count(&connection.create::<BaseConsumer>()?, topic)?).collect();
     let mut found: BTreeMap<(i32, String), Vec<u8>> = BTreeMap::new();
-    read::committed(&connection, topic, &partitions, |partition, key, value| {
+    read::committed(&connection, topic, &partitions, read::logged("reading the state"), |partition, key, value| {
         let key = (partition, key.to_owned());
         match value {
             Some(value) => found.insert(key, value.to_vec()),

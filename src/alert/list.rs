@@ -43,7 +43,7 @@ pub fn run(config: &Config, Command::List(options): &Command, out: &mut dyn Writ
     let partitions: Vec<i32> = (0..partition_count(&connection.create::<BaseConsumer>()?, topic)?).collect();
     let most = MOST_OPEN * partitions.len();
     let mut open: BTreeMap<String, Alert> = BTreeMap::new();
-    read::committed(&connection, topic, &partitions, |_, key, value| {
+    read::committed(&connection, topic, &partitions, read::logged("reading the alerts"), |_, key, value| {
         match value.and_then(|bytes| Alert::parse(bytes).ok()).filter(Alert::open) {
             Some(alert) if open.len() < most || open.contains_key(key) => {
                 open.insert(key.to_owned(), alert);

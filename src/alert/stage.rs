@@ -10,7 +10,7 @@ use crate::kafka::topics::partition_count;
 use crate::telemetry::Telemetry;
 use crate::time::now as clock;
 use crate::worker::Misfit;
-use crate::worker::stage::{Assigned, Next, Progress, Stage};
+use crate::worker::stage::{Assigned, Next, Progress, Stage, Tell};
 use outlier_core::alert::{Alert, Book, Counts, Recipient, Rules, batch, owed};
 use outlier_core::pipeline::{Millis, Topics};
 use outlier_core::score::Score;
@@ -166,12 +166,12 @@ impl Stage for AlertStage {
         &self.parts.topics.scores
     }
 
-    fn assign(&mut self, partitions: Vec<Assigned>, now: Millis) -> anyhow::Result<Vec<(i32, Offset)>> {
+    fn assign(&mut self, partitions: Vec<Assigned>, now: Millis, tell: Tell<'_>) -> anyhow::Result<Vec<(i32, Offset)>> {
         let mut books: BTreeMap<i32, Book> =
             partitions.iter().map(|p| (p.partition, Book::new(Arc::clone(&self.parts.rules)))).collect();
         let numbers: Vec<i32> = books.keys().copied().collect();
         let topic = &self.parts.topics.alerts;
-        read::committed(&self.parts.connection, topic, &numbers, |partition, key, value| {
+        read::committed(&self.parts.connection, topic, &numbers, tell, |partition, key, value| {
             let Some((book, bytes)) = books.get_mut(&partition).zip(value) else { return Ok(()) };
             let alert = Alert::parse(bytes)
                 .map_err(|error| Misfit(format!("{topic}/{partition}: the record {key} is not an alert: {error}")))?;

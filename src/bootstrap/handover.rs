@@ -74,7 +74,7 @@ impl<'a> Handover<'a> {
         self.check_groups()?;
         let partitions: Vec<i32> = (0..self.pipeline.windows_partitions).collect();
         let reader = client::reader(&self.config.kafka);
-        read::committed(&reader, &topics.state, &partitions, |_, _, _| {
+        read::committed(&reader, &topics.state, &partitions, drop, |_, _, _| {
             bail!("the state topic {} holds models already. {}", topics.state, self.anew())
         })?;
         let end = |partition: &i32| {

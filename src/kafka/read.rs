@@ -13,8 +13,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// An open transaction ends or times out within this time.
 const SETTLE: Duration = Duration::from_secs(30);
 
-/// Gives every record of the partitions in `starts`, from there to where they end; how many. `doing` is told in the log
-/// now and then. The consumer must have `enable.partition.eof`.
+/// So many records lie between two sentences on how far it is.
+const TELL_EVERY: u64 = 100_000;
+
+/// Tells the log how far reading is, as a part of what is done.
+pub fn logged(doing: &'static str) -> impl FnMut(String) {
+    move |progress| tracing::info!("{doing}: {progress}")
+}
+
+/// Gives every record of the partitions in `starts`, from there to where they end; how many. `tell` is told now and then
+/// how far it is. The consumer must have `enable.partition.eof`.
 ///
 /// # Errors
 /// The broker gives nothing for too long, or those of `each`.
@@ -22,7 +30,7 @@ pub fn to_end<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     starts: &TopicPartitionList,
-    doing: &str,
+    mut tell: impl FnMut(String),
     mut each: impl FnMut(&BorrowedMessage<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<u64> {
     consumer.assign(starts)?;
@@ -35,18 +43,18 @@ pub fn to_end<C: ConsumerContext>(
                 each(&message)?;
                 records += 1;
                 heard = Instant::now();
-                if records.is_multiple_of(100_000) {
-                    tracing::info!(topic, records, partitions_left = unread.len(), "{doing}");
+                if records.is_multiple_of(TELL_EVERY) {
+                    tell(format!("{records} records of {topic}, {} partitions not at their end", unread.len()));
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unread.remove(&partition);
             }
-            Some(Err(error)) => tracing::debug!(%error, topic, "{doing}"),
+            Some(Err(error)) => tracing::debug!(%error, topic, "reading"),
             None => {}
         }
         if heard.elapsed() > PATIENCE {
-            bail!("{topic} gave nothing for {} s while {doing}", PATIENCE.as_secs());
+            bail!("{topic} gave nothing for {} s while it was read", PATIENCE.as_secs());
         }
     }
     Ok(records)
@@ -64,6 +72,7 @@ pub fn committed(
     connection: &ClientConfig,
     topic: &str,
     partitions: &[i32],
+    mut tell: impl FnMut(String),
     mut each: impl FnMut(i32, &str, Option<&[u8]>) -> anyhow::Result<()>,
 ) -> anyhow::Result<u64> {
     let started = Instant::now();
@@ -76,7 +85,11 @@ pub fn committed(
     let mut list = TopicPartitionList::new();
     for &partition in partitions {
         let high = end(&uncommitted, partition)?;
+        let mut told = false;
         while end(&consumer, partition)? < high {
+            if !std::mem::replace(&mut told, true) {
+                tell(format!("waiting for the end of a transaction in {topic}/{partition}"));
+            }
             if started.elapsed() > SETTLE {
                 bail!("a transaction holds {topic}/{partition} back for more than {} s", SETTLE.as_secs());
             }
@@ -84,7 +97,7 @@ pub fn committed(
         }
         list.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
-    to_end(&consumer, topic, &list, "reading it", |message| {
+    to_end(&consumer, topic, &list, tell, |message| {
         let key = String::from_utf8_lossy(message.key().unwrap_or_default());
         each(message.partition(), &key, message.payload())
     })

@@ -8,7 +8,7 @@ use crate::kafka::read;
 use crate::telemetry::Telemetry;
 use crate::time::now;
 use crate::worker::Misfit;
-use crate::worker::stage::{Assigned, Next, Progress, Stage};
+use crate::worker::stage::{Assigned, Next, Progress, Stage, Tell};
 use anyhow::Context;
 use outlier_core::pipeline::{Millis, Pipeline};
 use outlier_core::score::{Anomaly, Closed, Counts, Position, Scorer, SeriesName};
@@ -151,7 +151,7 @@ impl Stage for ScoreStage {
         &self.pipeline.topics.windows
     }
 
-    fn assign(&mut self, partitions: Vec<Assigned>, _: Millis) -> anyhow::Result<Vec<(i32, Offset)>> {
+    fn assign(&mut self, partitions: Vec<Assigned>, _: Millis, tell: Tell<'_>) -> anyhow::Result<Vec<(i32, Offset)>> {
         let mut starts = Vec::with_capacity(partitions.len());
         let mut scorers = BTreeMap::new();
         for Assigned { partition, committed } in &partitions {
@@ -166,7 +166,7 @@ impl Stage for ScoreStage {
             starts.push((*partition, offset.map_or(Offset::Beginning, Offset::Offset)));
         }
         if !scorers.is_empty() {
-            restore(&self.connection, &self.pipeline.topics.state, &mut scorers)?;
+            restore(&self.connection, &self.pipeline.topics.state, &mut scorers, tell)?;
         }
         for Assigned { partition, committed } in partitions {
             if let Some(scorer) = scorers.get_mut(&partition) {
@@ -277,10 +277,15 @@ impl Stage for ScoreStage {
 }
 
 /// Gives every committed record of the scorers' partitions to them, oldest first.
-fn restore(connection: &rdkafka::ClientConfig, topic: &str, scorers: &mut BTreeMap<i32, Scorer>) -> anyhow::Result<()> {
+fn restore(
+    connection: &rdkafka::ClientConfig,
+    topic: &str,
+    scorers: &mut BTreeMap<i32, Scorer>,
+    tell: Tell<'_>,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     let partitions: Vec<i32> = scorers.keys().copied().collect();
-    let records = read::committed(connection, topic, &partitions, |partition, key, value| {
+    let records = read::committed(connection, topic, &partitions, tell, |partition, key, value| {
         if let Some(scorer) = scorers.get_mut(&partition) {
             scorer.restore(key, value)?;
         }

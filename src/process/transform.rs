@@ -11,7 +11,7 @@ use crate::kafka::topics::{bounds, partition_count};
 use crate::telemetry::Telemetry;
 use crate::time::now;
 use crate::worker::Misfit;
-use crate::worker::stage::{Assigned, Next, Progress, Stage};
+use crate::worker::stage::{Assigned, Next, Progress, Stage, Tell};
 use anyhow::Context;
 use outlier_core::pipeline::{Millis, Pipeline};
 use outlier_core::record::{Reject, Scratch, Transform};
@@ -236,7 +236,7 @@ impl Stage for TransformStage {
         &self.pipeline.topics.raw
     }
 
-    fn assign(&mut self, partitions: Vec<Assigned>, now: Millis) -> anyhow::Result<Vec<(i32, Offset)>> {
+    fn assign(&mut self, partitions: Vec<Assigned>, now: Millis, _: Tell<'_>) -> anyhow::Result<Vec<(i32, Offset)>> {
         self.looked_up = None;
         self.look_up()?;
         let mut starts = Vec::with_capacity(partitions.len());

@@ -4,7 +4,7 @@
 
 use crate::config::Kafka;
 use crate::kafka::client;
-use crate::kafka::read::to_end;
+use crate::kafka::read::{logged, to_end};
 use crate::kafka::topics::partition_count;
 use crate::sink::headers::at;
 use crate::sink::rejects::{CUT, DETAIL, DOCUMENT, REASON, SERVICE, SOURCE};
@@ -59,11 +59,11 @@ pub fn read(
     }
     // Marks come behind what they mark, so everything is read twice.
     let mut replayed = BTreeSet::new();
-    to_end(&consumer, topic, &starts, "looking for what went back", |message| {
+    to_end(&consumer, topic, &starts, logged("looking for what went back"), |message| {
         replayed.extend(mark(&headers(message)).flatten());
         Ok(())
     })?;
-    to_end(&consumer, topic, &starts, "reading rejected records", |message| {
+    to_end(&consumer, topic, &starts, logged("reading rejected records"), |message| {
         let headers = headers(message);
         if mark(&headers).is_some() {
             return Ok(());

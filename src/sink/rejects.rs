@@ -188,7 +188,7 @@ mod tests {
         let mut starts = TopicPartitionList::new();
         starts.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
         let mut found = Vec::new();
-        to_end(&consumer, topic, &starts, "reading", |message| {
+        to_end(&consumer, topic, &starts, drop, |message| {
             let text = |name| last(message.headers()?, name).map(|value| String::from_utf8_lossy(value).into_owned());
             found.push((text(SOURCE).unwrap(), message.payload_len(), text(CUT)));
             Ok(())

@@ -118,7 +118,7 @@ struct Worker<'a> {
     /// Bytes since the last look.
     bytes: usize,
     held_up: HeldUp,
-    /// The client reported an error and nothing came since.
+    /// Health says that it does not work, which the next event of the client ends.
     troubled: bool,
     /// A partition could not be sought in: the client has given it up.
     astray: Option<KafkaError>,
@@ -378,7 +378,16 @@ impl Worker<'_> {
             return Ok(Vec::new());
         }
         let assigned = committed(group, &self.topic, partitions)?;
-        self.stage.assign(assigned, now())
+        let (health, worker) = (&self.telemetry.health, &self.setup.name);
+        let shown = self.held_up.is_shown();
+        let troubled = &mut self.troubled;
+        self.stage.assign(assigned, now(), &mut |progress| {
+            // What holds it up matters more.
+            if !shown {
+                *troubled = true;
+                health.set(worker, State::Starting { reason: format!("reading what was kept, {progress}") });
+            }
+        })
     }
 
     fn recovered(&mut self) {

@@ -16,6 +16,9 @@ pub struct Assigned {
     pub committed: Option<(i64, String)>,
 }
 
+/// Where a stage says how far it is with what takes long.
+pub type Tell<'a> = &'a mut dyn FnMut(String);
+
 /// What a stage wants after a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
@@ -39,11 +42,12 @@ pub struct Progress {
 pub trait Stage {
     /// The topic it reads.
     fn topic(&self) -> &str;
-    /// Starts to own partitions, or starts them again after an abort; answers the offset to read from for each.
+    /// Starts to own partitions, or starts them again after an abort; answers the offset to read from for each. `tell` is
+    /// told how far reading what was kept is.
     ///
     /// # Errors
     /// What was committed does not fit: the operator must decide.
-    fn assign(&mut self, partitions: Vec<Assigned>, now: Millis) -> anyhow::Result<Vec<(i32, Offset)>>;
+    fn assign(&mut self, partitions: Vec<Assigned>, now: Millis, tell: Tell<'_>) -> anyhow::Result<Vec<(i32, Offset)>>;
     /// Stops to own a partition.
     fn revoke(&mut self, partition: i32);
     /// Works on one message.

@@ -6,6 +6,7 @@
 mod align;
 mod bad;
 mod rest;
+mod restore;
 mod retention;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,30 @@
+//! What an instance says while it reads the state of its partitions.
+
+use crate::support::kafka::{flush, send};
+use crate::support::opensearch::get;
+use crate::support::pipeline::{Alone, START};
+use crate::support::wait;
+use rdkafka::producer::{BaseProducer, Producer};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A transaction in the state topic may hide what belongs to the committed offsets: `/health` says that its end is waited
+/// for, then that all is well.
+#[test]
+fn a_transaction_in_the_state_is_waited_for() {
+    let pipeline = Alone::new("hidden", 1, "", "");
+    let state = pipeline.topic("state");
+    let other: BaseProducer = pipeline.kafka.client().set("transactional.id", &state).create().unwrap();
+    other.init_transactions(PATIENCE).unwrap();
+    other.begin_transaction().unwrap();
+    send(&other, &state, 0, Some(b"never committed"), START);
+    flush(&other);
+    let process = pipeline.process();
+    let says = |text: &str| get(&process.telemetry(), "/health").is_some_and(|health| health.contains(text));
+    wait("the sentence", PATIENCE, || says(&format!("waiting for the end of a transaction in {state}/0")));
+    assert_eq!(get(&process.telemetry(), "/ready"), None);
+    other.abort_transaction(PATIENCE).unwrap();
+    wait("the instance", PATIENCE, || get(&process.telemetry(), "/ready").is_some());
+    assert!(process.stop().success());
+}
