@@ -25,6 +25,7 @@ test-containers:
 # killed too where OUTLIER_KAFKA_CONTROL and OUTLIER_OPENSEARCH_CONTROL are commands that take `kill` and `up`.
 soak seed="1":
     OUTLIER_SIM_SEEDS=100000 cargo test --release -p outlier-core --test simulation -- --nocapture
+    OUTLIER_CALIBRATION=20 cargo test --release -p outlier-core --lib rates -- --nocapture
     OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test chaos -- --nocapture
     OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test kill -- --nocapture
     OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test alert kills_at -- --nocapture

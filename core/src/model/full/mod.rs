@@ -6,7 +6,8 @@
 //! Benchmark only. [`Surprise`] over `f64` is the measured prototype to 1e-6; [`Full`] uses it over `f32`.
 //!
 //! Invariants: a verdict depends on what was learned before; a point that is not trusted changes nothing;
-//! what is encoded is what is used. `score = 15 · decades`, so that it means what the compact model's does.
+//! what is encoded is what is used. `score = 15 · decades`, so that it means what the compact model's does: how often
+//! ordinary traffic reaches it is counted by `model/tests/rates.rs` (ADR 31).
 
 mod bins;
 mod calibrate;
@@ -63,9 +64,10 @@ impl Full {
         if verdict.learning {
             return (verdict, 0.0);
         }
-        let decades = self.calibration.decades(surprise);
+        let prior = calibrate::prior(self.kind, surprise);
+        let decades = self.calibration.decades(prior);
         verdict.score = score(decades);
-        self.calibration.learn(surprise);
+        self.calibration.learn(prior);
         (verdict, decades)
     }
 

@@ -1,4 +1,4 @@
-//! Both models as one: calibration, what is found beside each alone, and its bytes.
+//! Both models as one: what is found beside each alone, and its bytes.
 
 use super::support::*;
 use crate::model::{SeriesModel, Tier, Verdict};
@@ -133,46 +133,4 @@ fn hostile_bytes_are_refused_or_harmless() {
             assert!(verdicts.iter().all(|v| (0.0..=100.0).contains(&v.score)), "{verdicts:?}");
         }
     }
-}
-
-/// Four days of `series` seeds; the rates are those of the last two.
-#[test]
-fn ordinary_traffic_scores_as_often_as_documented() {
-    let mut wrong = Vec::new();
-    for (law, mean, rhythm, window, series, least) in [
-        (Law::Poisson, 0.05, 3.0, 10_000, 6, 0.0),
-        (Law::Poisson, 0.2, 1.0, 10_000, 6, 0.0),
-        (Law::Poisson, 0.2, 3.0, 10_000, 6, 0.0),
-        (Law::Poisson, 5.0, 3.0, 10_000, 6, 0.5),
-        (Law::Poisson, 50.0, 1.0, 10_000, 12, 0.5),
-        (Law::Poisson, 50.0, 3.0, 10_000, 12, 0.5),
-        (Law::Poisson, 50.0, 3.0, 1_000, 1, 0.5),
-        (Law::Poisson, 300.0, 3.0, 60_000, 24, 0.0),
-        (Law::Negative(5.0), 50.0, 1.0, 10_000, 12, 0.5),
-        (Law::Negative(5.0), 50.0, 3.0, 10_000, 12, 0.5),
-        (Law::Negative(20.0), 1000.0, 3.0, 10_000, 12, 0.5),
-        (Law::Dispersed(4.0), 50.0, 3.0, 10_000, 12, 0.5),
-        (Law::Share(500), 0.2, 3.0, 10_000, 6, 0.5),
-        (Law::LogNormal(0.5), 1000.0, 3.0, 10_000, 6, 0.0),
-    ] {
-        let traffic = Traffic { law, mean, rhythm, window };
-        let (mut windows, mut at) = (0.0, [0.0; 3]);
-        for seed in 0..series {
-            let (mut model, mut rng) = (SeriesModel::new(Tier::Both, law.kind()), StdRng::seed_from_u64(seed));
-            run(&traffic, &mut model, &mut rng, BEGIN, 2 * DAY / window);
-            let verdicts = run(&traffic, &mut model, &mut rng, BEGIN + 2 * DAY, 2 * DAY / window);
-            windows += verdicts.len() as f64;
-            for (at, score) in at.iter_mut().zip([50.0, 75.0, 90.0]) {
-                *at += reaching(&verdicts, score) as f64;
-            }
-        }
-        let due = [4.64e-4, 1e-5, 1e-6].map(|p| p * windows);
-        let what = format!("{traffic:?}: {at:?} of {windows}, due {due:.1?}");
-        println!("{what}");
-        let most = |k: usize| 2.0 * due[k] + 3.0 * (2.0 * due[k]).sqrt();
-        if at[0] > 2.0 * due[0] || at[0] < least * due[0] || at[1] > most(1) || at[2] > most(2) {
-            wrong.push(what);
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }

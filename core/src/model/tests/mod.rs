@@ -7,4 +7,5 @@ mod detection;
 mod exact;
 mod full;
 mod laws;
+mod rates;
 mod support;
