@@ -13,8 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// An open transaction ends or times out within this time.
 const SETTLE: Duration = Duration::from_secs(30);
 
-/// So many records lie between two sentences on how far it is.
-const TELL_EVERY: u64 = 100_000;
+/// What takes longer is told, and again after so long.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Tells the log how far reading is, as a part of what is done.
 pub fn logged(doing: &'static str) -> impl FnMut(String) {
@@ -36,14 +36,15 @@ pub fn to_end<C: ConsumerContext>(
     consumer.assign(starts)?;
     let mut unread: BTreeSet<i32> = starts.elements().iter().map(|element| element.partition()).collect();
     let mut records = 0u64;
-    let mut heard = Instant::now();
+    let (mut heard, mut told) = (Instant::now(), Instant::now());
     while !unread.is_empty() {
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
                 each(&message)?;
                 records += 1;
                 heard = Instant::now();
-                if records.is_multiple_of(TELL_EVERY) {
+                if heard - told >= TELL_EVERY {
+                    told = heard;
                     tell(format!("{records} records of {topic}, {} partitions not at their end", unread.len()));
                 }
             }
@@ -85,9 +86,10 @@ pub fn committed(
     let mut list = TopicPartitionList::new();
     for &partition in partitions {
         let high = end(&uncommitted, partition)?;
-        let mut told = false;
+        let mut asked = Instant::now();
         while end(&consumer, partition)? < high {
-            if !std::mem::replace(&mut told, true) {
+            if asked.elapsed() >= TELL_EVERY {
+                asked = Instant::now();
                 tell(format!("waiting for the end of a transaction in {topic}/{partition}"));
             }
             if started.elapsed() > SETTLE {

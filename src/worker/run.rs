@@ -382,10 +382,13 @@ impl Worker<'_> {
         let shown = self.held_up.is_shown();
         let troubled = &mut self.troubled;
         self.stage.assign(assigned, now(), &mut |progress| {
+            let reason = format!("reading what was kept, {progress}");
             // What holds it up matters more.
-            if !shown {
+            if shown {
+                tracing::info!(worker, reason);
+            } else {
                 *troubled = true;
-                health.set(worker, State::Starting { reason: format!("reading what was kept, {progress}") });
+                health.set(worker, State::Starting { reason });
             }
         })
     }

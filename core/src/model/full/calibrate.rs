@@ -1,12 +1,12 @@
 //! From surprise to a tail probability: peaks over a threshold, of the surprise itself.
 //!
 //! Last step of a point. Surprise adds nine rarities that are not independent, and records; it is not a
-//! probability. [`COUNTS`] and [`AMOUNTS`] are its upper tail as measured on simulated stationary traffic, flat and with
-//! a daily rhythm ([`prior`]). How often a series exceeds two and three decades of that prior is counted, and by how
-//! much it exceeds three, each with the weight of some prior exceedances (a streaming fit with a prior): a series that
-//! surprises more often, or more strongly, than simulated traffic gets a larger probability for the same surprise. An
-//! incident is counted as long as ordinary traffic's are at most, so that an hour of one does not make the next one look
-//! usual.
+//! probability. [`PRIOR`] is its upper tail as measured on simulated stationary traffic (Poisson and
+//! negative binomial counts, flat and with a daily rhythm). How often a series
+//! exceeds two and three decades of that prior is counted, and by how much it exceeds three, each with
+//! the weight of some prior exceedances (a streaming fit with a prior): a series that surprises more often, or more
+//! strongly, than simulated traffic gets a larger probability for the same surprise. An incident is counted as long as
+//! ordinary traffic's are at most, so that an hour of one does not make the next one look usual.
 //!
 //! Beyond three decades the excess is exponential, and of how strongly it falls little is known: so many exceedances
 //! with such a sum. The probability is that of the next one given those (the predictive distribution of an exponential
@@ -14,13 +14,10 @@
 //! exceedances is too small several times over where alarms are. Invariants: decades are 0 or more, finite, and rise with
 //! the surprise.
 
-use crate::measure::Kind;
 use libm::log10;
 
 /// Surprise, and the decades (`-log10`) of its tail probability in simulated traffic. It rises.
-type Prior = [(f64, f64); 10];
-/// Poisson and negative binomial counts; shares are like them.
-const COUNTS: Prior = [
+const PRIOR: [(f64, f64); 10] = [
     (0.0, 0.0),
     (4.0, 1.5),
     (7.3, 2.0),
@@ -32,22 +29,11 @@ const COUNTS: Prior = [
     (29.0, 5.0),
     (38.0, 6.0),
 ];
-/// Normal and log-normal amounts, of which the latter have the longer tails.
-const AMOUNTS: Prior = [
-    (0.0, 0.0),
-    (4.0, 1.5),
-    (7.6, 2.0),
-    (11.2, 2.5),
-    (15.4, 3.0),
-    (20.6, 3.5),
-    (26.5, 4.0),
-    (33.5, 4.5),
-    (43.0, 5.0),
-    (60.0, 6.0),
-];
 /// Decades above which a series is counted by itself: often enough to be known soon, and near to what alarms.
 const OFTEN: f64 = 2.0;
 const SELDOM: f64 = 3.0;
+/// Where the prior's last row is: beyond it the tail goes on as it ends there.
+const LAST: f64 = 6.0;
 /// Mean excess of an exponential tail, in decades.
 const EXCESS: f64 = std::f64::consts::LOG10_E;
 /// Exceedances that the prior is worth, above the first and above the second level.
@@ -105,8 +91,9 @@ impl Incident {
 }
 
 impl Calibration {
-    /// Decades of the tail probability of a surprise, from those that it has by the [`prior`].
-    pub(super) fn decades(&self, prior: f64) -> f64 {
+    /// Decades of the tail probability of this surprise.
+    pub(super) fn decades(&self, surprise: f64) -> f64 {
+        let prior = prior(surprise);
         let often = (self.often + EVIDENCE) / (self.points + 100.0 * EVIDENCE);
         let first = -log10(often.clamp(1e-3, 0.5));
         if prior <= OFTEN {
@@ -120,11 +107,13 @@ impl Calibration {
         let known = self.seldom + EVIDENCE_SELDOM;
         let mean = (self.excess + EXCESS * EVIDENCE_SELDOM) / known;
         let sum = known * mean.clamp(0.5 * EXCESS, 4.0 * EXCESS);
-        first + further + known * log10(1.0 + (prior - SELDOM) / sum)
+        let (measured, beyond) = (prior.min(LAST) - SELDOM, (prior - LAST).max(0.0));
+        first + further + known * (log10(1.0 + measured / sum) + beyond * EXCESS / (sum + measured))
     }
 
-    /// Counts a surprise of so many decades by the [`prior`].
-    pub(super) fn learn(&mut self, prior: f64) {
+    /// Counts this surprise.
+    pub(super) fn learn(&mut self, surprise: f64) {
+        let prior = prior(surprise);
         let [often, seldom] = &mut self.incidents;
         let often = often.counts(prior > OFTEN, COUNTED);
         let seldom = seldom.counts(prior > SELDOM, COUNTED_SELDOM);
@@ -136,14 +125,10 @@ impl Calibration {
     }
 }
 
-/// Decades of a surprise by simulated traffic, linear between the table's rows and beyond the last.
-pub(super) fn prior(kind: Kind, surprise: f64) -> f64 {
-    let table = match kind {
-        Kind::Count | Kind::Share => COUNTS,
-        Kind::Amount => AMOUNTS,
-    };
-    let k = table.iter().skip(1).position(|row| surprise < row.0).unwrap_or(table.len() - 2);
-    let ((s0, d0), (s1, d1)) = (table[k], table[k + 1]);
+/// Decades by simulated traffic, linear between the table's rows and beyond the last.
+fn prior(surprise: f64) -> f64 {
+    let k = PRIOR.iter().skip(1).position(|row| surprise < row.0).unwrap_or(PRIOR.len() - 2);
+    let ((s0, d0), (s1, d1)) = (PRIOR[k], PRIOR[k + 1]);
     d0 + (surprise - s0) / (s1 - s0) * (d1 - d0)
 }
 
@@ -161,11 +146,11 @@ mod tests {
                 _ if i % 100 == 50 => 8.0,
                 _ => 0.0,
             };
-            calibration.learn(prior(Kind::Count, ordinary));
+            calibration.learn(ordinary);
         }
-        (0..incident).for_each(|_| calibration.learn(prior(Kind::Count, 60.0)));
+        (0..incident).for_each(|_| calibration.learn(60.0));
         (0..100).for_each(|_| calibration.learn(0.0));
-        calibration.decades(prior(Kind::Count, surprise))
+        calibration.decades(surprise)
     }
 
     /// A minute, an hour and a day of it say the same of the next one, which is still an alarm.

@@ -1,8 +1,8 @@
 //! The full model as bytes: one self-contained record, about 15 KB when every day is remembered.
 //!
-//! Version 132, little endian: version, kind, the scalars (u64, u32, f64), then the remembered values (f32),
-//! of each bin only the days it has. Versions from 129 on are read, too: 131 calibrated amounts by the prior of counts, 130
-//! had no shift and no incidents, and 129 no fall either; all these are then learned from nothing.
+//! Version 131, little endian: version, kind, the scalars (u64, u32, f64), then the remembered values (f32),
+//! of each bin only the days it has. Versions 130 and 129 are read, too: 130 had no shift and no incidents, and 129 no
+//! fall either, which then are learned from nothing.
 //! Invariant: `decode(encode(m))` is `m` to the bit, and no bytes make `decode` panic.
 
 use super::Full;
@@ -16,11 +16,10 @@ use crate::measure::Kind;
 use crate::model::DecodeError;
 
 /// Set apart from the compact model's versions.
-const VERSION: u8 = 132;
-/// The version that had no fall, the one that had no shift, and the one without a prior of amounts.
+const VERSION: u8 = 131;
+/// The version that had no fall, and the one that had no shift.
 const NO_FALL: u8 = 129;
 const NO_SHIFT: u8 = 130;
-const ONE_PRIOR: u8 = 131;
 /// No number of a model is larger: sums of many of the largest amounts.
 const LARGEST: f64 = 1e40;
 
@@ -68,7 +67,7 @@ impl Full {
         }
     }
 
-    /// Reads what [`Full::encode`] wrote, also in versions from 129 on.
+    /// Reads what [`Full::encode`] wrote, also in versions 129 and 130.
     ///
     /// # Errors
     /// [`DecodeError::Version`] for another version's bytes, [`DecodeError::Damaged`] for anything else.
@@ -209,8 +208,5 @@ fn read(from: &mut Reader, version: u8) -> Option<Full> {
         return None;
     }
     s.bins.find_middle();
-    if version <= ONE_PRIOR && kind == Kind::Amount {
-        calibration = Calibration::default();
-    }
     Some(Full { kind, surprise: s, calibration })
 }

@@ -6,8 +6,7 @@
 //! Benchmark only. [`Surprise`] over `f64` is the measured prototype to 1e-6; [`Full`] uses it over `f32`.
 //!
 //! Invariants: a verdict depends on what was learned before; a point that is not trusted changes nothing;
-//! what is encoded is what is used. `score = 15 · decades`, so that it means what the compact model's does: how often
-//! ordinary traffic reaches it is counted by `model/tests/rates.rs` (ADR 31).
+//! what is encoded is what is used. `score = 15 · decades`, so that it means what the compact model's does.
 
 mod bins;
 mod calibrate;
@@ -64,10 +63,9 @@ impl Full {
         if verdict.learning {
             return (verdict, 0.0);
         }
-        let prior = calibrate::prior(self.kind, surprise);
-        let decades = self.calibration.decades(prior);
+        let decades = self.calibration.decades(surprise);
         verdict.score = score(decades);
-        self.calibration.learn(prior);
+        self.calibration.learn(surprise);
         (verdict, decades)
     }
 

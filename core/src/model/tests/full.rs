@@ -58,30 +58,10 @@ fn versions_before_are_read() {
         let next = run(&traffic, &mut old, &mut rng, BEGIN + 3 * DAY, DAY);
         assert!(reaching(&next, 75.0) <= 1, "{version}");
         assert!(old.observe(&point(BEGIN + 4 * DAY, 60_000, 200.0, 100)).score >= 75.0, "{version}");
-        for other in [128, 131, 132, 133] {
+        for other in [128, 131, 132] {
             before[0] = other;
             assert!(Full::decode(&before).is_err(), "{version} as {other}");
         }
-    }
-}
-
-/// Version 131 had the layout of today; what it counted of amounts was by the prior of counts.
-#[test]
-fn the_calibration_of_amounts_begins_anew() {
-    for (law, kept) in [(Law::Poisson, true), (Law::Share(500), true), (Law::LogNormal(0.5), false)] {
-        let traffic = Traffic { law, mean: 0.2, rhythm: 3.0, window: 60_000 };
-        let (mut model, mut rng) = (Full::new(law.kind()), StdRng::seed_from_u64(4));
-        run(&traffic, &mut model, &mut rng, BEGIN, 3 * DAY);
-        let (mut bytes, mut again) = (Vec::new(), Vec::new());
-        model.encode(&mut bytes);
-        Full::decode(&[&[131], &bytes[1..]].concat()).unwrap().encode(&mut again);
-        assert_eq!(again == bytes, kept, "{law:?}");
-        if !kept {
-            // Points and exceedances, and the incidents.
-            bytes[10..10 + 4 * 8].fill(0);
-            bytes[10 + 8 * 8..][..4].fill(0);
-        }
-        assert!(again == bytes, "{law:?}");
     }
 }
 
@@ -127,6 +107,36 @@ fn an_incident_does_not_dull_the_model() {
     }
 }
 
+/// What is far beyond ordinary amounts is an alarm, and what is four times as large after two or four such incidents.
+#[test]
+fn a_huge_amount_after_incidents_is_an_alarm() {
+    for window in [60_000, 300_000] {
+        for (law, spike) in [(Law::Normal(0.1), 5.0), (Law::LogNormal(0.25), 8.0), (Law::LogNormal(0.5), 50.0)] {
+            for incidents in [0, 2, 4] {
+                let traffic = Traffic { law, mean: 1000.0, rhythm: 3.0, window };
+                let (mut model, mut rng) = (Full::new(law.kind()), StdRng::seed_from_u64(3));
+                run(&traffic, &mut model, &mut rng, BEGIN, 3 * DAY);
+                let mut at = BEGIN + 3 * DAY;
+                for _ in 0..incidents {
+                    for _ in 0..5 {
+                        model.observe(&point(at, window, 1000.0 * spike, 100));
+                        at += window;
+                    }
+                    run(&traffic, &mut model, &mut rng, at, DAY - 5 * window);
+                    at += DAY - 5 * window;
+                }
+                at += 6 * HOUR;
+                let score = model.clone().observe(&point(at, window, 1000.0 * spike, 100)).score;
+                let more = model.observe(&point(at, window, 4000.0 * spike, 100)).score;
+                let what = format!("{law:?} {window} {incidents}: {score:.1}, {more:.1}");
+                println!("{what}");
+                assert!(incidents > 0 || score >= 85.0, "{what}");
+                assert!(more >= 75.0, "{what}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_says_nothing_is_not_learned_and_a_burst_is_seen() {
     let traffic = Traffic { law: Law::Poisson, mean: 50.0, rhythm: 3.0, window: 60_000 };
@@ -143,10 +153,17 @@ fn what_says_nothing_is_not_learned_and_a_burst_is_seen() {
     assert!(model.observe(&point(BEGIN + 2 * DAY, 60_000, 200.0, 100)).score >= 75.0);
 }
 
-/// Where a prior of the calibration comes from: the surprise that this share of the windows exceeds.
-fn check_tail(traffic: &[(Law, f64, f64)], tail: [(f64, f64); 4]) {
+/// Where the prior of the calibration comes from: the surprise that this share of the windows exceeds.
+#[test]
+fn surprise_of_ordinary_traffic_has_the_tail_of_the_prior() {
     let mut all = Vec::new();
-    for &(law, mean, rhythm) in traffic {
+    for (law, mean, rhythm) in [
+        (Law::Poisson, 5.0, 1.0),
+        (Law::Poisson, 50.0, 1.0),
+        (Law::Poisson, 50.0, 3.0),
+        (Law::Negative(5.0), 50.0, 1.0),
+        (Law::Negative(20.0), 1000.0, 3.0),
+    ] {
         let traffic = Traffic { law, mean, rhythm, window: 10_000 };
         for seed in 0..8 {
             let (mut model, mut rng) = (Surprise::<f32>::new(), StdRng::seed_from_u64(seed));
@@ -156,28 +173,8 @@ fn check_tail(traffic: &[(Law, f64, f64)], tail: [(f64, f64); 4]) {
         }
     }
     all.sort_by(|a, b| b.total_cmp(a));
-    let got = |share: f64| all[(share * all.len() as f64) as usize];
-    println!("{:.1?}", [-1.5, -2.0, -2.5, -3.0, -3.5, -4.0, -4.5, -5.0, -6.0].map(|decades| got(10f64.powf(decades))));
-    for (share, due) in tail {
-        assert!((got(share) / due - 1.0).abs() < 0.2, "{share}: {}, prior {due}", got(share));
+    for (share, due) in [(1e-2, 7.3), (1e-3, 13.8), (1e-4, 21.3), (1e-5, 29.0)] {
+        let got = all[(share * all.len() as f64) as usize];
+        assert!((got / due - 1.0).abs() < 0.2, "{share}: {got}, prior {due}");
     }
-}
-
-#[test]
-fn surprise_of_ordinary_traffic_has_the_tail_of_the_prior() {
-    let counts = [
-        (Law::Poisson, 5.0, 1.0),
-        (Law::Poisson, 50.0, 1.0),
-        (Law::Poisson, 50.0, 3.0),
-        (Law::Negative(5.0), 50.0, 1.0),
-        (Law::Negative(20.0), 1000.0, 3.0),
-    ];
-    check_tail(&counts, [(1e-2, 7.3), (1e-3, 13.8), (1e-4, 21.3), (1e-5, 29.0)]);
-    let amounts = [
-        (Law::Normal(0.1), 1000.0, 3.0),
-        (Law::LogNormal(0.25), 1000.0, 3.0),
-        (Law::LogNormal(0.5), 1000.0, 1.0),
-        (Law::LogNormal(0.5), 1000.0, 3.0),
-    ];
-    check_tail(&amounts, [(1e-2, 7.6), (1e-3, 15.4), (1e-4, 26.5), (1e-5, 43.0)]);
 }
