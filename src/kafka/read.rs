@@ -86,10 +86,10 @@ pub fn committed(
     let mut list = TopicPartitionList::new();
     for &partition in partitions {
         let high = end(&uncommitted, partition)?;
-        let mut asked = Instant::now();
+        let mut told = Instant::now();
         while end(&consumer, partition)? < high {
-            if asked.elapsed() >= TELL_EVERY {
-                asked = Instant::now();
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
                 tell(format!("waiting for the end of a transaction in {topic}/{partition}"));
             }
             if started.elapsed() > SETTLE {

@@ -15,6 +15,7 @@
 //! the surprise.
 
 use libm::log10;
+use std::f64::consts::LOG10_E;
 
 /// Surprise, and the decades (`-log10`) of its tail probability in simulated traffic. It rises.
 const PRIOR: [(f64, f64); 10] = [
@@ -35,7 +36,7 @@ const SELDOM: f64 = 3.0;
 /// Where the prior's last row is: beyond it the tail goes on as it ends there.
 const LAST: f64 = 6.0;
 /// Mean excess of an exponential tail, in decades.
-const EXCESS: f64 = std::f64::consts::LOG10_E;
+const EXCESS: f64 = LOG10_E;
 /// Exceedances that the prior is worth, above the first and above the second level.
 const EVIDENCE: f64 = 30.0;
 const EVIDENCE_SELDOM: f64 = 5.0;
@@ -108,7 +109,7 @@ impl Calibration {
         let mean = (self.excess + EXCESS * EVIDENCE_SELDOM) / known;
         let sum = known * mean.clamp(0.5 * EXCESS, 4.0 * EXCESS);
         let (measured, beyond) = (prior.min(LAST) - SELDOM, (prior - LAST).max(0.0));
-        first + further + known * (log10(1.0 + measured / sum) + beyond * EXCESS / (sum + measured))
+        first + further + known * (log10(1.0 + measured / sum) + LOG10_E * beyond / (sum + measured))
     }
 
     /// Counts this surprise.
