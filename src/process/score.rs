@@ -90,6 +90,7 @@ impl ScoreStage {
         Self { connection, partitions: BTreeMap::new(), closes: 0, position_at: None, metrics, pipeline }
     }
 
+    /// Whether how far was read is to be committed where nothing else is.
     fn position(&self) -> Position {
         let due = self.position_at.is_none_or(|at| at.elapsed() >= POSITION_EVERY);
         if due { Position::Due } else { Position::MayWait }

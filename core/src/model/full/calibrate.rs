@@ -94,7 +94,7 @@ impl Incident {
 impl Calibration {
     /// Decades of the tail probability of this surprise.
     pub(super) fn decades(&self, surprise: f64) -> f64 {
-        let prior = prior(surprise);
+        let prior = prior_decades(surprise);
         let often = (self.often + EVIDENCE) / (self.points + 100.0 * EVIDENCE);
         let first = -log10(often.clamp(1e-3, 0.5));
         if prior <= OFTEN {
@@ -114,7 +114,7 @@ impl Calibration {
 
     /// Counts this surprise.
     pub(super) fn learn(&mut self, surprise: f64) {
-        let prior = prior(surprise);
+        let prior = prior_decades(surprise);
         let [often, seldom] = &mut self.incidents;
         let often = often.counts(prior > OFTEN, COUNTED);
         let seldom = seldom.counts(prior > SELDOM, COUNTED_SELDOM);
@@ -127,7 +127,7 @@ impl Calibration {
 }
 
 /// Decades by simulated traffic, linear between the table's rows and beyond the last.
-fn prior(surprise: f64) -> f64 {
+fn prior_decades(surprise: f64) -> f64 {
     let k = PRIOR.iter().skip(1).position(|row| surprise < row.0).unwrap_or(PRIOR.len() - 2);
     let ((s0, d0), (s1, d1)) = (PRIOR[k], PRIOR[k + 1]);
     d0 + (surprise - s0) / (s1 - s0) * (d1 - d0)
