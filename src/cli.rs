@@ -43,7 +43,8 @@ enum Command {
     },
     /// Index raw records, enriched records, scores and alerts in OpenSearch or SQLite.
     Sink {
-        /// Do not apply index templates, channels, detectors and monitors at the start
+        /// Do not apply index templates, channels, detectors and monitors at the start, nor look after OpenSearch's
+        /// detectors and old indices
         #[arg(long)]
         no_setup: bool,
     },
