@@ -1,5 +1,7 @@
 # Recipes call plain commands; `just` only saves typing. CI is .ci/run.
 
+set shell := ["bash", "-cu"]
+
 # What to run before a commit.
 check: fmt
     cargo clippy --workspace --all-targets -- -D warnings

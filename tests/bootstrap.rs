@@ -235,12 +235,12 @@ fn what_is_learned_is_kept() {
     assert!(code == 0 && out.contains("written:"), "{code}: {out}{err}");
 }
 
-/// Documents as the sink writes them: with flags, `outlier` and its own time.
+/// Documents as the sink writes them: with flags and `outlier`; their `@timestamp` is when they were sent, an hour later.
 fn documents(world: &World) -> Vec<Value> {
     let mut documents: Vec<Value> = Vec::new();
     for record in world.halves[0].iter().flatten() {
         let mut document: Value = serde_json::from_str(record).unwrap();
-        document["@timestamp"] = document["timestamp"].clone();
+        document["@timestamp"] = json!(document["timestamp"].as_i64().unwrap() + 3_600_000);
         (document["good"], document["bad"]) = (json!(1), json!(1));
         document["outlier"] = json!({"pipeline": "p", "event_time": document["timestamp"]});
         documents.push(document);
@@ -284,8 +284,8 @@ async fn scores_go_on_from_an_index() {
             ),
             ("POST", "/_search") => {
                 assert_eq!(
-                    (&body["pit"]["id"], &body["query"]["range"]["@timestamp"]["lt"]),
-                    (&json!("x"), &json!(HALF))
+                    (&body["pit"]["id"], &body["query"]),
+                    (&json!("x"), &json!({"range": {"@timestamp": {"format": "epoch_millis"}}}))
                 );
                 let after = body["search_after"]
                     .as_array()

@@ -5,6 +5,7 @@
 
 use jsonschema::Validator;
 use outlier::config::{Config, Environment};
+use outlier::sink::document::KINDS;
 use outlier_core::alert::{Book, Rules};
 use outlier_core::explain::Reason;
 use outlier_core::pipeline::Pipeline;
@@ -231,6 +232,8 @@ fn headers_of_rejected_records() {
     check("rejected-headers", &process, &wrong);
     let codes = schema("rejected-headers")["oneOf"][0]["properties"]["outlier-reason"]["enum"].clone();
     assert_eq!(codes, json!(Reject::CODES));
+    let kinds = schema("rejected-headers")["oneOf"][1]["properties"]["outlier-reason"]["enum"].clone();
+    assert_eq!(kinds, json!(KINDS));
     let sink = json!({
         "outlier-reason": "no-source",
         "outlier-detail": "the header outlier-source is not topic/partition/offset: was the record written by `process`?",

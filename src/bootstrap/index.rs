@@ -32,8 +32,6 @@ pub struct Range<'a> {
     pub index: &'a str,
     /// The first `@timestamp`, at least.
     pub from: Option<Millis>,
-    /// The first `@timestamp` that does not belong to it, at least.
-    pub to: Option<Millis>,
 }
 
 /// An index between two pages.
@@ -100,9 +98,6 @@ impl Documents {
         let mut time = json!({"format": "epoch_millis"});
         if let Some(from) = range.from {
             time["gte"] = from.into();
-        }
-        if let Some(to) = range.to {
-            time["lt"] = to.into();
         }
         let mut documents = Self {
             client,

@@ -85,16 +85,16 @@ fn work(config: &Config, options: &Options, telemetry: &Telemetry, stop: &Cancel
 
 type Opened = (Vec<Box<dyn Source>>, Vec<Option<Millis>>, bar::Unit, u64);
 
-/// The sources, when each begins where that is known, and how much there is.
+/// The sources, when each begins where that is known, and how much there is. Kafka's timestamps and `@timestamp` may be
+/// later than event times: what is not before `--until` is left out record by record.
 fn open(config: &Config, pipeline: &Pipeline, options: &Options, bar: &ProgressBar) -> anyhow::Result<Opened> {
-    let (from, to) = (options.from, options.until);
+    let from = options.from;
     if let Some(topic) = &options.topic {
         ensure!(
             *topic != pipeline.topics.raw,
             "{topic} is the topic that `process` reads: from its oldest record on, where it never was; there is nothing to do \
              but to start it"
         );
-        // Kafka timestamps may be later than event times: what is beyond is left out record by record.
         let (sources, records) = input::topic(config, &input::Range { topic, from, to: None }, bar)?;
         let starts = vec![None; sources.len()];
         return Ok((sources, starts, bar::Unit::Records, records));
@@ -102,7 +102,7 @@ fn open(config: &Config, pipeline: &Pipeline, options: &Options, bar: &ProgressB
     if let Some(index) = &options.index {
         let own = || names::index(&config.opensearch.index_prefix, &pipeline.name, Stage::Enriched);
         let index = index.clone().unwrap_or_else(own);
-        let range = index::Range { index: &index, from, to };
+        let range = index::Range { index: &index, from };
         let runtime = tokio::runtime::Handle::current();
         let (documents, count) = index::Documents::open(Client::new(config)?, runtime, pipeline, &range, bar)?;
         return Ok((vec![Box::new(documents)], vec![None], bar::Unit::Records, count));

@@ -209,7 +209,8 @@ impl TransformStage {
         };
         // A record far beyond the limit came in compressed; its copy would not pass, so its beginning is kept.
         let payload = message.payload();
-        let cut = payload.and_then(|payload| payload.get(..2 * self.pipeline.max_record_bytes));
+        let most = 2 * self.pipeline.max_record_bytes;
+        let cut = payload.filter(|payload| payload.len() > most).map(|payload| &payload[..most]);
         let size = payload.map_or(0, <[u8]>::len).to_string();
         let whole = || header("outlier-original-bytes", &size);
         let rejected = |headers: OwnedHeaders, key: Option<&[u8]>, output: &mut Output| {

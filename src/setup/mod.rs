@@ -1,8 +1,8 @@
 //! Prepares what the services need: topics, index templates, indices and, where the plugins are, notification channels,
 //! anomaly detectors and monitors.
 //!
-//! Beside the path, before it: `outlier setup` does all, `sink` the index part at its start, `process` and `demo` the
-//! topics. Invariants: running it again changes nothing; what exists is compared field by field and reported; only
+//! Beside the path, before it: `outlier setup` does all, `sink` the index part at its start, `demo` the topics.
+//! Invariants: running it again changes nothing; what exists is compared field by field and reported; only
 //! `remove` deletes, and only what a setup made; `dry_run` changes nothing and says what it would do.
 
 pub mod acl;

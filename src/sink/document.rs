@@ -53,10 +53,14 @@ impl Times {
     }
 }
 
+/// What [`Unfit::kind`] may be: `outlier-reason` in the rejected topic.
+pub const KINDS: [&str; 7] =
+    ["index", "no-source", "no-value", "no-event-time", "not-a-score", "not-an-alert", "id-too-long"];
+
 /// A record that cannot be a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfit {
-    /// A label for metrics: one of a few.
+    /// A label for metrics: one of [`KINDS`].
     pub kind: &'static str,
     /// For people.
     pub reason: String,
@@ -170,6 +174,7 @@ mod tests {
         let got = identify(stage, origin, body.map(str::as_bytes));
         let got = got.as_ref().map(|(id, times)| (id.as_str(), times.timestamp_ms)).map_err(|unfit| unfit.kind);
         assert_eq!(got, want, "{stage:?} {source:?} {body:?}");
+        assert!(got.err().is_none_or(|kind| KINDS.contains(&kind)), "{got:?}");
     }
 
     #[test]

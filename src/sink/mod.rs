@@ -1,10 +1,10 @@
 //! From topics to the index: the last service on the path of a record.
 //!
 //! ```text
-//! raw, enriched, scores ─► worker ─► document ─► batch ─► delivery ─► Index
-//!      one group a pipeline   │                              │
-//!      commit ◄───────────────┘◄──── in order, when done ────┤
-//!                                                            └─► rejected topic
+//! raw, enriched, scores, alerts ─► worker ─► document ─► batch ─► delivery ─► Index
+//!         one group a pipeline         │                              │
+//!         commit ◄─────────────────────┘◄──── in order, when done ────┤
+//!                                                                     └─► rejected topic
 //! ```
 //!
 //! Invariants:

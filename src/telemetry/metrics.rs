@@ -1,6 +1,7 @@
 //! The counters of all services, in Prometheus' text format.
 //!
-//! Invariant: each service's ledger adds up, `in = out + rejected`; nothing is dropped without being counted here.
+//! Invariant: the ledgers of `process` (`in = out + rejected`) and of `sink` (`in = out + already_there + rejected`) add
+//! up; nothing is dropped without being counted here.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;

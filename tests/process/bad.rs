@@ -23,6 +23,7 @@ fn bad_records_are_kept_with_their_reason() {
         ("syntax", Some(Vec::new())),
         ("not-an-object", Some(b"[1,2]".to_vec())),
         ("too-large", Some(filled(r#"{"timestamp":1795392000000,"a":""#, "x", 1 << 20))),
+        ("too-large", Some(filled("", "x", 2 << 20))),
         ("too-large", Some(filled(r#"{"timestamp":1795392000000,"a":""#, "x", 5 << 20))),
         ("no-timestamp", Some(b"{}".to_vec())),
         ("bad-timestamp", Some(br#"{"timestamp":-5}"#.to_vec())),
@@ -72,6 +73,7 @@ fn bad_records_are_kept_with_their_reason() {
             Some(length) => {
                 let (whole, cut) = (of_raw[source].as_ref().unwrap(), record.value.as_ref().unwrap());
                 assert_eq!(length, whole.len().to_string());
+                assert!(whole.len() > 2 << 20, "{source} has room as it is");
                 assert!(cut.len() == 2 << 20 && whole.starts_with(cut), "the beginning of {source} survives");
             }
         }

@@ -329,7 +329,7 @@ impl Scoring {
             closed.forgot += u64::from(row.score.forgot);
             if row.emit {
                 row.score.name = name;
-                if !key.is_empty() {
+                if !self.by.is_empty() {
                     row.score.by = self.by_values(&key);
                 }
                 closed.scores.push(row.score);

@@ -157,8 +157,13 @@ fn each_group_is_a_series_of_its_own() {
         let rows = bench.rows(series);
         assert_eq!(rows.iter().map(|r| (r.value, r.count)).collect::<Vec<_>>(), [(value, count); 2], "{series}");
     }
-    let by: Vec<_> = bench.rows("count{a=x,b=1}")[0].by.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    assert_eq!(by, ["a=x", "b=1"]);
+    let by =
+        |bench: &Bench, series| bench.rows(series)[0].by.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>();
+    assert_eq!(by(&bench, "count{a=x,b=1}"), ["a=x", "b=1"]);
+    let mut bench = Bench::new(self::by(vec![Measure::Count], &["a"]));
+    (0..3).for_each(|minute| bench.add(minute * MINUTE, &[None], None));
+    bench.flow();
+    assert_eq!(by(&bench, "count{a=}"), ["a="]);
 }
 
 #[test]
