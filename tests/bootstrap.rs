@@ -151,11 +151,13 @@ fn scores_go_on_from_files() {
     let world = World::new("history", true);
     let whole = world.pipeline("whole", &world.halves, "");
     let config = world.pipeline("later", &world.halves[1..], "");
-    for (partition, records) in world.halves[0].iter().enumerate() {
-        world.place.file(&format!("{partition}.json"), &records.join("\n"));
+    // Among them are files that begin some minutes behind the end of the history.
+    let later = world.halves[1].iter().map(|records| &records[records.len() / 2..]);
+    for (file, records) in world.halves[0].iter().map(Vec::as_slice).chain(later).enumerate() {
+        world.place.file(&format!("{file}.json"), &records.join("\n"));
     }
     let until = HALF.to_string();
-    let args = ["bootstrap", "2.json", "0.json", "1.json", "--until", &until];
+    let args = ["bootstrap", "2.json", "4.json", "0.json", "1.json", "3.json", "5.json", "--until", &until];
     let state = || world.kafka.read_all(&world.topic("later", "state"));
 
     let (code, out, err) = outlier(&config, &[&args[..], &["--dry-run"]].concat());

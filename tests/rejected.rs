@@ -112,6 +112,28 @@ fn to_raw() {
 }
 
 /// Takes every document but those with `bad` in them, while `strict`.
+/// While `process` rejects again what comes back, as fast as it is sent, the command ends all the same.
+#[test]
+fn what_is_rejected_again_waits_for_the_next_time() {
+    let many = vec![("not json".to_owned(), "-"); 4_000];
+    let (kafka, place) = (Kafka::start(), Workplace::new("again"));
+    let raw = topic(&place, "logs", "raw");
+    kafka.create(&[(raw.clone(), 2)]);
+    create(&kafka, &place, "logs");
+    let config = configuration(&kafka, &place, ["again", "logs"], &raw, "", "");
+    put(&kafka, &raw, &many);
+    let rejected = topic(&place, "logs", "rejected");
+    let process = Outlier::start(&config, "again", &["process"]);
+    let count =
+        |wanted| wait("rejected records", Duration::from_secs(60), || kafka.read_all(&rejected).len() == wanted);
+    count(many.len());
+    let went = format!("4,000 records went back to {raw}; 0 had gone back before\n");
+    assert_eq!(outlier(&config, &["rejected", "replay", "--to", "raw"]), (0, went));
+    // Each with its mark, and once more.
+    count(3 * many.len());
+    assert!(process.stop().success());
+}
+
 fn index(strict: Arc<AtomicBool>, there: Arc<Mutex<BTreeMap<String, String>>>) -> impl FnMut(Request) -> Reply {
     move |request| {
         let body = String::from_utf8(request.body).unwrap();

@@ -1,7 +1,8 @@
 //! The loop's stage: score rows into books, changed alerts into the topic, what is owed to the notifier.
 //!
 //! Invariants: alerts and the offset of their rows are written in one transaction; after an abort a partition's alerts
-//! are read from the topic again; nothing is offered to the notifier before it is committed.
+//! are read from the topic again, and what was delivered meanwhile is not forgotten; nothing is offered to the notifier
+//! before it is committed.
 
 use super::notify::{Ending, Notifier};
 use crate::kafka::output::Output;
@@ -51,6 +52,8 @@ pub struct AlertStage {
     /// Partitions that are read to their end.
     at_end: BTreeSet<i32>,
     looked: Millis,
+    /// Messages whose delivery is not committed yet: after an abort they are delivered all the same.
+    delivered: Vec<Ending>,
     /// What is owed may have changed since it was offered.
     offer: bool,
     /// Partitions are about to go: nothing is offered until they have.
@@ -106,6 +109,7 @@ impl AlertStage {
             read: BTreeMap::new(),
             at_end: BTreeSet::new(),
             looked: 0,
+            delivered: Vec::new(),
             offer: false,
             leaving: false,
             rows: 0,
@@ -122,9 +126,10 @@ impl AlertStage {
 
     /// Takes in what became of messages.
     fn endings(&mut self) {
-        while let Some(Ending { batch, channel, done }) = self.parts.notifier.ended() {
-            if done {
-                self.books.values_mut().for_each(|book| book.delivered(&batch, &channel));
+        while let Some(ending) = self.parts.notifier.ended() {
+            if ending.done {
+                note(&mut self.books, &ending);
+                self.delivered.push(ending);
             }
             self.offer = true;
         }
@@ -179,6 +184,7 @@ impl Stage for AlertStage {
             Ok(())
         })?;
         self.books.append(&mut books);
+        self.delivered.iter().for_each(|ending| note(&mut self.books, ending));
         self.offer = true;
         let start = |p: Assigned| (p.partition, p.committed.map_or(Offset::Beginning, |(at, _)| Offset::Offset(at)));
         Ok(partitions.into_iter().map(start).collect())
@@ -253,6 +259,7 @@ impl Stage for AlertStage {
     }
 
     fn committed(&mut self) {
+        self.delivered.clear();
         for book in self.books.values_mut() {
             let Counts { began, resolved, beyond } = book.take_counts();
             self.metrics.began.inc_by(began);
@@ -272,4 +279,9 @@ impl Stage for AlertStage {
         self.at_end.clear();
         (self.rows, self.unreadable) = (0, 0);
     }
+}
+
+/// Notes that a message was delivered, or given up.
+fn note(books: &mut BTreeMap<i32, Book>, Ending { batch, channel, ids, .. }: &Ending) {
+    books.values_mut().for_each(|book| book.delivered(batch, channel, ids));
 }

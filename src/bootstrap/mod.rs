@@ -110,7 +110,9 @@ fn open(config: &Config, pipeline: &Pipeline, options: &Options, bar: &ProgressB
     let longest = pipeline.max_record_bytes;
     let (sources, bytes) = input::files(&options.files, longest, bar)?;
     let mut clock = Clock::new(pipeline);
-    let starts = input::starts(&options.files, longest, |record| clock.time(record));
+    // A file that begins behind the end of the history has nothing to say of when it is.
+    let before = |time: &Millis| options.until.is_none_or(|until| *time < until);
+    let starts = input::starts(&options.files, longest, |record| clock.time(record).filter(before));
     Ok((sources, starts, bar::Unit::of(&options.files), bytes))
 }
 

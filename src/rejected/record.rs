@@ -12,7 +12,7 @@ use outlier_core::pipeline::Millis;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The header of a mark.
 pub const REPLAYED: &str = "outlier-replayed";
@@ -58,14 +58,17 @@ pub fn read(
         starts.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
     // Marks come behind what they mark, so everything is read twice.
-    let mut replayed = BTreeSet::new();
+    let (mut replayed, mut last) = (BTreeSet::new(), BTreeMap::new());
     to_end(&consumer, topic, &starts, logged("looking for what went back"), |message| {
         replayed.extend(mark(&headers(message)).flatten());
+        last.insert(message.partition(), message.offset());
         Ok(())
     })?;
     to_end(&consumer, topic, &starts, logged("reading rejected records"), |message| {
         let headers = headers(message);
-        if mark(&headers).is_some() {
+        // What came since may be what `each` sent back, rejected again.
+        let since = last.get(&message.partition()).is_none_or(|last| message.offset() > *last);
+        if since || mark(&headers).is_some() {
             return Ok(());
         }
         let record = record(message, headers);

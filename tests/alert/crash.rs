@@ -1,7 +1,9 @@
 //! `kill -9` and rebalances: where exactly one message can be promised, and where at least one with the same key.
 
 use crate::scene::{Receiver, Scene};
+use crate::support::opensearch::get;
 use crate::support::standin::Reply;
+use crate::support::wait;
 use rand::prelude::*;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +64,7 @@ fn a_rebalance_repeats_nothing() {
     scene.settled();
     receiver.wait(1);
     let second = scene.start("second");
-    crate::support::wait("a share of the second", Duration::from_secs(60), || {
+    wait("a share of the second", Duration::from_secs(60), || {
         crate::support::read(&second.log).contains("partitions assigned")
     });
     scene.rows("sum(bad)", 1, &[96.0]);
@@ -83,6 +85,27 @@ fn a_rebalance_repeats_nothing() {
     assert_eq!(told.len(), 4, "{told:?}");
     assert!(told.values().all(|count| *count == 1), "{told:?}");
     assert!(second.stop().success());
+}
+
+/// That a message was delivered cannot be written down for a while: it was, all the same.
+#[test]
+fn an_abort_repeats_nothing() {
+    let receiver = Receiver::answering(|_| Reply::Json(503, String::new()));
+    let scene = Scene::new("alert-abort", &receiver.channel("team", "all"));
+    let (alert, topic) = (scene.start("alert"), scene.topic("alerts"));
+    scene.rows("sum(bad)", 0, &[95.0]);
+    receiver.wait(1);
+    scene.kafka.set(&topic, "max.message.bytes", "200");
+    receiver.answers(|_| Reply::Json(200, String::new()));
+    wait("refusals", Duration::from_secs(60), || {
+        get(&alert.telemetry(), "/health").is_some_and(|health| health.contains("raise max.message.bytes"))
+    });
+    scene.kafka.set(&topic, "max.message.bytes", "1000000");
+    scene.settled();
+    let metrics = get(&alert.telemetry(), "/metrics").unwrap();
+    let delivered = r#"{service="alert",pipeline="p",outcome="delivered",reason="team"} 1"#;
+    assert!(metrics.contains(delivered), "{metrics}");
+    assert!(alert.stop().success());
 }
 
 /// Incidents one after the other while instances are killed at any moment: everything is told, and a key stands for the

@@ -175,6 +175,7 @@ impl Book {
         } else if self.rules.tell && !untold && alert.state != State::Acknowledged {
             let told = alert.told.unwrap_or(alert.start);
             if escalated {
+                alert.forget_repeat();
                 alert.owe(Occasion::Escalated, now);
             } else if fresh && alert.end.saturating_sub(told) >= self.rules.repeat {
                 alert.owe(Occasion::Repeated, now);
@@ -186,8 +187,7 @@ impl Book {
     fn over(&mut self, id: &str, now: Millis) {
         let Some(alert) = self.alerts.get_mut(id) else { return };
         if alert.step(Step::Over) {
-            // That it goes on is not worth saying any more.
-            alert.owed.retain(|owed| owed.batch.is_some() || owed.occasion != Occasion::Repeated);
+            alert.forget_repeat();
             if self.rules.tell && alert.tell {
                 alert.owe(Occasion::Over, now);
             }
@@ -236,9 +236,9 @@ impl Book {
         true
     }
 
-    /// The message of a batch was delivered to a channel, or given up.
-    pub fn delivered(&mut self, batch: &str, channel: &str) {
-        let ids: Vec<String> = self.made.iter().cloned().collect();
+    /// The message of a batch that told of these alerts was delivered to a channel, or given up.
+    pub fn delivered(&mut self, batch: &str, channel: &str, ids: &BTreeSet<String>) {
+        let ids: Vec<String> = self.made.intersection(ids).cloned().collect();
         for id in ids {
             let Some(alert) = self.alerts.get_mut(&id) else { continue };
             let mut found = false;

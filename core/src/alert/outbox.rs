@@ -7,7 +7,7 @@ use super::book::Book;
 use super::record::{Alert, Occasion, Owed, Severity, Step};
 use crate::pipeline::Millis;
 use crate::sketch::hash;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most alerts that a message shows; of the rest it says the number.
 const MOST_SHOWN: usize = 50;
@@ -47,6 +47,8 @@ pub struct Message {
     pub alerts: Vec<Telling>,
     /// How many alerts there are in all.
     pub total: usize,
+    /// Their ids, to be given to [`Book::delivered`]: an alert that came meanwhile may share the batch.
+    pub ids: BTreeSet<String>,
 }
 
 /// Makes messages of all that is due: one batch of alerts that go on, one of those that are over.
@@ -119,6 +121,7 @@ fn message(slot: Slot<'_>, mut alerts: Vec<(&Owed, &Alert)>) -> Message {
         since: slot.since,
         over: slot.class == 1,
         total: alerts.len(),
+        ids: alerts.iter().map(|(_, alert)| alert.id.clone()).collect(),
         alerts: shown.map(|(owed, alert)| Telling { occasion: owed.occasion, alert: (*alert).clone() }).collect(),
     }
 }

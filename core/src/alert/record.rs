@@ -228,6 +228,11 @@ impl Alert {
         self.owed.push(Owed { occasion, since, batch: None, channels: Vec::new() });
     }
 
+    /// That it goes on is not worth saying any more, as something else is.
+    pub(super) fn forget_repeat(&mut self) {
+        self.owed.retain(|owed| owed.batch.is_some() || owed.occasion != Occasion::Repeated);
+    }
+
     /// A message is due and not made yet.
     pub(super) fn unmade(&self) -> impl Iterator<Item = &Owed> {
         self.owed.iter().filter(|owed| owed.batch.is_none())

@@ -45,7 +45,7 @@ fn deliver(book: &mut Book) -> Vec<(String, Occasion, String)> {
         for telling in &message.alerts {
             said.push((message.channel.clone(), telling.occasion, telling.alert.name.series.clone()));
         }
-        book.delivered(&message.batch, &message.channel);
+        book.delivered(&message.batch, &message.channel, &message.ids);
     }
     said
 }
@@ -198,6 +198,26 @@ fn a_message_keeps_its_key_over_a_restart_and_loses_it_when_its_alerts_part() {
     // One partition went to another instance: what each tells is a message of its own.
     let apart = owed(again[..1].iter());
     assert!(apart.len() == 1 && apart[0].key != before[0].key);
+    // It comes back while the message of the other one is on the way, which does not tell of it.
+    again.iter_mut().for_each(|book| book.delivered(&apart[0].batch, &apart[0].channel, &apart[0].ids));
+    let rest = owed(again.iter());
+    let of = |message: &Message| (message.channel.clone(), message.alerts[0].alert.name.series.clone());
+    assert_eq!(rest.iter().map(of).collect::<Vec<_>>(), [("all".into(), "b".into()), ("bad".into(), "b".into())]);
+}
+
+/// While a message waits for others, what it was to say may be said by the next one.
+#[test]
+fn an_alert_is_in_a_message_once() {
+    let mut book = book(rules());
+    book.row(&row("s", 0, 91.0), WINDOW);
+    deliver(&mut book);
+    for window in 1..=7 {
+        book.row(&row("s", window, if window < 7 { 91.0 } else { 99.0 }), (window + 1) * WINDOW);
+    }
+    batch(std::iter::once(&mut book), &everybody());
+    let messages = owed(std::iter::once(&book));
+    let said: Vec<_> = messages.iter().map(|m| (m.channel.as_str(), m.total, m.alerts[0].occasion)).collect();
+    assert_eq!(said, [("all", 1, Occasion::Escalated), ("bad", 1, Occasion::Escalated)]);
 }
 
 #[test]
@@ -280,7 +300,7 @@ proptest! {
                 for Telling { occasion, alert } in message.alerts.iter().filter(|_| message.channel == "all") {
                     of.entry(alert.id.clone()).or_default().push((*occasion, row.window_end));
                 }
-                book.delivered(&message.batch, &message.channel);
+                book.delivered(&message.batch, &message.channel, &message.ids);
             }
         }
         for told in of.values() {
@@ -312,7 +332,7 @@ proptest! {
                 }
                 for message in owed(std::iter::once(&running)) {
                     told.push((i, message.key, message.channel.clone()));
-                    running.delivered(&message.batch, &message.channel);
+                    running.delivered(&message.batch, &message.channel, &message.ids);
                 }
                 written.extend(running.take_changes());
             }

@@ -46,6 +46,8 @@ pub struct Ending {
     pub batch: String,
     /// Its channel.
     pub channel: String,
+    /// The alerts that it told of.
+    pub ids: BTreeSet<String>,
     /// It was delivered or given up; else nothing is known and it is still owed.
     pub done: bool,
 }
@@ -102,7 +104,8 @@ pub async fn test(channel: &Channel, pipeline: &str) -> anyhow::Result<()> {
     };
     let key = format!("{:032x}", rand::random::<u128>());
     let (batch, since) = (key.clone(), now());
-    let message = Message { key, batch, channel: name.clone(), since, over: false, alerts: Vec::new(), total: 0 };
+    let (alerts, ids) = (Vec::new(), BTreeSet::new());
+    let message = Message { key, batch, channel: name.clone(), since, over: false, alerts, total: 0, ids };
     sender.send(pipeline, &message).await.map_err(|failure| {
         let (Failure::Later(why) | Failure::Never(why)) = failure;
         anyhow!("the message by {name} was not delivered: {why}")
@@ -169,7 +172,8 @@ impl Notifier {
         let Some(queue) = self.queues.get(&message.channel) else {
             let channel = &message.channel;
             tracing::warn!(channel, "there is no such channel any more: what it was owed is given up");
-            state.settled.push(Ending { batch: message.batch, channel: message.channel, done: true });
+            let Message { batch, channel, ids, .. } = message;
+            state.settled.push(Ending { batch, channel, ids, done: true });
             return;
         };
         if queue.try_send((*self.turn.borrow(), message)).is_ok() {
@@ -230,8 +234,8 @@ impl Task {
         self.telemetry.health.set(&self.component, State::Ready);
         while let Some((turn, message)) = waiting.recv().await {
             let done = self.deliver(turn, &message).await;
-            let Message { batch, channel, .. } = message;
-            if self.ended.send(Ending { batch, channel, done }).await.is_err() {
+            let Message { batch, channel, ids, .. } = message;
+            if self.ended.send(Ending { batch, channel, ids, done }).await.is_err() {
                 return;
             }
         }

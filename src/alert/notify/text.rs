@@ -119,6 +119,7 @@ pub(super) mod tests {
             over: occasion == Occasion::Over,
             alerts: vec![Telling { occasion, alert }],
             total,
+            ids: Default::default(),
         }
     }
 

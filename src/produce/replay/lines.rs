@@ -139,14 +139,15 @@ impl<R: BufRead> Lines<R> {
                 batch.bytes.extend_from_slice(&available[..taken]);
             }
             let drained = newline.map_or(taken, |at| at + 1);
-            let more = drained < available.len();
+            // A line whose end is not there yet may be long in coming.
+            let waits = self.is_live && !available[drained..].contains(&b'\n');
             self.input.consume(drained);
             if newline.is_some() {
                 self.end_line(&mut batch, begin, skipping);
                 self.number += 1;
                 begin = batch.bytes.len();
                 skipping = false;
-                if begin >= BATCH_BYTES || (self.is_live && !more) {
+                if begin >= BATCH_BYTES || waits {
                     return Ok((batch, false));
                 }
             }
@@ -209,6 +210,21 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// A pipe that is filled in blocks ends in the middle of a line nearly always.
+    #[test]
+    fn a_live_line_waits_for_no_other() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+        let mut lines = Lines::new(BufReader::new(b"a\nb\nc".chain(Broken)), 8, true);
+        let (batch, end) = lines.next_batch().unwrap();
+        assert_eq!((batch.lines().collect::<Vec<_>>(), end), (vec![&b"a"[..], b"b"], false));
+        assert!(lines.next_batch().is_err());
     }
 
     proptest! {
