@@ -111,7 +111,6 @@ fn to_raw() {
     assert!(text.starts_with("5 rejected by process: no-timestamp, 5 of them went back\n1 "), "{text}");
 }
 
-/// Takes every document but those with `bad` in them, while `strict`.
 /// While `process` rejects again what comes back, as fast as it is sent, the command ends all the same.
 #[test]
 fn what_is_rejected_again_waits_for_the_next_time() {
@@ -134,6 +133,7 @@ fn what_is_rejected_again_waits_for_the_next_time() {
     assert!(process.stop().success());
 }
 
+/// Takes every document but those with `bad` in them, while `strict`.
 fn index(strict: Arc<AtomicBool>, there: Arc<Mutex<BTreeMap<String, String>>>) -> impl FnMut(Request) -> Reply {
     move |request| {
         let body = String::from_utf8(request.body).unwrap();
