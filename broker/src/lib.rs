@@ -10,6 +10,9 @@
 //! - retention is by bytes and exact, not by time (`retention.ms`) or by segments;
 //! - records are not decompressed on the way in: a batch whose inside is damaged is only noticed by its reader, and
 //!   `compression.type` of a topic has no effect; timestamps are always the producer's;
+//! - a request has at most 100,000 array elements; what Metadata, DescribeConfigs, DescribeGroups or OffsetFetch name
+//!   twice is answered once;
+//! - a search by time looks at the first 64 MiB of a compressed batch's records, else answers with its first offset;
 //! - no fetch sessions, topic ids in Fetch, KIP-848 groups, quotas or security: a client learns so from ApiVersions.
 //!
 //! ```text

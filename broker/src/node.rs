@@ -11,11 +11,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kafka_protocol::error::ResponseError;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use uuid::Uuid;
 
 use crate::Config;
-use crate::clock::{Clock, Millis};
+use crate::clock::{Clock, Millis, Now};
 use crate::group::{Answer, Answers, Group, Ticket};
 use crate::log::marker::Marker;
 use crate::topic::Topics;
@@ -30,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     /// Names this run of the broker: what a client sees as the cluster's id.
     pub(crate) cluster_id: String,
+    /// One search within a batch at a time: each may decompress.
+    pub(crate) searches: Arc<Semaphore>,
     state: Mutex<State>,
     /// Rung when the next deadline came nearer.
     timer: Notify,
@@ -55,12 +57,13 @@ impl Node {
         let mut state = State::default();
         let cluster_id = format!("outlier-{}", state.random_id().simple());
         let clock = Clock::start();
-        Arc::new(Self { config, clock, cluster_id, state: Mutex::new(state), timer: Notify::new() })
+        let searches = Arc::new(Semaphore::new(1));
+        Arc::new(Self { config, clock, cluster_id, searches, state: Mutex::new(state), timer: Notify::new() })
     }
 
     /// Runs one step on the state. A step that panicked before left the state as it was between two statements; the
     /// connection that ran it is gone, the others go on.
-    pub(crate) fn step<T>(&self, step: impl FnOnce(&mut State, Millis) -> T) -> T {
+    pub(crate) fn step<T>(&self, step: impl FnOnce(&mut State, Now) -> T) -> T {
         let mut state = self.lock();
         let result = step(&mut state, self.clock.now());
         if std::mem::take(&mut state.rearm) {
@@ -139,12 +142,25 @@ impl State {
         Ok(result)
     }
 
-    /// A ticket and where its answer will come.
-    pub(crate) fn ticket(&mut self) -> (Ticket, oneshot::Receiver<Answer>) {
+    /// Runs one step on a group for a member that waits; returns where its answer will come.
+    ///
+    /// # Errors
+    /// As [`State::with_group`]; nobody waits then.
+    pub(crate) fn wait_in_group(
+        &mut self,
+        name: &str,
+        step: impl FnOnce(&mut Group, Ticket, &mut Answers),
+    ) -> Result<oneshot::Receiver<Answer>, ResponseError> {
         let (sender, receiver) = oneshot::channel();
         self.tickets += 1;
-        self.waiting.insert(self.tickets, sender);
-        (self.tickets, receiver)
+        let ticket = self.tickets;
+        // Before the step, because the step may answer at once.
+        self.waiting.insert(ticket, sender);
+        let stepped = self.with_group(name, |group, answers| step(group, ticket, answers));
+        if stepped.is_err() {
+            self.waiting.remove(&ticket);
+        }
+        stepped.map(|()| receiver)
     }
 
     fn hand_out(&mut self, answers: Answers) {
@@ -157,13 +173,13 @@ impl State {
     }
 
     /// Ends a transaction: a marker in every partition, and the groups' offsets.
-    pub(crate) fn finish(&mut self, completion: Completion, now: Millis) {
+    pub(crate) fn finish(&mut self, completion: Completion, now: Now) {
         let Completion { producer, commit, partitions, groups } = completion;
         let marker = Marker { producer_id: producer.producer_id, epoch: producer.epoch, commit };
         for partition in partitions {
             // A topic deleted meanwhile has nothing to end.
             if let Ok(topic) = self.topics.get_mut(&partition.topic)
-                && let Err(error) = topic.append_marker(partition.partition, marker, now)
+                && let Err(error) = topic.append_marker(partition.partition, marker, now.wall)
             {
                 tracing::warn!(?partition, %error, "could not end a transaction in a partition");
             }
@@ -171,30 +187,117 @@ impl State {
         for name in groups {
             if let Some(group) = self.groups.get_mut(&name) {
                 group.offsets.settle(producer.producer_id, commit);
+                // An aborted transaction's offsets may have been all that the group had.
+                if group.is_forgettable() {
+                    self.groups.remove(&name);
+                }
             }
         }
     }
 
     /// Forgets a topic's offsets in all groups.
     pub(crate) fn forget_topic_offsets(&mut self, topic: &str) {
-        self.groups.values_mut().for_each(|group| group.offsets.forget_topic(topic));
+        self.groups.retain(|_, group| {
+            group.offsets.forget_topic(topic);
+            !group.is_forgettable()
+        });
     }
 
     /// Does what is due; returns when the next thing is.
-    fn expire(&mut self, now: Millis) -> Option<Millis> {
-        for completion in self.transactions.expire(now) {
+    fn expire(&mut self, now: Now) -> Option<Millis> {
+        for completion in self.transactions.expire(now.steady) {
             tracing::debug!(producer = completion.producer.producer_id, "transaction timed out and is aborted");
             self.finish(completion, now);
         }
-        let due = |group: &Group| group.next_deadline().is_some_and(|deadline| deadline <= now);
+        let due = |group: &Group| group.next_deadline().is_some_and(|deadline| deadline <= now.steady);
         let names: Vec<String> = self.groups.iter().filter(|(_, g)| due(g)).map(|(name, _)| name.clone()).collect();
         for name in names {
             // The group exists, so that no room is needed.
-            let _ = self.with_group(&name, |group, answers| group.expire(now, answers));
+            let _ = self.with_group(&name, |group, answers| group.expire(now.steady, answers));
         }
         let groups = self.groups.values().filter_map(Group::next_deadline);
         self.wakes = groups.chain(self.transactions.next_deadline()).min();
         self.rearm = false;
         self.wakes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::group::offsets::Committed;
+    use crate::log::Batch;
+    use crate::log::batch::Bounds;
+    use crate::log::marker::tests::timed_batch;
+    use crate::topic::TopicPartition;
+    use crate::txn::ProducerEpoch;
+    use kafka_protocol::records::Compression;
+
+    const HOUR: Millis = 3_600_000;
+
+    /// An open transaction of this id.
+    fn open(state: &mut State, id: &str, now: Now) -> ProducerEpoch {
+        let (owner, _) = state.transactions.init(Some(id), 60_000, None, now.steady).unwrap();
+        let deadline = state.transactions.add_group(id, owner, "g", now.steady).unwrap();
+        state.arm(deadline);
+        owner
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumps_refuses_no_record_and_ends_no_transaction() {
+        static WALL: AtomicI64 = AtomicI64::new(10 * HOUR);
+        let mut node = Arc::into_inner(Node::new(Config::default())).unwrap();
+        node.clock = Clock::reading(|| WALL.load(Ordering::Relaxed));
+        node.step(|state, now| open(state, "t", now));
+        let bounds = Bounds { max_bytes: 1_000, before_max_ms: i64::MAX, after_max_ms: HOUR };
+        for shown in [10 * HOUR, 12 * HOUR, 10 * HOUR] {
+            WALL.store(shown, Ordering::Relaxed);
+            let batch = timed_batch(-1, -1, -1, false, Compression::None, &[shown]).bytes;
+            let checked = node.step(|_, now| Batch::check(&batch, &bounds, now.wall).err());
+            assert_eq!(checked, None, "{shown}");
+            node.step(State::expire);
+            assert!(node.step(|state, _| state.transactions.next_deadline()).is_some(), "{shown}");
+        }
+    }
+
+    #[test]
+    fn who_finds_no_room_for_its_group_leaves_nothing_behind() {
+        let mut state = State::default();
+        for (groups, waits) in [(MAX_GROUPS - 1, true), (MAX_GROUPS, false)] {
+            state = State::default();
+            state.groups = (0..groups).map(|n| (format!("g{n}"), Group::default())).collect();
+            let waiting = state.wait_in_group("new", |_, _, _| {});
+            assert_eq!((waiting.is_ok(), state.waiting.len()), (waits, usize::from(waits)), "{groups} groups");
+        }
+        // A group that is there needs no room, and an answer ends the wait.
+        let answer = Answer::Sync(crate::group::Synced::refused(ResponseError::UnknownMemberId));
+        let waiting = state.wait_in_group("g0", |_, ticket, answers| answers.push((ticket, answer.clone())));
+        assert_eq!((waiting.unwrap().try_recv(), state.waiting.len()), (Ok(answer), 0));
+    }
+
+    #[test]
+    fn a_group_that_an_abort_leaves_without_offsets_is_forgotten() {
+        let now = Now { wall: 0, steady: 0 };
+        let at = || Committed { offset: 5, leader_epoch: -1, metadata: String::new() };
+        for (committed, commit, remains) in
+            [(false, false, false), (false, true, true), (true, false, true), (true, true, true)]
+        {
+            let mut state = State::default();
+            let owner = open(&mut state, "t", now);
+            let step = |group: &mut Group, _: &mut Answers| {
+                group.offsets.commit_later(owner.producer_id, TopicPartition::new("t", 0), at());
+                if committed {
+                    group.offsets.commit(TopicPartition::new("t", 1), at());
+                }
+            };
+            state.with_group("g", step).unwrap();
+            let completion = state.transactions.end("t", owner, commit, now.steady).unwrap().unwrap();
+            state.finish(completion, now);
+            assert_eq!(state.groups.contains_key("g"), remains, "committed {committed}, commit {commit}");
+            state.forget_topic_offsets("t");
+            assert!(state.groups.is_empty(), "nothing is left with the topic");
+        }
     }
 }

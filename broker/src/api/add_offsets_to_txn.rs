@@ -14,7 +14,7 @@ pub(super) fn handle(peer: &Peer, request: AddOffsetsToTxnRequest, version: i16)
         Err(ResponseError::InvalidGroupId)
     } else {
         peer.node.step(|state, now| {
-            let added = state.transactions.add_group(&request.transactional_id, owner, &request.group_id, now);
+            let added = state.transactions.add_group(&request.transactional_id, owner, &request.group_id, now.steady);
             added.map(|deadline| state.arm(deadline))
         })
     };

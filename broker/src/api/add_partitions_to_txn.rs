@@ -24,7 +24,7 @@ pub(super) fn handle(peer: &Peer, request: AddPartitionsToTxnRequest, version: i
             return (Err(ResponseError::OperationNotAttempted), known);
         }
         let id = request.v3_and_below_transactional_id.as_str();
-        let added = state.transactions.add_partitions(id, owner, all.iter().cloned(), now);
+        let added = state.transactions.add_partitions(id, owner, all.iter().cloned(), now.steady);
         (added.map(|deadline| state.arm(deadline)), known)
     });
     let mut known = known.into_iter();

@@ -2,12 +2,12 @@
 //!
 //! Invariant: a topic is made whole or not at all; with `validate_only` never.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
-use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, TopicName};
 
 use super::support::{BROKER, explained, text};
 use crate::connection::Peer;
@@ -21,12 +21,11 @@ const HAS_TOPIC_ID: i16 = 7;
 pub(super) fn handle(peer: &Peer, request: CreateTopicsRequest, version: i16) -> CreateTopicsResponse {
     let default_partitions = peer.node.config.default_partitions;
     let validate_only = request.validate_only;
+    let repeated = repeated(&request.topics);
     peer.node.step(|state, _| {
-        let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let results = request.topics.into_iter().map(|topic| {
-            let repeated = names.iter().filter(|name| **name == topic.name).count() > 1;
             let name = topic.name.clone();
-            let plan = if repeated {
+            let plan = if repeated.contains(&name) {
                 Err((ResponseError::InvalidRequest, "Duplicate topic name.".to_owned()))
             } else {
                 plan(state, &topic, default_partitions)
@@ -54,6 +53,12 @@ pub(super) fn handle(peer: &Peer, request: CreateTopicsRequest, version: i16) ->
         });
         CreateTopicsResponse::default().with_topics(results.collect())
     })
+}
+
+/// The names that come more than once.
+fn repeated(topics: &[CreatableTopic]) -> HashSet<TopicName> {
+    let mut seen = HashSet::new();
+    topics.iter().map(|topic| &topic.name).filter(|name| !seen.insert(*name)).cloned().collect()
 }
 
 /// The number of partitions and the configuration of the topic to make.

@@ -1,6 +1,6 @@
 //! DescribeConfigs: the settings of topics, and the few of the broker.
 //!
-//! Invariant: shows what was set, and for the rest Kafka's defaults.
+//! Invariants: shows what was set, and for the rest Kafka's defaults; a resource named twice is answered once.
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -9,7 +9,7 @@ use kafka_protocol::messages::describe_configs_response::{
 };
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
-use super::support::{BROKER, explained, text};
+use super::support::{BROKER, distinct, explained, text};
 use crate::Config;
 use crate::connection::Peer;
 
@@ -37,7 +37,8 @@ struct Setting {
 
 pub(super) fn handle(peer: &Peer, request: DescribeConfigsRequest, version: i16) -> DescribeConfigsResponse {
     let synonyms = request.include_synonyms;
-    let results = request.resources.into_iter().map(|resource| {
+    let resources = distinct(request.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
+    let results = resources.map(|resource| {
         let settings = match resource.resource_type {
             TOPIC => topic_settings(peer, &resource),
             BROKER_RESOURCE => broker_settings(&peer.node.config, &resource),

@@ -1,22 +1,23 @@
 //! DescribeGroups: a group's state and members.
 //!
-//! Invariant: a group that does not exist is described as dead, as Kafka does up to version 5.
+//! Invariants: a group that does not exist is described as dead, as Kafka does up to version 5; a group named twice is
+//! described once.
 
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
-use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
+use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
-use super::support::text;
+use super::support::{distinct, text};
 use crate::connection::Peer;
 use crate::group::Group;
 
 pub(super) fn handle(peer: &Peer, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let groups = peer.node.step(|state, _| {
-        let describe_one = |id: &kafka_protocol::messages::GroupId| {
+        let describe_one = |id: GroupId| {
             let described = state.groups.get(id.as_str()).map(describe);
             let dead = || DescribedGroup::default().with_group_state(text("Dead"));
-            described.unwrap_or_else(dead).with_group_id(id.clone())
+            described.unwrap_or_else(dead).with_group_id(id)
         };
-        request.groups.iter().map(describe_one).collect()
+        distinct(request.groups, GroupId::clone).map(describe_one).collect()
     });
     DescribeGroupsResponse::default().with_groups(groups)
 }

@@ -10,7 +10,7 @@ use crate::connection::Peer;
 pub(super) fn handle(peer: &Peer, request: EndTxnRequest, version: i16) -> EndTxnResponse {
     let owner = producer(request.producer_id.0, request.producer_epoch);
     let result = peer.node.step(|state, now| {
-        let ended = state.transactions.end(&request.transactional_id, owner, request.committed, now)?;
+        let ended = state.transactions.end(&request.transactional_id, owner, request.committed, now.steady)?;
         if let Some(completion) = ended {
             state.finish(completion, now);
         }

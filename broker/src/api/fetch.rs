@@ -54,7 +54,7 @@ pub(super) async fn handle(peer: &Peer, request: FetchRequest, version: i16, fra
         frame.push(bytes.freeze());
         return Ok(());
     }
-    let deadline = peer.node.clock.now() + i64::from(request.max_wait_ms.clamp(0, MAX_WAIT_MS));
+    let deadline = peer.node.clock.now().steady + i64::from(request.max_wait_ms.clamp(0, MAX_WAIT_MS));
     let deadline = peer.node.clock.instant(deadline);
     let enough = size(request.min_bytes).min(size(request.max_bytes));
     let reader = Arc::new(Notify::new());

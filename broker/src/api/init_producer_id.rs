@@ -13,7 +13,8 @@ pub(super) fn handle(peer: &Peer, request: InitProducerIdRequest) -> InitProduce
     let expected = (held.producer_id >= 0 && held.epoch >= 0).then_some(held);
     let result = peer.node.step(|state, now| {
         let id = request.transactional_id.as_ref().map(|id| id.as_str());
-        let (current, completion) = state.transactions.init(id, request.transaction_timeout_ms, expected, now)?;
+        let (current, completion) =
+            state.transactions.init(id, request.transaction_timeout_ms, expected, now.steady)?;
         if let Some(completion) = completion {
             state.finish(completion, now);
         }

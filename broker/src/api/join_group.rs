@@ -34,9 +34,7 @@ pub(super) async fn handle(peer: &Peer, call: &Call, request: JoinGroupRequest) 
         let prefix = request.group_instance_id.as_ref().map_or(call.client_id.as_str(), |instance| instance);
         let fresh_id = format!("{prefix}-{}", state.random_id().hyphenated());
         let join = request_of(peer, call, request, fresh_id);
-        let (ticket, receiver) = state.ticket();
-        let joined = state.with_group(&group, |group, answers| group.join(join, ticket, now, answers));
-        joined.map(|()| receiver)
+        state.wait_in_group(&group, |group, ticket, answers| group.join(join, ticket, now.steady, answers))
     });
     let joined = match waiting {
         Err(error) => Joined::refused(error, &member_id),

@@ -21,7 +21,7 @@ pub(super) fn handle(peer: &Peer, request: LeaveGroupRequest, version: i16) -> L
             }
             let instance = member.group_instance_id.as_deref();
             state.with_group(&request.group_id, |group, answers| {
-                group.leave(&member.member_id, instance, now, answers)
+                group.leave(&member.member_id, instance, now.steady, answers)
             })?
         })
     };

@@ -1,9 +1,11 @@
 //! ListOffsets: the first, the last, or the first offset at a time.
 //!
 //! By time the log finds the batch; the record inside it is searched outside of the lock, on a thread for blocking
-//! work, because it may have to be decompressed.
+//! work, because it may have to be decompressed; one at a time, so that many searches take no more memory than one.
 //!
 //! Invariant: no offset at or beyond what the isolation level shows is ever returned by time.
+
+use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -47,7 +49,12 @@ pub(super) async fn handle(peer: &Peer, request: ListOffsetsRequest, version: i1
             let found = match place {
                 Ok(Place::Known(found)) => Ok(found),
                 Ok(Place::Within { batch, at, end }) => {
-                    let search = move || search::first_at_or_after(&batch, at).filter(|found| found.offset < end);
+                    let turn = Arc::clone(&peer.node.searches).acquire_owned().await?;
+                    let search = move || {
+                        // Ends with the search, even when nobody waits for it any more.
+                        let _turn = turn;
+                        search::first_at_or_after(&batch, at).filter(|found| found.offset < end)
+                    };
                     Ok(tokio::task::spawn_blocking(search).await?)
                 }
                 Err(error) => Err(error),

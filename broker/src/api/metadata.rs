@@ -1,6 +1,6 @@
 //! Metadata: the broker, and the topics with their partitions; creates topics on the way when that is allowed.
 //!
-//! Invariant: every partition's leader is this broker.
+//! Invariants: every partition's leader is this broker; a topic named twice is answered once, as by Kafka.
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -9,7 +9,7 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 
-use super::support::{BROKER, LEADER_EPOCH, host, port, text};
+use super::support::{BROKER, LEADER_EPOCH, distinct, host, port, text};
 use crate::connection::Peer;
 use crate::node::State;
 use crate::topic::Topic;
@@ -22,8 +22,7 @@ pub(super) fn handle(peer: &Peer, request: MetadataRequest, version: i16) -> Met
     let wanted = request.topics.filter(|topics| version > 0 || !topics.is_empty());
     let topics = peer.node.step(|state, _| match wanted {
         None => state.topics.iter().map(|(name, topic)| describe(name, topic, version)).collect(),
-        Some(wanted) => wanted
-            .into_iter()
+        Some(wanted) => distinct(wanted, |wanted| (wanted.name.clone(), wanted.topic_id))
             .map(|wanted| find(state, wanted, may_create.then_some(peer.node.config.default_partitions), version))
             .collect::<Vec<_>>(),
     });

@@ -6,6 +6,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
+use crate::clock::Millis;
 use crate::connection::Peer;
 use crate::group::offsets::{Committed, MAX_METADATA_BYTES};
 use crate::node::State;
@@ -13,7 +14,7 @@ use crate::topic::TopicPartition;
 
 pub(super) fn handle(peer: &Peer, request: OffsetCommitRequest) -> OffsetCommitResponse {
     peer.node.step(|state, now| {
-        let checked = check(state, &request, now);
+        let checked = check(state, &request, now.steady);
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -38,7 +39,7 @@ pub(super) fn handle(peer: &Peer, request: OffsetCommitRequest) -> OffsetCommitR
     })
 }
 
-fn check(state: &mut State, request: &OffsetCommitRequest, now: i64) -> Result<(), ResponseError> {
+fn check(state: &mut State, request: &OffsetCommitRequest, now: Millis) -> Result<(), ResponseError> {
     if request.group_id.is_empty() {
         return Err(ResponseError::InvalidGroupId);
     }

@@ -1,7 +1,7 @@
 //! OffsetFetch: a group's committed positions, of one group (old versions) or several.
 //!
-//! Invariant: with `require_stable`, a position that an open transaction may change is answered with
-//! `UNSTABLE_OFFSET_COMMIT`, and the client asks again.
+//! Invariants: with `require_stable`, a position that an open transaction may change is answered with
+//! `UNSTABLE_OFFSET_COMMIT`, and the client asks again; a group named twice is answered once.
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::offset_fetch_response::{
@@ -10,7 +10,7 @@ use kafka_protocol::messages::offset_fetch_response::{
 };
 use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName};
 
-use super::support::text;
+use super::support::{distinct, text};
 use crate::connection::Peer;
 use crate::group::Group;
 use crate::group::offsets::Committed;
@@ -26,7 +26,7 @@ pub(super) fn handle(peer: &Peer, request: OffsetFetchRequest, version: i16) -> 
     let stable = request.require_stable;
     peer.node.step(|state, _| {
         if version >= SEVERAL {
-            let groups = request.groups.into_iter().map(|wanted| {
+            let groups = distinct(request.groups, |wanted| wanted.group_id.clone()).map(|wanted| {
                 let topics = wanted.topics.map(|t| t.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
                 let found = find(state.groups.get(wanted.group_id.as_str()), topics, stable);
                 let topics = found.into_iter().map(describe).collect();

@@ -63,9 +63,9 @@ fn append(peer: &Peer, topic: &str, data: PartitionProduceData) -> Result<(i64, 
         Ok(topic.config.bounds)
     })?;
     let records = data.records.unwrap_or_default();
-    let batch = Batch::check(&records, &bounds, peer.node.clock.now())?;
+    let batch = Batch::check(&records, &bounds, peer.node.clock.now().wall)?;
     let retention_bytes = peer.node.config.retention_bytes;
-    peer.node.step(|state, now| append_checked(state, &partition, batch, retention_bytes, now))
+    peer.node.step(|state, now| append_checked(state, &partition, batch, retention_bytes, now.wall))
 }
 
 fn append_checked(

@@ -2,6 +2,9 @@
 //!
 //! Invariant: a client is given the address by which it reached the broker.
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::BrokerId;
 use kafka_protocol::protocol::StrBytes;
@@ -57,6 +60,13 @@ pub(super) fn fenced_for(error: ResponseError, version: i16, knows_from: i16) ->
         ResponseError::ProducerFenced if version < knows_from => ResponseError::InvalidProducerEpoch,
         other => other,
     }
+}
+
+/// The items whose key did not come before: an answer can be so much larger than the name that asks for it that who
+/// names it again gets it once.
+pub(super) fn distinct<T, K: Eq + Hash>(items: Vec<T>, key: impl Fn(&T) -> K) -> impl Iterator<Item = T> {
+    let mut seen = HashSet::new();
+    items.into_iter().filter(move |item| seen.insert(key(item)))
 }
 
 pub(super) fn producer(producer_id: i64, epoch: i16) -> ProducerEpoch {

@@ -21,9 +21,7 @@ pub(super) async fn handle(peer: &Peer, request: SyncGroupRequest, version: i16)
         assignments: request.assignments.into_iter().map(|a| (a.member_id.to_string(), a.assignment)).collect(),
     };
     let waiting = peer.node.step(|state, now| {
-        let (ticket, receiver) = state.ticket();
-        let synced = state.with_group(&group, |group, answers| group.sync(sync, ticket, now, answers));
-        synced.map(|()| receiver)
+        state.wait_in_group(&group, |group, ticket, answers| group.sync(sync, ticket, now.steady, answers))
     });
     let synced = match waiting {
         Err(error) => Synced::refused(error),

@@ -6,6 +6,7 @@
 //! offset ≤ end; what the producer table refuses never reaches the log.
 
 pub(crate) mod batch;
+mod decompress;
 pub(crate) mod marker;
 pub(crate) mod partition;
 pub(crate) mod producers;

@@ -8,6 +8,8 @@ use bytes::{Buf, Bytes};
 use kafka_protocol::messages::{ApiKey, RequestHeader};
 use kafka_protocol::protocol::Decodable;
 
+use super::shape;
+
 /// A request's head; the body follows in `body`.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -35,8 +37,10 @@ impl Call {
         let versions = api.valid_versions();
         // An unknown version of ApiVersions is answered without reading on.
         if (versions.min..=versions.max).contains(&version) {
-            let header = RequestHeader::decode(&mut frame, api.request_header_version(version))
-                .context("the request's header is damaged")?;
+            let header_version = api.request_header_version(version);
+            shape::check_header(&frame, header_version >= 2).context("the request's header is damaged")?;
+            let header =
+                RequestHeader::decode(&mut frame, header_version).context("the header could not be decoded")?;
             call.client_id = header.client_id.map(|id| id.to_string()).unwrap_or_default();
             call.body = frame;
         }

@@ -1,25 +1,42 @@
 //! The shape of each request, walked over its bytes before the typed decoder runs.
 //!
 //! The decoder reserves room for as many elements as an array's length claims; a hostile length would abort the
-//! process. The walk reads every length against the bytes that are there, so that what passes is sound.
+//! process. The walk reads every length against the bytes that are there, so that what passes is sound. It also counts
+//! elements: one of two bytes becomes hundreds in the decoder, and thousands in an answer.
 //!
 //! A shape is a line of fields in wire order:
 //! `b` 1 byte, `h` 2, `i` 4, `l` 8, `u` 16 bytes, `s` string, `y` bytes, `{…}` array of one plain field, `[…]` array of
 //! structures. `3:` before a field means from version 3, `2-4:` from 2 to 4. Flexible versions use compact lengths and
 //! end each structure with tagged fields.
 //!
-//! Invariant: a shape consumes exactly the bytes that the encoder of its API writes (tested for every version).
+//! Invariants: a shape consumes exactly the bytes that the encoder of its API writes (tested for every version); what
+//! passes has at most [`MAX_ELEMENTS`] elements.
 
 use anyhow::{Result, bail, ensure};
 use bytes::{Buf, Bytes};
 
 /// How deep shapes may nest.
 const MAX_DEPTH: usize = 8;
+/// Array elements and tagged fields of one request, over all levels. A fetch of every partition that a broker may hold
+/// (20,000, at worst each of a topic of its own) has 40,000.
+const MAX_ELEMENTS: usize = 100_000;
 
 struct Walk {
     bytes: Bytes,
     version: i16,
     flexible: bool,
+    /// Elements that may still come.
+    room: usize,
+}
+
+/// Walks a request's header, which `frame` begins with; its string is never compact.
+///
+/// # Errors
+/// What does not fit.
+pub(crate) fn check_header(frame: &Bytes, flexible: bool) -> Result<()> {
+    let mut walk = Walk { bytes: frame.clone(), version: 0, flexible: false, room: MAX_ELEMENTS };
+    walk.fields(&["h", "h", "i", "s"], 0)?;
+    if flexible { walk.tagged_fields() } else { Ok(()) }
 }
 
 /// Walks a request's body.
@@ -27,7 +44,7 @@ struct Walk {
 /// # Errors
 /// What does not fit.
 pub(crate) fn check(shape: &str, body: &Bytes, version: i16, flexible: bool) -> Result<()> {
-    let mut walk = Walk { bytes: body.clone(), version, flexible };
+    let mut walk = Walk { bytes: body.clone(), version, flexible, room: MAX_ELEMENTS };
     let fields: Vec<&str> = shape.split(' ').filter(|field| !field.is_empty()).collect();
     walk.structure(&fields, 0)?;
     // Bytes behind the request are ignored, as by Kafka: librdkafka sends some behind a request for all topics.
@@ -37,13 +54,23 @@ pub(crate) fn check(shape: &str, body: &Bytes, version: i16, flexible: bool) -> 
 impl Walk {
     fn structure(&mut self, fields: &[&str], depth: usize) -> Result<()> {
         self.fields(fields, depth)?;
-        if self.flexible {
-            for _ in 0..self.unsigned_varint()? {
-                self.unsigned_varint()?;
-                let size = self.unsigned_varint()?;
-                self.skip(size as usize)?;
-            }
+        if self.flexible { self.tagged_fields() } else { Ok(()) }
+    }
+
+    fn tagged_fields(&mut self) -> Result<()> {
+        let count = self.unsigned_varint()?;
+        self.take_room(count as usize)?;
+        for _ in 0..count {
+            self.unsigned_varint()?;
+            let size = self.unsigned_varint()?;
+            self.skip(size as usize)?;
         }
+        Ok(())
+    }
+
+    fn take_room(&mut self, count: usize) -> Result<()> {
+        ensure!(count <= self.room, "more than {MAX_ELEMENTS} elements");
+        self.room -= count;
         Ok(())
     }
 
@@ -96,6 +123,7 @@ impl Walk {
         };
         // Every element takes at least a byte.
         ensure!(count <= self.bytes.remaining(), "an array claims {count} elements");
+        self.take_room(count)?;
         for _ in 0..count {
             if structures { self.structure(inner, depth + 1)? } else { self.fields(inner, depth + 1)? }
         }
@@ -150,8 +178,8 @@ fn end_of_group(fields: &[&str], from: usize) -> Result<usize> {
 mod tests {
     use super::*;
 
-    fn verdict(shape: &str, bytes: &'static [u8], version: i16, flexible: bool) -> bool {
-        check(shape, &Bytes::from_static(bytes), version, flexible).is_ok()
+    fn verdict(shape: &str, bytes: &[u8], version: i16, flexible: bool) -> bool {
+        check(shape, &Bytes::copy_from_slice(bytes), version, flexible).is_ok()
     }
 
     #[test]
@@ -164,5 +192,58 @@ mod tests {
         assert!(verdict("[ s { i } ]", &[2, 2, b'x', 2, 0, 0, 0, 1, 0, 0], 0, true));
         assert!(verdict("i", &[0, 0, 0, 1, 9], 0, false), "bytes left over are ignored");
         assert!(verdict("3:i 1-2:h b", &[0, 0, 7], 2, false));
+    }
+
+    /// An array of this many elements, each of these bytes.
+    fn array(count: usize, element: &[u8]) -> Vec<u8> {
+        [&u32::try_from(count).unwrap().to_be_bytes(), element.repeat(count).as_slice()].concat()
+    }
+
+    /// The same with a count of tagged fields' form.
+    fn compact(mut count: usize, element: &[u8]) -> Vec<u8> {
+        let all = element.repeat(count);
+        let mut bytes = Vec::new();
+        while count >= 0x80 {
+            bytes.push((count & 0x7f) as u8 | 0x80);
+            count >>= 7;
+        }
+        bytes.push(count as u8);
+        [bytes, all].concat()
+    }
+
+    #[test]
+    fn elements_are_counted_over_the_whole_request() {
+        const HALF: usize = MAX_ELEMENTS / 2;
+        let pair = array(1, &[0]);
+        let two = |second| [array(HALF, &[0]), array(second, &[0])].concat();
+        // The shape, its bytes, whether it is flexible, and the verdict.
+        let cases = [
+            ("{ b }", array(MAX_ELEMENTS, &[0]), false, true),
+            ("{ b }", array(MAX_ELEMENTS + 1, &[0]), false, false),
+            ("{ b } { b }", two(HALF), false, true),
+            ("{ b } { b }", two(HALF + 1), false, false),
+            ("[ { b } ]", array(HALF, &pair), false, true),
+            ("[ { b } ]", array(HALF + 1, &pair), false, false),
+            ("", compact(MAX_ELEMENTS, &[9, 0]), true, true),
+            ("", compact(MAX_ELEMENTS + 1, &[9, 0]), true, false),
+        ];
+        for (case, (shape, bytes, flexible, sound)) in cases.into_iter().enumerate() {
+            assert_eq!(verdict(shape, &bytes, 0, flexible), sound, "case {case}: {shape}");
+        }
+    }
+
+    #[test]
+    fn a_headers_tagged_fields_are_counted() {
+        let header =
+            |fields| Bytes::from([vec![0, 3, 0, 9, 0, 0, 0, 7, 0, 1, b'x'], compact(fields, &[9, 0])].concat());
+        for (fields, flexible, sound) in [
+            (0, true, true),
+            (MAX_ELEMENTS, true, true),
+            (MAX_ELEMENTS + 1, true, false),
+            (MAX_ELEMENTS + 1, false, true),
+        ] {
+            assert_eq!(check_header(&header(fields), flexible).is_ok(), sound, "{fields} {flexible}");
+        }
+        assert!(check_header(&Bytes::from_static(&[0, 3, 0, 9, 0, 0]), true).is_err(), "cut");
     }
 }

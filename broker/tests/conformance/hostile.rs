@@ -2,12 +2,15 @@
 
 use bytes::Buf;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ConsumerGroupHeartbeatRequest, CreateTopicsRequest, FetchRequest, GroupId,
-    InitProducerIdRequest, JoinGroupRequest, ListGroupsRequest, MetadataRequest, OffsetFetchRequest, ProduceRequest,
+    ApiVersionsRequest, ConsumerGroupHeartbeatRequest, CreateTopicsRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, FetchRequest, GroupId, InitProducerIdRequest, JoinGroupRequest, ListGroupsRequest,
+    MetadataRequest, OffsetFetchRequest, ProduceRequest,
 };
 use outlier_broker::Config;
 use proptest::prelude::*;
@@ -111,6 +114,79 @@ fn a_huge_count_takes_no_memory() {
         bytes[at..at + 4].copy_from_slice(&i32::MAX.to_be_bytes());
         throw(server, &bytes);
         throw(server, &i32::MAX.to_be_bytes());
+        still_serves(server);
+    });
+}
+
+/// As many resources of DescribeConfigs, each the broker itself.
+fn described(count: usize) -> Vec<u8> {
+    let resource = DescribeConfigsResource::default().with_resource_type(4).with_configuration_keys(None);
+    frame(&DescribeConfigsRequest::default().with_resources(vec![resource; count]), 4)
+}
+
+/// As many topics of Metadata, of which none exists.
+fn asked(count: usize) -> Vec<u8> {
+    let topic = MetadataRequestTopic::default().with_name(Some(topic_name("")));
+    frame(&MetadataRequest::default().with_topics(Some(vec![topic; count])), 9)
+}
+
+/// As many topics of Produce, each without data.
+fn produced(count: usize) -> Vec<u8> {
+    let topics = vec![TopicProduceData::default(); count];
+    frame(&ProduceRequest::default().with_acks(-1).with_topic_data(topics), 9)
+}
+
+#[test]
+fn many_tiny_elements_end_the_connection() {
+    on_embedded(Config::default(), |server| {
+        for (name, make) in [("configs", described as fn(usize) -> Vec<u8>), ("topics", asked), ("data", produced)] {
+            for (count, answered) in [(100_000, true), (200_000, false)] {
+                let mut raw = Raw::connect(&server.bootstrap);
+                // The broker reads a whole frame before it judges.
+                raw.write(&make(count)).unwrap();
+                assert_eq!(raw.read().is_some(), answered, "{count} {name}");
+            }
+        }
+        still_serves(server);
+    });
+}
+
+#[test]
+fn what_is_named_twice_is_answered_once() {
+    on_embedded(Config::default(), |server| {
+        let topic = server.topic("twice", 1, &[]);
+        let mut raw = Raw::connect(&server.bootstrap);
+        let resource = |kind, name: &str| {
+            let resource = DescribeConfigsResource::default().with_resource_type(kind).with_resource_name(string(name));
+            resource.with_configuration_keys(None)
+        };
+        let resources = vec![resource(2, &topic), resource(4, "1"), resource(2, &topic), resource(4, &topic)];
+        let answer = raw.call(&DescribeConfigsRequest::default().with_resources(resources), 4);
+        let kinds: Vec<_> = answer.results.iter().map(|result| (result.resource_type, result.configs.len())).collect();
+        assert!(matches!(kinds[..], [(2, 1..), (4, 1..), (4, 0)]), "{kinds:?}");
+        let named = MetadataRequestTopic::default().with_name(Some(topic_name(&topic)));
+        let answer = raw.call(&MetadataRequest::default().with_topics(Some(vec![named.clone(), named])), 9);
+        assert_eq!(answer.topics.len(), 1);
+        let groups = ["a", "b", "a"].map(|name| GroupId(string(name)));
+        let answer = raw.call(&DescribeGroupsRequest::default().with_groups(groups.to_vec()), 5);
+        assert_eq!(answer.groups.len(), 2);
+        let wanted = groups.map(|group| OffsetFetchRequestGroup::default().with_group_id(group).with_topics(None));
+        let answer = raw.call(&OffsetFetchRequest::default().with_groups(wanted.to_vec()), 8);
+        assert_eq!(answer.groups.len(), 2);
+    });
+}
+
+#[test]
+fn many_new_topics_hold_nobody_up() {
+    const INVALID_REQUEST: i16 = 42;
+    on_embedded(Config::default(), |server| {
+        let topic = |name: &str| CreatableTopic::default().with_name(topic_name(name)).with_num_partitions(0);
+        // Names that are long and nearly equal, and one that comes twice.
+        let mut topics: Vec<_> = (0..90_000).map(|n| topic(&format!("{}{n:05}", "x".repeat(70)))).collect();
+        topics.extend([topic("again"), topic("again")]);
+        let answer = Raw::connect(&server.bootstrap).call(&CreateTopicsRequest::default().with_topics(topics), 4);
+        let repeated = answer.topics.iter().filter(|topic| topic.error_code == INVALID_REQUEST);
+        assert_eq!((answer.topics.len(), repeated.count()), (90_002, 2));
         still_serves(server);
     });
 }
