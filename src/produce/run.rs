@@ -25,6 +25,10 @@ const TURN: u64 = 64;
 /// The progress is told after so many records.
 const TOLD: u64 = 256;
 
+/// A replay that was late makes up for this much; milliseconds. What is beyond, as after a pause of its input, would
+/// come as one burst.
+const MADE_UP: Millis = 100;
+
 /// A live run that cannot keep up ends this long after its time; milliseconds.
 const OVERTIME: Millis = 1000;
 
@@ -169,6 +173,8 @@ impl Run<'_> {
         self.progress.live = true;
         let end = self.duration.map_or(Millis::MAX, |duration| begun.saturating_add(millis(duration)));
         let mut left = Left::default();
+        // When the next record is due by the rate.
+        let mut slot = begun as f64;
         while let Some(batch) = self.next_batch(lines, end).await? {
             left.too_long += batch.too_long;
             too_long.inc_by(batch.too_long);
@@ -177,8 +183,12 @@ impl Run<'_> {
                 if self.is_over() || now >= end {
                     return Ok(left);
                 }
-                let mut due = rate
-                    .map_or(now, |rate| begun.saturating_add((self.progress.records as f64 * 1000.0 / rate) as Millis));
+                let mut due = now;
+                if let Some(rate) = *rate {
+                    slot = slot.max((now - MADE_UP) as f64);
+                    due = slot as Millis;
+                    slot += 1000.0 / rate;
+                }
                 let mut bytes = line;
                 if let Some(shift) = shift.as_mut() {
                     match shift.apply(line, now) {

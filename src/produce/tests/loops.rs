@@ -2,10 +2,11 @@
 
 use super::{Bench, Folder, NOW, files, settings, time_of};
 use crate::produce::generator::{Field, Settings};
-use crate::produce::replay::{Shift, read};
+use crate::produce::replay::{Batch, Shift, read};
 use crate::produce::run::{Left, Mock, Planned, Replay};
 use outlier_core::pipeline::{TimeFormat, Timestamp};
 use prometheus_client::metrics::counter::Counter;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const HOUR: i64 = 3_600_000;
@@ -134,6 +135,16 @@ async fn a_rare_record_holds_nothing_up() {
     assert_eq!(bench.clock.now(), NOW + 70_000);
 }
 
+/// All lines of these files: tokio's clock would run ahead while the reader's own thread works.
+async fn batches(paths: &[PathBuf]) -> Vec<anyhow::Result<Batch>> {
+    let mut reader = read(paths, 100).unwrap();
+    let mut all = Vec::new();
+    while let Some(batch) = reader.recv().await {
+        all.push(batch);
+    }
+    all
+}
+
 /// Replays these files; what came out, what was left, and how long it took in seconds.
 async fn replay(bench: &Bench, inputs: &[(&str, Vec<u8>)], rate: Option<f64>, shift: bool) -> (Vec<String>, Left, i64) {
     let (from, to) = (Folder::new(), Folder::new());
@@ -148,10 +159,8 @@ async fn replay(bench: &Bench, inputs: &[(&str, Vec<u8>)], rate: Option<f64>, sh
     let mut sink = files(&to, 1, false);
     let timestamp = Timestamp { field: "timestamp".parse().unwrap(), format: TimeFormat::Auto, max_skew: 0 };
     let shift = shift.then(|| Shift::new(&timestamp, 8));
-    // tokio's clock would run ahead while the reader's own thread works: read it all first.
-    let mut reader = read(&paths, 100).unwrap();
     let (sender, mut lines) = tokio::sync::mpsc::channel(100);
-    while let Some(batch) = reader.recv().await {
+    for batch in batches(&paths).await {
         sender.try_send(batch).unwrap();
     }
     drop(sender);
@@ -202,6 +211,32 @@ async fn a_replay_can_be_slowed_down_and_cut() {
     let bench = Bench { duration: Some(Duration::from_secs(10)), ..Bench::new() };
     let (lines, _, seconds) = replay(&bench, &inputs, Some(2.0), false).await;
     assert_eq!((lines.len(), seconds), (20, 10));
+}
+
+/// An input that pauses makes no burst: what it has then waits for its turn.
+#[tokio::test(start_paused = true)]
+async fn the_rate_holds_after_a_pause() {
+    let (from, to) = (Folder::new(), Folder::new());
+    let path = from.0.join("a.log");
+    std::fs::write(&path, b"line\n".repeat(10)).unwrap();
+    let twice = [batches(std::slice::from_ref(&path)).await, batches(std::slice::from_ref(&path)).await];
+    let bench = Bench::new();
+    let (sender, mut lines) = tokio::sync::mpsc::channel(10);
+    let pausing = async {
+        for (pause, all) in [0, 1000].into_iter().zip(twice) {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            for batch in all {
+                sender.send(batch).await.unwrap();
+            }
+        }
+        drop(sender);
+    };
+    let mut sink = files(&to, 1, false);
+    let mut replay = Replay { shift: None, rate: Some(2.0), too_long: Counter::default() };
+    let mut run = bench.run(&mut sink);
+    let (ended, ()) = tokio::join!(run.replay(&mut lines, &mut replay), pausing);
+    assert_eq!(ended.unwrap(), Left::default());
+    assert_eq!((bench.clock.now() - NOW) / 1000, 1004, "nine waits of half a second after the pause");
 }
 
 #[tokio::test(start_paused = true)]
