@@ -151,8 +151,8 @@ impl Board {
     }
 
     /// Takes a row of the scores topic in; false when the series is none of the configuration's. `now` is the wall
-    /// clock in epoch milliseconds.
-    pub fn apply(&mut self, score: &Score, now: Millis) -> bool {
+    /// clock in epoch milliseconds; a row that is not `live` was written before, at the earliest when its window closed.
+    pub fn apply(&mut self, score: &Score, now: Millis, live: bool) -> bool {
         let Some(detector) = self.pipeline.detectors.iter().find(|d| d.name == score.name.detector) else {
             return false;
         };
@@ -167,7 +167,8 @@ impl Board {
             None if detector.by.is_empty() => return false,
             None => {}
         }
-        self.received = Some(now);
+        let written = if live { now } else { now.min(score.window_end.saturating_add(detector.lateness)) };
+        self.received = self.received.max(Some(written));
         if score.anomaly {
             self.incidents.insert(score, detector.hop, detector.lateness);
         }

@@ -101,7 +101,7 @@ impl Hub {
             return false;
         };
         let mut board = board.write().unwrap_or_else(PoisonError::into_inner);
-        let known = board.apply(score, now());
+        let known = board.apply(score, now(), live);
         if known && live {
             let event = Of { pipeline: &board.pipeline.name, value: score };
             self.send("score", &event);

@@ -163,4 +163,11 @@ async fn a_board_without_new_rows_is_stale() {
     world.hub.score(0, &score("action", BAD, 0, 1.0, false), true);
     let state = |later: i64| json!(board().overview(now() + later).state);
     assert_eq!((state(30_000), state(60_000)), (json!("normal"), json!("stale")));
+    // What is read at the start is as old as it is.
+    for (ago, expected) in [(2 * WINDOW, "normal"), (20 * WINDOW, "stale"), (-20 * WINDOW, "normal")] {
+        let world = world_with("", "");
+        world.hub.score(0, &score("action", BAD, now() - WINDOW - ago, 1.0, false), false);
+        let state = json!(world.hub.board(None).expect("a board").overview(now()).state);
+        assert_eq!(state, expected, "{ago} ms ago");
+    }
 }
