@@ -62,7 +62,7 @@ async fn a_client_certificate_is_shown_where_it_is_demanded() {
         let written = index.write(&one()).await.map(|outcomes| assert_eq!(outcomes, [Outcome::Created]));
         match want {
             Ok(()) => assert_eq!(written, Ok(()), "{certificate:?}"),
-            Err(part) => assert!(written.clone().unwrap_err().0.contains(part), "{certificate:?}: {written:?}"),
+            Err(part) => assert!(written.clone().unwrap_err().reason.contains(part), "{certificate:?}: {written:?}"),
         }
     }
     for (certificate, key, want) in [

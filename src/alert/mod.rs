@@ -93,10 +93,13 @@ fn setup(config: &Config, pipeline: &Pipeline, instance: &str) -> Setup {
     let group = worker::group(config, pipeline, "alert");
     let mut producer = client::producer(&config.kafka);
     client::default(&mut producer, &config.kafka, "linger.ms", "20");
+    let mut consumer = client::consumer(&config.kafka, &group);
+    // Rows that were deleted before they were read are told.
+    consumer.set("auto.offset.reset", "error");
     Setup {
         name: format!("alert {}", pipeline.name),
         pipeline: pipeline.name.clone(),
-        consumer: client::consumer(&config.kafka, &group),
+        consumer,
         producer,
         transactional_id: format!("{group}.{instance}.0"),
         process: config.process.clone(),

@@ -1,6 +1,7 @@
 //! The loop's stage: score rows into books, changed alerts into the topic, what is owed to the notifier.
 //!
-//! Invariants: alerts and the offset of their rows are written in one transaction; after an abort a partition's alerts
+//! Invariants: alerts and the offset of their rows are written in one transaction, by which somebody who does not own the
+//! partition any more cannot write them, even if no row came; after an abort a partition's alerts
 //! are read from the topic again, and what was delivered meanwhile is not forgotten; nothing is offered to the notifier
 //! before it is committed.
 
@@ -47,8 +48,10 @@ pub struct Parts {
 pub struct AlertStage {
     parts: Arc<Parts>,
     books: BTreeMap<i32, Book>,
-    /// The next offset of partitions that were read on since the last commit.
-    read: BTreeMap<i32, i64>,
+    /// The next offset of each partition, where it is known.
+    next: BTreeMap<i32, i64>,
+    /// Partitions whose rows or alerts are in the transaction under way.
+    touched: BTreeSet<i32>,
     /// Partitions that are read to their end.
     at_end: BTreeSet<i32>,
     looked: Millis,
@@ -67,6 +70,7 @@ pub struct AlertStage {
 struct Metrics {
     rows: Counter,
     unreadable: Counter,
+    lost: Counter,
     began: Counter,
     resolved: Counter,
     beyond: Counter,
@@ -94,6 +98,7 @@ impl AlertStage {
         let metrics = Metrics {
             rows: record("in"),
             unreadable: telemetry.metrics.records("alert", pipeline, "rejected", "not-a-score"),
+            lost: telemetry.metrics.records("alert", pipeline, "lost", "retention"),
             began: record("began"),
             resolved: record("resolved"),
             beyond: record("beyond"),
@@ -102,11 +107,13 @@ impl AlertStage {
         let component = format!("alert {pipeline}");
         telemetry.health.show_count(&component, "beyond", &metrics.beyond);
         telemetry.health.show_count(&component, "not_a_score", &metrics.unreadable);
+        telemetry.health.show_count(&component, "lost", &metrics.lost);
         telemetry.health.show_level(&component, "open_alerts", &metrics.open);
         Ok(Self {
             parts,
             books: BTreeMap::new(),
-            read: BTreeMap::new(),
+            next: BTreeMap::new(),
+            touched: BTreeSet::new(),
             at_end: BTreeSet::new(),
             looked: 0,
             delivered: Vec::new(),
@@ -161,6 +168,10 @@ impl AlertStage {
         }
     }
 
+    fn show_open(&self) {
+        self.metrics.open.set(self.books.values().map(|book| book.open_alerts().len()).sum::<usize>() as i64);
+    }
+
     fn has_changes(&self) -> bool {
         self.books.values().any(Book::has_changes)
     }
@@ -186,22 +197,28 @@ impl Stage for AlertStage {
         self.books.append(&mut books);
         self.delivered.iter().for_each(|ending| note(&mut self.books, ending));
         self.offer = true;
-        let start = |p: Assigned| (p.partition, p.committed.map_or(Offset::Beginning, |(at, _)| Offset::Offset(at)));
-        Ok(partitions.into_iter().map(start).collect())
+        self.show_open();
+        let committed = |p: Assigned| (p.partition, p.committed.map(|(offset, _)| offset));
+        let committed: Vec<(i32, Option<i64>)> = partitions.into_iter().map(committed).collect();
+        self.next.extend(committed.iter().filter_map(|(partition, offset)| Some((*partition, (*offset)?))));
+        Ok(committed.into_iter().map(|(p, offset)| (p, offset.map_or(Offset::Beginning, Offset::Offset))).collect())
     }
 
     fn revoke(&mut self, partition: i32) {
         self.books.remove(&partition);
-        self.read.remove(&partition);
+        self.next.remove(&partition);
+        self.touched.remove(&partition);
         self.at_end.remove(&partition);
         self.leaving = false;
         self.offer = true;
+        self.show_open();
     }
 
     fn message(&mut self, message: &BorrowedMessage<'_>, _: &mut Output) -> anyhow::Result<Next> {
         let (partition, offset) = (message.partition(), message.offset());
         self.at_end.remove(&partition);
-        self.read.insert(partition, offset + 1);
+        self.next.insert(partition, offset + 1);
+        self.touched.insert(partition);
         match serde_json::from_slice::<Score>(message.payload().unwrap_or_default()) {
             Ok(row) => {
                 self.rows += 1;
@@ -218,8 +235,16 @@ impl Stage for AlertStage {
         Ok(Next::Message)
     }
 
+    fn lost(&mut self, partition: i32, records: i64) -> bool {
+        let topic = &self.parts.topics.scores;
+        tracing::error!(topic, partition, records, "scores were deleted before they were read, or made anew");
+        self.metrics.lost.inc_by(u64::try_from(records).unwrap_or_default());
+        true
+    }
+
     fn skip(&mut self, partition: i32, to: i64) -> bool {
-        self.read.insert(partition, to);
+        self.next.insert(partition, to);
+        self.touched.insert(partition);
         true
     }
 
@@ -251,11 +276,13 @@ impl Stage for AlertStage {
                 let value = serde_json::to_vec(&alert)?;
                 let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.parts.topics.alerts);
                 output.send(record.partition(*partition).key(alert.id.as_bytes()).payload(&value))?;
+                self.touched.insert(*partition);
                 self.offer = true;
             }
         }
-        let read = std::mem::take(&mut self.read).into_iter();
-        Ok(read.map(|(partition, offset)| Progress { partition, offset, metadata: String::new() }).collect())
+        let touched = std::mem::take(&mut self.touched).into_iter();
+        let at = |partition| Some(Progress { partition, offset: *self.next.get(&partition)?, metadata: String::new() });
+        Ok(touched.filter_map(at).collect())
     }
 
     fn committed(&mut self) {
@@ -268,14 +295,15 @@ impl Stage for AlertStage {
         }
         self.metrics.rows.inc_by(std::mem::take(&mut self.rows));
         self.metrics.unreadable.inc_by(std::mem::take(&mut self.unreadable));
-        self.metrics.open.set(self.books.values().map(|book| book.open_alerts().len()).sum::<usize>() as i64);
+        self.show_open();
         self.offer();
     }
 
     fn aborted(&mut self) {
         self.parts.notifier.take_back();
         self.books.clear();
-        self.read.clear();
+        self.next.clear();
+        self.touched.clear();
         self.at_end.clear();
         (self.rows, self.unreadable) = (0, 0);
     }
@@ -284,4 +312,52 @@ impl Stage for AlertStage {
 /// Notes that a message was delivered, or given up.
 fn note(books: &mut BTreeMap<i32, Book>, Ending { batch, channel, ids, .. }: &Ending) {
     books.values_mut().for_each(|book| book.delivered(batch, channel, ids));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment};
+    use crate::kafka::client;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, Producer};
+    use std::time::Duration;
+
+    const ALERT: &str = r#"{"id":"0f","state":"firing","sequence":1,"severity":"normal","detector":"d","series":"s","start":0,"end":10,"updated":20,"windows":1,"peak":{"window_end":10,"value":1,"expected":1,"lower":0,"upper":2,"score":95},"tell":true}"#;
+
+    /// Only with its offset does a transaction fail whose partition belongs to somebody else by now.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_clock_decides_is_committed_with_the_offset() {
+        let cluster = MockCluster::new(1).unwrap();
+        let servers = cluster.bootstrap_servers();
+        let text = format!("[kafka]\nbootstrap_servers = \"{servers}\"\n[[pipeline]]\npreset = \"waf\"\n");
+        let config = Config::parse(&text, "test", &Environment::default()).unwrap();
+        let (pipeline, telemetry) = (&config.pipelines[0], Telemetry::default());
+        for topic in [&pipeline.topics.scores, &pipeline.topics.alerts] {
+            cluster.create_topic(topic, 2, 1).unwrap();
+        }
+        let producer: BaseProducer = client::producer(&config.kafka).create().unwrap();
+        let before = BaseRecord::to(&pipeline.topics.alerts).partition(0).key("0f").payload(ALERT);
+        producer.send(before).map_err(|(error, _)| error).unwrap();
+        producer.flush(Duration::from_secs(30)).unwrap();
+        let parts = Arc::new(Parts {
+            topics: pipeline.topics.clone(),
+            rules: Arc::new(super::super::rules(&config, pipeline, true)),
+            recipients: Vec::new(),
+            group_wait: 0,
+            connection: client::reader(&config.kafka),
+            notifier: Notifier::start(&[], "p", &telemetry).unwrap(),
+        });
+        let settings = client::producer(&config.kafka);
+        let work = move || {
+            let mut stage = AlertStage::new(parts, "p", &telemetry).unwrap();
+            let committed = |partition| Assigned { partition, committed: Some((5, String::new())) };
+            stage.assign(vec![committed(0), committed(1)], clock(), &mut |_| {}).unwrap();
+            stage.at_end(0, clock());
+            let mut output = Output::connect(settings, None, Duration::from_secs(10), |_| true).unwrap();
+            let progress = stage.finish(clock() + 2 * 86_400_000, &mut output).unwrap();
+            progress.into_iter().map(|Progress { partition, offset, .. }| (partition, offset)).collect::<Vec<_>>()
+        };
+        assert_eq!(tokio::task::spawn_blocking(work).await.unwrap(), [(0, 5)]);
+    }
 }

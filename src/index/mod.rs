@@ -58,14 +58,29 @@ pub enum Outcome {
     AlreadyThere,
     /// Not now, for this reason; it must be written again.
     Retry(String),
+    /// The index failed with it, for this reason: it must be written again, and whether the document is the cause shows
+    /// when others are taken.
+    Fault(String),
     /// Never, for this reason: the document itself is the cause.
     Reject(String),
 }
 
 /// The index took nothing: what is wrong and what to do. It is worth trying again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unavailable(pub String);
+#[error("{reason}")]
+pub struct Unavailable {
+    /// For the operator.
+    pub reason: String,
+    /// The request was read and refused for what is in it or who sent it; a document in it may be the cause.
+    pub refused: bool,
+}
+
+impl Unavailable {
+    /// Whatever the request held, it would not have been taken.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), refused: false }
+    }
+}
 
 /// What of a batch is made ready before its turn: nothing needs to be done between two requests then.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -90,6 +105,11 @@ pub trait Index: Send + Sync {
         batch: &'a [Document],
         prepared: Prepared,
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>>;
+
+    /// The most bytes that a request may have, as far as is known: larger ones were refused and went in parts.
+    fn most_bytes(&self) -> usize {
+        usize::MAX
+    }
 
     /// Prepares a batch and writes it.
     ///

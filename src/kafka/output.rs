@@ -194,7 +194,10 @@ impl Output {
                 bail!("records could not be delivered: {reason}");
             }
             self.open = false;
-            plain(offsets).context("cannot commit offsets")?;
+            // The client refuses to commit none.
+            if offsets.count() > 0 {
+                plain(offsets).context("cannot commit offsets")?;
+            }
             return Ok(Commit::Done);
         }
         // Without its offsets a transaction must not be committed; and a commit that timed out is still under way: only

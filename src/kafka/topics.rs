@@ -43,11 +43,25 @@ pub fn bounds<C: ClientContext + ConsumerContext>(
     patience: Duration,
 ) -> KafkaResult<BTreeMap<i32, i64>> {
     let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        // It stands for a time.
-        list.add_partition_offset(topic, partition, beginning_or_end)?;
-    }
-    let found = consumer.offsets_for_times(list, patience)?;
+    partitions.for_each(|partition| {
+        list.add_partition(topic, partition);
+    });
+    let found = all_bounds(consumer, list, beginning_or_end, patience)?;
     let known = found.elements().into_iter().filter(|element| element.error().is_ok());
     Ok(known.filter_map(|found| Some((found.partition(), found.offset().to_raw().filter(|end| *end >= 0)?))).collect())
+}
+
+/// The same of partitions of any topics, as the broker answers it.
+///
+/// # Errors
+/// No broker answers within `patience`.
+pub fn all_bounds<C: ConsumerContext>(
+    consumer: &impl Consumer<C>,
+    mut partitions: TopicPartitionList,
+    beginning_or_end: Offset,
+    patience: Duration,
+) -> KafkaResult<TopicPartitionList> {
+    // It stands for a time.
+    partitions.set_all_offsets(beginning_or_end)?;
+    consumer.offsets_for_times(partitions, patience)
 }

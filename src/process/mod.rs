@@ -72,7 +72,8 @@ fn make_stage(
         let times = [config.process.idle_timeout, config.process.align];
         return Ok(Box::new(TransformStage::new(pipeline.clone(), connection, group, times, telemetry)?));
     }
-    Ok(Box::new(ScoreStage::new(pipeline.clone(), connection, telemetry)))
+    let guarantee = config.process.guarantee;
+    Ok(Box::new(ScoreStage::new(pipeline.clone(), connection, guarantee, telemetry)))
 }
 
 /// What a stage is called in `/health`.

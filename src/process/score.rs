@@ -3,19 +3,23 @@
 //! Invariant: scores, anomalies, state and the offset of a windows partition are written in one transaction; a
 //! partition's state is what the state topic and the committed offset say, and nothing else.
 
+use crate::config::Guarantee;
 use crate::kafka::output::Output;
 use crate::kafka::read;
+use crate::kafka::topics::bounds;
 use crate::telemetry::Telemetry;
 use crate::time::now;
 use crate::worker::Misfit;
+use crate::worker::offsets::PATIENCE;
 use crate::worker::stage::{Assigned, Next, Progress, Stage, Tell};
 use anyhow::Context;
-use outlier_core::pipeline::{Millis, Pipeline};
+use outlier_core::pipeline::{Millis, Pipeline, Topics};
 use outlier_core::score::{Anomaly, Closed, Counts, Position, Scorer, SeriesName};
 use outlier_core::window::Frame;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use rdkafka::Offset;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::BaseRecord;
 use std::collections::BTreeMap;
@@ -27,11 +31,14 @@ const CLOSES: usize = 10_000;
 /// How far the windows topic was read is committed this often while nothing closes: it is read again from where the
 /// oldest open pane begins anyway, and a commit of its own for each transaction of the transform costs as much as that.
 const POSITION_EVERY: Duration = Duration::from_secs(1);
+/// No row is older by its Kafka timestamp, by which topics delete.
+const OLDEST: Millis = 86_400_000;
 
 /// The score stage of one pipeline.
 pub struct ScoreStage {
     pipeline: Arc<Pipeline>,
     connection: rdkafka::ClientConfig,
+    guarantee: Guarantee,
     partitions: BTreeMap<i32, Scorer>,
     /// What the groups cost that were closed in the transaction under way.
     closes: usize,
@@ -57,7 +64,12 @@ struct Metrics {
 
 impl ScoreStage {
     /// A stage that owns nothing yet. `connection` reads committed records of the state topic.
-    pub fn new(pipeline: Arc<Pipeline>, connection: rdkafka::ClientConfig, telemetry: &Telemetry) -> Self {
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        connection: rdkafka::ClientConfig,
+        guarantee: Guarantee,
+        telemetry: &Telemetry,
+    ) -> Self {
         let record = |outcome| telemetry.metrics.records("score", &pipeline.name, outcome, "");
         let level = |name| telemetry.metrics.gauge("score", &pipeline.name, name);
         let metrics = Metrics {
@@ -87,7 +99,7 @@ impl ScoreStage {
         telemetry.health.show_level(&component, "open_panes", &metrics.open_panes);
         telemetry.health.show_level(&component, "series", &metrics.series);
         telemetry.health.show_level(&component, "series_learning", &metrics.learning);
-        Self { connection, partitions: BTreeMap::new(), closes: 0, position_at: None, metrics, pipeline }
+        Self { connection, guarantee, partitions: BTreeMap::new(), closes: 0, position_at: None, metrics, pipeline }
     }
 
     /// Whether how far was read is to be committed where nothing else is.
@@ -103,6 +115,25 @@ impl ScoreStage {
         let all = scorers.map(Scorer::series).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
         self.metrics.series.set(all.0 as i64);
         self.metrics.learning.set(all.1 as i64);
+    }
+
+    /// State that has read further than its topic goes would pass over all that comes, until the topic gets there.
+    fn check_ends(&self, scorers: &BTreeMap<i32, Scorer>) -> anyhow::Result<()> {
+        let consumer: BaseConsumer = self.connection.create()?;
+        let Topics { windows, state, .. } = &self.pipeline.topics;
+        let ends = bounds(&consumer, windows, scorers.keys().copied(), Offset::End, PATIENCE)?;
+        for (partition, scorer) in scorers {
+            let read = scorer.progress().read_through;
+            if let Some(end) = ends.get(partition).filter(|end| **end < read) {
+                return Err(Misfit(format!(
+                    "{windows}/{partition} ends at {end}, and the state in {state} has read it up to {read}: it was made \
+                     anew. Make {state} anew, too, and delete the group of `process`: what was learned begins again \
+                     (`outlier bootstrap` learns it from history)"
+                ))
+                .into());
+            }
+        }
+        Ok(())
     }
 
     fn close_due(&mut self, partition: i32, output: &mut Output) -> anyhow::Result<bool> {
@@ -121,8 +152,9 @@ fn write_closed(pipeline: &Pipeline, closed: &Closed, output: &mut Output) -> an
     for score in &closed.scores {
         let key = score.name.key();
         let value = serde_json::to_vec(score)?;
-        // A broker refuses timestamps far in the future, and a window may end after the present.
-        let time = score.window_end.min(latest);
+        // A broker refuses timestamps far in the future, and a window may end after the present; what is old by its
+        // timestamp is soon deleted, and a window may be of a year ago.
+        let time = score.window_end.clamp(latest - OLDEST, latest);
         let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&pipeline.topics.scores);
         output.send(record.key(key.as_bytes()).payload(&value).timestamp(time))?;
     }
@@ -169,9 +201,18 @@ impl Stage for ScoreStage {
         if !scorers.is_empty() {
             restore(&self.connection, &self.pipeline.topics.state, &mut scorers, tell)?;
         }
+        if scorers.values().any(|scorer| scorer.progress().read_through > 0) {
+            self.check_ends(&scorers)?;
+        }
         for Assigned { partition, committed } in partitions {
             if let Some(scorer) = scorers.get_mut(&partition) {
-                scorer.restored(committed.map(|(offset, _)| offset))?;
+                let mut offset = committed.map(|(offset, _)| offset);
+                // Without transactions a crash may leave state whose offset was never committed; what it has read is
+                // passed over.
+                if self.guarantee == Guarantee::AtLeastOnce && scorer.progress().read_through > 0 {
+                    offset = offset.or(Some(0));
+                }
+                scorer.restored(offset)?;
             }
         }
         self.partitions.append(&mut scorers);

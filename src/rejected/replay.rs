@@ -42,8 +42,8 @@ enum Target {
 /// Records that go back together, and their bytes.
 const BATCH: usize = 1_000;
 const BATCH_BYTES: usize = 8 << 20;
-/// The broker aborts what is not committed within this time.
-const TRANSACTION: Duration = Duration::from_secs(60);
+/// The broker aborts what is not committed within this time, for which whoever reads the topic then waits.
+const TRANSACTION: Duration = Duration::from_secs(20);
 /// How often a broker that does not answer is asked, a second each.
 const ATTEMPTS: u32 = 10;
 
@@ -197,7 +197,9 @@ impl<'c> Back<'c> {
         for (record, outcome) in records.into_iter().zip(outcomes) {
             match outcome {
                 Outcome::Created | Outcome::AlreadyThere => there.push(record),
-                Outcome::Retry(why) | Outcome::Reject(why) => *tally.left.entry(why).or_default() += 1,
+                Outcome::Retry(why) | Outcome::Fault(why) | Outcome::Reject(why) => {
+                    *tally.left.entry(why).or_default() += 1
+                }
             }
         }
         Ok(there)

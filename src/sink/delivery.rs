@@ -3,24 +3,26 @@
 //! ```text
 //! documents ─► write ─► Created, AlreadyThere ─► done
 //!    ▲           │ ├──► Reject ─► rejected topic ─► done
-//!    └─ backoff ─┘ └──► Retry, Unavailable
+//!    │           │ │      ▲ its own fault: blame
+//!    └─ backoff ─┘ └──► Fault, Retry, Unavailable
 //! ```
 //!
-//! Invariant: it ends only when all is settled, or when the sink stops and the index or the broker does not answer;
+//! Invariants: what is not taken goes behind the others, so that one document holds up no other. It ends only when all is settled, or when the sink stops and the index or the broker does not answer;
 //! then nothing of the batch may be committed.
 
 use super::backoff::Backoff;
-use super::batch::{Batch, Partition, Position, Rejected};
+use super::batch::{Batch, Partition, Position, Rejected, Source};
+use super::blame::Blame;
 use super::document::Unfit;
 use super::pace::{Answered, Pace, Step};
 use super::rejects::Rejects;
-use crate::index::{Document, Index, Outcome};
+use crate::index::{Document, Index, Outcome, Unavailable};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What deliveries of one pipeline share.
@@ -37,6 +39,8 @@ pub struct Delivery {
     pub pace: Mutex<Pace>,
     /// From here on a failed attempt is the last.
     pub stop: CancellationToken,
+    /// Documents that the index has taken, of all batches.
+    pub taken: AtomicU64,
     /// Batches that wait now: while there is one, another's success makes nothing ready.
     pub waiting: AtomicUsize,
 }
@@ -80,7 +84,8 @@ impl Delivery {
 
     /// How much goes to the index at once now.
     pub fn step(&self) -> Step {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner).step()
+        let step = self.pace.lock().unwrap_or_else(PoisonError::into_inner).step();
+        Step { bytes: step.bytes.min(self.index.most_bytes()), ..step }
     }
 
     fn note(&self, answered: Answered) {
@@ -101,62 +106,79 @@ impl Delivery {
         let Batch { mut documents, mut sources, mut rejected, positions, mut prepared, .. } = batch;
         let records = documents.len() + rejected.len();
         let (mut created, mut there) = (0_u64, 0_u64);
-        let mut patience = self.patience();
+        let (mut patience, mut blame) = (self.patience(), Blame::default());
         let asked = !documents.is_empty();
         // After a request that was refused as a whole or got no answer, fewer at a time: it may be too large for now.
         let mut portion = usize::MAX;
         while !documents.is_empty() {
-            let later = documents.split_off(portion.min(documents.len()));
-            let later_sources = sources.split_off(documents.len());
+            let mut later = documents.split_off(portion.min(documents.len()));
+            let mut later_sources = sources.split_off(documents.len());
             let ready = prepared.take().filter(|_| later.is_empty());
             let ready = ready.unwrap_or_else(|| self.index.prepare(&documents));
             let begun = Instant::now();
             let written = self.index.write_prepared(&documents, ready).await;
-            let all = |outcomes: &Vec<Outcome>| !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_)));
-            self.note(match &written {
+            let any = |outcomes: &[Outcome], which: fn(&Outcome) -> bool| outcomes.iter().any(which);
+            match &written {
+                Ok(outcomes) if any(outcomes, |outcome| matches!(outcome, Outcome::Retry(_))) => {
+                    self.note(Answered::TooMuch);
+                }
                 // What is written again is not a whole batch.
-                Ok(outcomes) if all(outcomes) => Answered::Took { bytes, after: begun.elapsed(), full: full && first },
-                _ => Answered::TooMuch,
-            });
+                Ok(_) => self.note(Answered::Took { bytes, after: begun.elapsed(), full: full && first }),
+                // What is in a request says nothing about how much it may be.
+                Err(Unavailable { refused, .. }) if *refused => {}
+                Err(_) => self.note(Answered::TooMuch),
+            }
             first = false;
+            let mut failed = || blame.failed(self.taken.load(Ordering::Relaxed), Instant::now());
             let mut why = None;
             match written {
-                Err(unavailable) => {
+                Err(Unavailable { reason, refused }) => {
                     portion = documents.len().div_ceil(2);
-                    why = Some(unavailable.0);
+                    if refused && documents.len() == 1 && failed() {
+                        let alone = documents.drain(..).zip(sources.drain(..));
+                        rejected.extend(alone.map(|(document, source)| refusal(document, source, reason.clone())));
+                    } else {
+                        why = Some(reason);
+                    }
                 }
                 Ok(outcomes) => {
                     portion = documents.len().saturating_mul(2);
+                    let taken =
+                        outcomes.iter().filter(|o| matches!(o, Outcome::Created | Outcome::AlreadyThere)).count();
+                    self.taken.fetch_add(taken as u64, Ordering::Relaxed);
+                    let own_fault = any(&outcomes, |outcome| matches!(outcome, Outcome::Fault(_))) && failed();
                     let mut again: (Vec<Document>, Vec<_>) = (Vec::new(), Vec::new());
                     for ((document, source), outcome) in documents.into_iter().zip(sources).zip(outcomes) {
                         match outcome {
                             Outcome::Created => created += 1,
                             Outcome::AlreadyThere => there += 1,
-                            Outcome::Retry(reason) => {
+                            Outcome::Fault(reason) if own_fault => rejected.push(refusal(document, source, reason)),
+                            Outcome::Retry(reason) | Outcome::Fault(reason) => {
                                 why = Some(reason);
                                 again.0.push(document);
                                 again.1.push(source);
                             }
-                            Outcome::Reject(reason) => {
-                                let why = Unfit { kind: "index", reason };
-                                let Document { id, body, .. } = document;
-                                rejected.push(Rejected { source, body, document: Some(id), why });
-                            }
+                            Outcome::Reject(reason) => rejected.push(refusal(document, source, reason)),
                         }
                     }
                     (documents, sources) = again;
+                    if taken > documents.len() {
+                        patience.backoff = Backoff::default();
+                    }
                     why = why.map(|reason| format!("{} documents wait: {reason}", documents.len()));
                 }
             }
-            documents.extend(later);
-            sources.extend(later_sources);
+            later.append(&mut documents);
+            later_sources.append(&mut sources);
+            (documents, sources) = (later, later_sources);
             if let Some(why) = why {
                 self.wait(&mut patience, why).await?;
             }
         }
-        self.reject(rejected).await?;
+        self.reject(rejected, &mut patience).await?;
+        let waited = patience.began;
         drop(patience);
-        if asked && self.waiting.load(Ordering::Relaxed) == 0 {
+        if (asked || waited) && self.waiting.load(Ordering::Relaxed) == 0 {
             self.telemetry.health.set(&self.component(), State::Ready);
         }
         // Counted when all is settled, so that the ledger adds up at any moment.
@@ -166,7 +188,7 @@ impl Delivery {
         Ok(positions)
     }
 
-    async fn reject(&self, mut rejected: Vec<Rejected>) -> Result<(), Abandoned> {
+    async fn reject(&self, mut rejected: Vec<Rejected>, patience: &mut Patience<'_>) -> Result<(), Abandoned> {
         let Some(first) = rejected.first() else {
             return Ok(());
         };
@@ -181,10 +203,9 @@ impl Delivery {
             "sink: records rejected; the first of them is shown"
         );
         let kinds: Vec<&'static str> = rejected.iter().map(|record| record.why.kind).collect();
-        let mut patience = self.patience();
         while let Err((left, why)) = self.rejects.write(rejected).await {
             rejected = left;
-            self.wait(&mut patience, why).await?;
+            self.wait(patience, why).await?;
         }
         for kind in kinds {
             self.count("rejected", kind, 1);
@@ -207,4 +228,9 @@ impl Delivery {
             self.telemetry.metrics.records("sink", &self.pipeline, outcome, reason).inc_by(by);
         }
     }
+}
+
+/// A document that the index refused.
+fn refusal(Document { id, body, .. }: Document, source: Source, reason: String) -> Rejected {
+    Rejected { source, body, document: Some(id), why: Unfit { kind: "index", reason } }
 }

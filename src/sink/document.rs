@@ -6,7 +6,6 @@ use crate::config::Stage;
 use crate::index::MAX_ID_BYTES;
 use crate::index::score::ScoreRow;
 use outlier_core::alert::Alert;
-use serde::Deserialize;
 
 /// The header of an enriched record that names its source as `topic/partition/offset`.
 pub const SOURCE_HEADER: &str = "outlier-source";
@@ -146,17 +145,14 @@ fn source_id(header: Option<&[u8]>) -> Result<String, Unfit> {
     })
 }
 
-/// `outlier.event_time`, which `process` writes as the last member.
+/// `outlier.event_time`, the last member of this name in what `process` writes. On the path of every record.
 fn event_time(body: &[u8]) -> Result<i64, Unfit> {
-    #[derive(Deserialize)]
-    struct Outlier {
-        event_time: i64,
-    }
-    const MEMBER: &[u8] = b"\"outlier\":";
+    // In a string its second quote would have a backslash before it.
+    const NAME: &[u8] = b"\"event_time\"";
     let read = || {
-        let at = memchr::memmem::rfind(body, MEMBER)? + MEMBER.len();
-        let mut values = serde_json::Deserializer::from_slice(&body[at..]).into_iter::<Outlier>();
-        Some(values.next()?.ok()?.event_time)
+        let colon = memchr::memrchr_iter(b':', body).find(|colon| body[..*colon].ends_with(NAME))?;
+        let end = colon + memchr::memchr2(b',', b'}', &body[colon..])?;
+        str::from_utf8(body[colon + 1..end].trim_ascii()).ok()?.parse().ok()
     };
     read().ok_or_else(|| Unfit {
         kind: "no-event-time",
@@ -210,6 +206,18 @@ mod tests {
         check(Stage::Enriched, Some("/1/5"), Some(enriched), Err("no-source"));
         check(Stage::Enriched, Some("r/1/5"), Some(r#"{"a":1}"#), Err("no-event-time"));
         check(Stage::Enriched, Some("r/1/5"), Some(r#"{"outlier":{"event_time":"x"}}"#), Err("no-event-time"));
+        for (member, want) in [
+            (r#""event_time":-7"#, Ok(-7)),
+            (r#""event_time": 42 "#, Ok(42)),
+            (r#""event_time":42,"a":":\"event_time\":1""#, Ok(42)),
+            (r#""event_time":42,"event_time\"":1"#, Ok(42)),
+            (r#""event_time":4.2"#, Err("no-event-time")),
+            (r#""event_time":99999999999999999999"#, Err("no-event-time")),
+            (r#""event_time":"#, Err("no-event-time")),
+        ] {
+            let body = format!(r#"{{"event_time":1,"outlier":{{{member}}}}}"#);
+            check(Stage::Enriched, Some("r/1/5"), Some(&body), want.map(|time| ("r-1-5", time)));
+        }
         check(Stage::Enriched, Some("r/1/5"), None, Err("no-value"));
         check(Stage::Scores, None, Some(score), Ok(("d/sum(a)/10", 20)));
         check(Stage::Scores, None, Some("{}"), Err("not-a-score"));

@@ -15,8 +15,10 @@
 //!   tens that wait for a slow one.
 
 pub mod assignment;
+mod astray;
 pub mod backoff;
 pub mod batch;
+mod blame;
 pub mod delivery;
 pub mod document;
 pub mod headers;

@@ -7,6 +7,7 @@
 //! Invariant: batches are settled side by side and committed in the order in which they were read.
 
 use super::assignment::Assignment;
+use super::astray::look;
 use super::batch::{Batch, Partition, Position, Source};
 use super::delivery::{Abandoned, Delivery};
 use super::document::{Origin, SOURCE_HEADER, Times, identify};
@@ -25,11 +26,13 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::stream::StreamExt;
 use outlier_core::pipeline::Pipeline;
+use prometheus_client::metrics::counter::Counter;
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -56,6 +59,8 @@ pub struct Worker {
     limits: Sink,
     drain: Duration,
     telemetry: Telemetry,
+    /// Offsets that were deleted before they were read.
+    lost: Counter,
     /// Cancelled with the service; from then on deliveries do not wait.
     stop: CancellationToken,
 }
@@ -72,6 +77,12 @@ struct Reading {
     full_since: Option<Instant>,
     paused: bool,
     broken: Broken,
+    /// The client has nowhere to go on in some partition: when that is looked into.
+    astray: Option<Instant>,
+    /// Where reading was made to go on, in which turn.
+    moved: BTreeMap<Partition, Position>,
+    /// The client cannot go on at all.
+    fatal: Option<KafkaError>,
 }
 
 /// Whether an error of Kafka's is still in force.
@@ -99,12 +110,15 @@ impl Worker {
         let topics: Vec<(Arc<str>, Stage)> =
             config.sink.what.iter().map(|s| (topic(pipeline, *s).into(), *s)).collect();
         let known = topics.iter().map(|(name, stage)| (name.to_string(), *stage)).collect();
-        let settings = client::consumer(&config.kafka, &group(config, pipeline));
+        let mut settings = client::consumer(&config.kafka, &group(config, pipeline));
+        // What is to be read and is not there is no reason to go on elsewhere in silence.
+        settings.set("auto.offset.reset", "error");
         let consumer: StreamConsumer<Assignment> =
             settings.create_with_context(Assignment::new(known)).context("check [kafka.properties]")?;
         let names: Vec<&str> = topics.iter().map(|(name, _)| &**name).collect();
         consumer.subscribe(&names).context("the topics cannot be subscribed to")?;
         let stop = CancellationToken::new();
+        let lost = telemetry.metrics.records("sink", &pipeline.name, "lost", "retention");
         let delivery = Delivery {
             index,
             rejects: Rejects::new(config, pipeline).context("check [kafka.properties]")?,
@@ -112,9 +126,10 @@ impl Worker {
             pipeline: pipeline.name.clone(),
             pace: Mutex::new(Pace::new(config.sink.bulk_bytes, config.sink.bulk_requests)),
             stop: stop.clone(),
+            taken: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
         };
-        Ok(Self {
+        let worker = Self {
             consumer: Arc::new(consumer),
             delivery: Arc::new(delivery),
             pipeline: pipeline.name.as_str().into(),
@@ -122,8 +137,11 @@ impl Worker {
             limits: config.sink.clone(),
             drain: config.telemetry.shutdown_deadline.mul_f64(0.7),
             telemetry,
+            lost,
             stop,
-        })
+        };
+        worker.telemetry.health.show_count(&worker.component(), "lost", &worker.lost);
+        Ok(worker)
     }
 
     /// Works until `stop`, then settles what it holds, commits and leaves the group.
@@ -143,7 +161,13 @@ impl Worker {
         {
             let mut stream = self.consumer.stream();
             loop {
+                if reading.fatal.is_some() {
+                    break;
+                }
                 self.look_at_assignment(&mut reading);
+                if reading.astray.take_if(|at| *at <= Instant::now()).is_some() {
+                    self.find_back(&mut reading).await;
+                }
                 let now = Instant::now();
                 let due = reading.since.map(|since| since + self.limits.flush_interval);
                 let Step { bytes, requests } = self.delivery.step();
@@ -163,6 +187,7 @@ impl Worker {
                     (false, _, Some(since)) if !reading.paused => since + PATIENCE,
                     _ => now + CHECK,
                 };
+                let wake = reading.astray.map_or(wake, |at| at.min(wake));
                 tokio::select! {
                     biased;
                     () = &mut stopped => break,
@@ -183,7 +208,12 @@ impl Worker {
                 }
             }
         }
-        self.finish(reading, on_the_way).await
+        let fatal = reading.fatal.take();
+        self.finish(reading, on_the_way).await?;
+        match fatal {
+            Some(error) => Err(error).context("the sink's consumer failed for good; start it again"),
+            None => Ok(()),
+        }
     }
 
     /// The health component of what the worker reads from.
@@ -236,10 +266,7 @@ impl Worker {
         }
     }
 
-    fn all_partitions(
-        &self,
-        act: impl Fn(&StreamConsumer<Assignment>, &rdkafka::TopicPartitionList) -> Result<(), KafkaError>,
-    ) {
+    fn all_partitions(&self, act: impl Fn(&StreamConsumer<Assignment>, &TopicPartitionList) -> Result<(), KafkaError>) {
         if let Err(error) = self.consumer.assignment().and_then(|all| act(&self.consumer, &all)) {
             tracing::warn!("sink: partitions cannot be paused or resumed: {}", explain(&error));
         }
@@ -255,6 +282,11 @@ impl Worker {
             }
             Some(Err(KafkaError::PartitionEOF(_))) | None => {}
             Some(Err(error)) => {
+                match error.rdkafka_error_code() {
+                    Some(Code::Fatal) => return reading.fatal = Some(error),
+                    Some(Code::AutoOffsetReset) => return reading.astray = Some(Instant::now()),
+                    _ => {}
+                }
                 reading.broken = match error.rdkafka_error_code() {
                     Some(
                         Code::AllBrokersDown
@@ -327,6 +359,41 @@ impl Worker {
             tracing::warn!("sink: offsets were not committed: {}", explain(&error));
         }
         Ok(())
+    }
+
+    /// Goes on in all partitions of ours, where that is possible at the place that reading had come to; says and counts
+    /// what is gone.
+    async fn find_back(&self, reading: &mut Reading) {
+        let consumer = Arc::clone(&self.consumer);
+        reading.moved.retain(|partition, moved| reading.turns.get(partition) == Some(&moved.turn));
+        let moved = reading.moved.clone();
+        let looked = tokio::task::spawn_blocking(move || look(&consumer, &moved, CHECK)).await;
+        let whence = match looked {
+            Ok(Ok(whence)) => whence,
+            Ok(Err(error)) => {
+                self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(&error) });
+                (reading.astray, reading.broken) = (Some(Instant::now() + CHECK), Broken::Ask);
+                return;
+            }
+            Err(_) => return,
+        };
+        let mut list = TopicPartitionList::with_capacity(whence.len());
+        for whence in &whence {
+            whence.tell(&self.lost);
+            if let Some(turn) = reading.turns.get(&whence.place) {
+                reading.moved.insert(whence.place, Position { next: whence.offset, turn: *turn });
+            }
+            // Fails only for offsets below zero.
+            let _ = list.add_partition_offset(&whence.topic, whence.place.1, Offset::Offset(whence.offset));
+        }
+        // The client seeks in no partition that it has given up.
+        let moved = self.consumer.incremental_unassign(&list).and_then(|()| self.consumer.incremental_assign(&list));
+        if let Err(error) = moved {
+            tracing::warn!("sink: looking again where reading goes on: {}", explain(&error));
+            reading.astray = Some(Instant::now() + CHECK);
+        }
+        self.all_partitions(|consumer, all| consumer.resume(all));
+        reading.paused = false;
     }
 
     /// Asks for the topics again after an error; an answer means that all is well.

@@ -11,6 +11,8 @@ pub mod instance;
 pub mod offsets;
 mod run;
 pub mod stage;
+#[cfg(test)]
+mod tests;
 
 use crate::config::{Config, Process};
 use crate::telemetry::Telemetry;

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How long offsets may be held back by another member's transaction, and how long a broker may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// So many offsets before a topic's start may have been ends of transactions; more were records that nobody read.
+pub const TRANSACTION_ENDS: i64 = 16;
+
 /// The group's committed offsets, once no transaction holds them back any more.
 pub fn committed(group: &Group, topic: &str, partitions: &[i32]) -> anyhow::Result<Vec<Assigned>> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());

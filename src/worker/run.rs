@@ -12,7 +12,7 @@
 
 use super::Setup;
 use super::held_up::HeldUp;
-use super::offsets::{Outside, PATIENCE, committed, outside};
+use super::offsets::{Outside, PATIENCE, TRANSACTION_ENDS, committed, outside};
 use super::stage::{Next, Progress, Stage};
 use crate::config::Guarantee;
 use crate::kafka::explain::explain;
@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Without a record under way the clock is looked at this often, for idle decisions and the stop signal.
 const LOOK: Duration = Duration::from_millis(50);
+/// While the client reports trouble, the broker is asked this often, and for so long.
+const ASK: Duration = Duration::from_secs(1);
 /// A commit comes at the latest this long after the first record when there is little to do.
 const QUICK: Duration = Duration::from_millis(10);
 /// Between two transactions when there is little to do. The coordinator still completes the one when its commit returns;
@@ -46,8 +48,6 @@ const BYTES_A_LOOK: usize = 4 << 20;
 const MOST_BYTES: usize = 64 << 20;
 /// A transaction that is not committed within this time is aborted by the broker.
 const TRANSACTION: Duration = Duration::from_secs(10);
-/// So many offsets before a topic's start may have been ends of transactions; more were records that nobody read.
-const TRANSACTION_ENDS: i64 = 16;
 
 /// Runs a stage until `stop`.
 ///
@@ -85,6 +85,7 @@ pub fn run(
         bytes: 0,
         held_up: HeldUp::default(),
         troubled: false,
+        asked: Instant::now(),
         astray: None,
     };
     while !stop.is_cancelled() {
@@ -120,6 +121,8 @@ struct Worker<'a> {
     held_up: HeldUp,
     /// Health says that it does not work, which the next event of the client ends.
     troubled: bool,
+    /// When the broker was asked whether that is over.
+    asked: Instant,
     /// A partition could not be sought in: the client has given it up.
     astray: Option<KafkaError>,
     committed: Counter,
@@ -147,6 +150,7 @@ impl Worker<'_> {
         match polled {
             None => {
                 self.output.poll();
+                self.ask_broker(group);
                 return Ok(false);
             }
             Some(Ok(message)) => {
@@ -393,6 +397,18 @@ impl Worker<'_> {
         })
     }
 
+    /// A broker that is back says so by a record or the end of a partition, and on a quiet topic by neither.
+    fn ask_broker(&mut self, group: &Group) {
+        if !self.troubled || self.metadata.is_none() || self.asked.elapsed() < ASK {
+            return;
+        }
+        self.asked = Instant::now();
+        let answered = group.consumer.fetch_metadata(Some(&self.topic), ASK);
+        if answered.is_ok_and(|found| found.topics().iter().all(|topic| topic.error().is_none())) {
+            self.recovered();
+        }
+    }
+
     fn recovered(&mut self) {
         if std::mem::take(&mut self.troubled) && !self.held_up.is_shown() {
             self.telemetry.health.set(&self.setup.name, State::Ready);
@@ -412,7 +428,8 @@ impl Worker<'_> {
                 continue;
             }
             let gone = start - committed;
-            if !(1..=TRANSACTION_ENDS).contains(&gone) || !self.stage.skip(partition, start) {
+            let ends = (1..=TRANSACTION_ENDS).contains(&gone);
+            if !(ends || self.stage.lost(partition, gone)) || !self.stage.skip(partition, start) {
                 anyhow::bail!(super::Misfit(format!(
                     "{}/{partition}: the committed offset {committed} is outside of the topic ({start} to {end}), which was \
                      emptied or made anew, or whose retention deleted what was not read yet: reset the group's offsets",

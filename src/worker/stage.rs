@@ -66,6 +66,12 @@ pub trait Stage {
     fn letting_go(&mut self) {}
     /// How far was read belongs to the next commit, also where it would come later by itself.
     fn position_is_due(&mut self) {}
+    /// So many records were deleted that were not read; below zero: the topic was made anew. True if the stage goes on
+    /// without them, from where the topic begins.
+    fn lost(&mut self, _partition: i32, _records: i64) -> bool {
+        false
+    }
+
     /// Goes on at `to`, before which nothing is left in the topic; false if there was something that is still needed.
     fn skip(&mut self, partition: i32, to: i64) -> bool;
     /// True if there is something to commit even without a message.

@@ -67,6 +67,12 @@ fn a_rebalance_repeats_nothing() {
     wait("a share of the second", Duration::from_secs(60), || {
         crate::support::read(&second.log).contains("partitions assigned")
     });
+    wait("one open alert each", Duration::from_secs(60), || {
+        let one = "outlier_open_alerts{service=\"alert\",pipeline=\"p\"} 1";
+        [&first, &second]
+            .iter()
+            .all(|one_of| get(&one_of.telemetry(), "/metrics").is_some_and(|text| text.contains(one)))
+    });
     scene.rows("sum(bad)", 1, &[96.0]);
     scene.rows("sum(good)", 1, &[96.0]);
     assert!(first.stop().success());
@@ -105,6 +111,41 @@ fn an_abort_repeats_nothing() {
     let metrics = get(&alert.telemetry(), "/metrics").unwrap();
     let delivered = r#"{service="alert",pipeline="p",outcome="delivered",reason="team"} 1"#;
     assert!(metrics.contains(delivered), "{metrics}");
+    assert!(alert.stop().success());
+}
+
+/// Without transactions, too, a change that the clock makes is written and nothing starts again.
+#[test]
+fn without_transactions_the_clock_decides_as_well() {
+    let receiver = Receiver::start();
+    let scene = Scene::new("alert-plain", &receiver.channel("team", "all"));
+    let text = crate::support::read(&scene.config);
+    let text = text.replace("[process]\n", "[process]\nguarantee = \"at_least_once\"\n");
+    std::fs::write(&scene.config, text).unwrap();
+    let alert = scene.start("alert");
+    scene.rows("sum(bad)", 0, &[95.0]);
+    receiver.wait(1);
+    scene.settled();
+    assert_eq!(crate::support::read(&alert.log).matches("partitions assigned").count(), 1);
+    assert!(alert.stop().success());
+}
+
+/// Rows that retention takes before they are read are counted; those behind them ring.
+#[test]
+fn what_retention_took_is_told() {
+    let receiver = Receiver::start();
+    let scene = Scene::new("alert-lost", &receiver.channel("team", "all"));
+    let alert = scene.start("alert");
+    scene.rows("sum(bad)", 0, &[95.0, 1.0, 1.0, 1.0]);
+    receiver.wait(2);
+    assert!(alert.stop().success());
+    scene.rows("sum(bad)", 4, &[1.0; 30]);
+    scene.kafka.empty(&scene.topic("scores"), 2);
+    scene.rows("sum(bad)", 34, &[95.0]);
+    let alert = scene.start("again");
+    receiver.wait(3);
+    let metrics = get(&alert.telemetry(), "/metrics").unwrap();
+    assert!(metrics.contains(r#"pipeline="p",outcome="lost",reason="retention"} 30"#), "{metrics}");
     assert!(alert.stop().success());
 }
 

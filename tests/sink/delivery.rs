@@ -1,7 +1,10 @@
 //! A delivery to an index that is faulty, slow or gone.
 
 use super::*;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use futures::future::BoxFuture;
+use outlier::index::{Prepared, Unavailable};
+use outlier::sink::document::Unfit;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 fn delivery(config: &Config, telemetry: &Telemetry, stop: CancellationToken) -> Delivery {
     Delivery {
@@ -11,17 +14,20 @@ fn delivery(config: &Config, telemetry: &Telemetry, stop: CancellationToken) -> 
         pipeline: "p".to_owned(),
         pace: Mutex::new(Pace::new(1 << 20, 1)),
         stop,
+        taken: AtomicU64::new(0),
         waiting: AtomicUsize::new(0),
     }
+}
+
+fn source(offset: i64) -> Source {
+    Source { stage: Stage::Raw, topic: "p.raw".into(), partition: 2, offset, timestamp_ms: 0, key: None }
 }
 
 /// Raw records of partition 2.
 fn batch(records: i64) -> Batch {
     let mut batch = Batch::default();
     for offset in 0..records {
-        let source =
-            Source { stage: Stage::Raw, topic: "p.raw".into(), partition: 2, offset, timestamp_ms: 0, key: None };
-        batch.push(1, source, Ok(document(Stage::Raw, &offset.to_string(), Some(br#"{"a":1}"#))));
+        batch.push(1, source(offset), Ok(document(Stage::Raw, &offset.to_string(), Some(br#"{"a":1}"#))));
     }
     batch
 }
@@ -131,4 +137,150 @@ async fn one_node_that_is_down_is_passed_over() {
             assert_eq!(written, Ok(vec![Outcome::Created]), "{urls:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_request_that_was_too_large_is_not_tried_again() {
+    const MOST: usize = 600 << 10;
+    let (memory, refused) = (Arc::new(Mutex::new(Memory::default())), Arc::new(AtomicUsize::new(0)));
+    let (served, counted) = (Arc::clone(&memory), Arc::clone(&refused));
+    let url = standin::serve(move |request| {
+        if request.body.len() > MOST {
+            counted.fetch_add(1, Ordering::Relaxed);
+            return Reply::Json(413, String::new());
+        }
+        Reply::Json(200, served.lock().unwrap().bulk(&request.body))
+    });
+    let config = support::config(&format!("[opensearch]\nurls = [{:?}]", url.await), "p");
+    let telemetry = Telemetry::default();
+    let delivery = delivery(&config, &telemetry, CancellationToken::new());
+    let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(1_000));
+    let mut sent = 0;
+    for _ in 0..20 {
+        let mut batch = Batch::default();
+        while !batch.full(delivery.step().bytes, usize::MAX) {
+            let source = source(sent);
+            batch.push(1, source, Ok(document(Stage::Raw, &sent.to_string(), Some(body.as_bytes()))));
+            sent += 1;
+        }
+        delivery.settle(batch, true).await.unwrap();
+    }
+    assert_eq!(memory.lock().unwrap().documents.len() as i64, sent);
+    assert_eq!(refused.load(Ordering::Relaxed), 1);
+    // One that is too large alone says nothing about the others.
+    let most = delivery.step();
+    let mut batch = batch(1);
+    let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(MOST));
+    batch.push(1, source(1), Ok(document(Stage::Raw, "large", Some(large.as_bytes()))));
+    let outcomes = delivery.index.write(&batch.documents[1..]).await.unwrap();
+    assert!(matches!(&outcomes[..], [Outcome::Reject(why)] if why.contains("413")), "{outcomes:?}");
+    assert_eq!(delivery.step(), most);
+}
+
+/// Takes everything but the document `bad`, which it refuses with the request it is in, or fails with.
+struct Picky {
+    whole: bool,
+    taken: Mutex<BTreeSet<String>>,
+}
+
+impl Index for Picky {
+    fn prepare(&self, _: &[Document]) -> Prepared {
+        Prepared::default()
+    }
+
+    fn write_prepared<'a>(
+        &'a self,
+        batch: &'a [Document],
+        _: Prepared,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
+        let mut taken = self.taken.lock().unwrap();
+        let mut outcome = |document: &Document| match document.id.as_str() {
+            "bad" => Outcome::Fault("it broke".to_owned()),
+            id if taken.insert(id.to_owned()) => Outcome::Created,
+            _ => Outcome::AlreadyThere,
+        };
+        let written = match self.whole && batch.iter().any(|document| document.id == "bad") {
+            true => Err(Unavailable { reason: "it broke".to_owned(), refused: true }),
+            false => Ok(batch.iter().map(&mut outcome).collect()),
+        };
+        Box::pin(std::future::ready(written))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_the_index_cannot_take_holds_up_no_other() {
+    let kafka = Arc::new(support::kafka::Kafka::start());
+    let name = support::unique("picky");
+    let topic = format!("{name}.rejected");
+    let beside = |work: fn(&support::kafka::Kafka, String) -> Vec<support::kafka::Record>| {
+        let (kafka, topic) = (Arc::clone(&kafka), topic.clone());
+        async move { tokio::task::spawn_blocking(move || work(&kafka, topic)).await.unwrap() }
+    };
+    beside(|kafka, topic| {
+        kafka.create(&[(topic, 1)]);
+        Vec::new()
+    })
+    .await;
+    let head = format!("[kafka]\nbootstrap_servers = {:?}", kafka.bootstrap);
+    let config = support::parse(&(support::text(&head, "p") + &topics_toml(&name)));
+    for (whole, busy) in [(true, true), (false, true), (true, false), (false, false)] {
+        let (telemetry, stop) = (Telemetry::default(), CancellationToken::new());
+        let picky = Arc::new(Picky { whole, taken: Mutex::default() });
+        let delivery = Delivery { index: picky.clone(), ..delivery(&config, &telemetry, stop.clone()) };
+        let delivery = Arc::new(delivery);
+        let mut with_bad = batch(50);
+        with_bad.push(1, source(50), Ok(document(Stage::Raw, "bad", Some(b"{}"))));
+        with_bad.push(1, source(51), Ok(document(Stage::Raw, "last", Some(b"{}"))));
+        let settling = tokio::spawn({
+            let delivery = Arc::clone(&delivery);
+            async move { delivery.settle(with_bad, true).await }
+        });
+        for n in 0..600 {
+            if settling.is_finished() {
+                break;
+            }
+            if busy {
+                let mut other = Batch::default();
+                other.push(1, source(n), Ok(document(Stage::Raw, &format!("other-{n}"), Some(b"{}"))));
+                delivery.settle(other, true).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if n == 55 {
+                let others = picky.taken.lock().unwrap().iter().filter(|id| !id.starts_with("other")).count();
+                assert_eq!(others, 51, "whole {whole}: the others are there");
+                assert!(!settling.is_finished(), "nothing is held against it yet");
+            }
+        }
+        // The clock stands still, the broker of the rejected topic does not.
+        let began = std::time::Instant::now();
+        while busy && !settling.is_finished() && began.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(10));
+            tokio::task::yield_now().await;
+        }
+        // As long as nothing else is taken, it may be the index.
+        assert_eq!(settling.is_finished(), busy, "whole {whole}");
+        stop.cancel();
+        assert_eq!(settling.await.unwrap().is_ok(), busy);
+        assert_eq!(outcomes(&telemetry, "p").3, u64::from(busy));
+    }
+    let reasons = beside(|kafka, topic| kafka.read_all(&topic)).await;
+    assert!(reasons.len() == 2 && reasons.iter().all(|record| record.header("outlier-detail") == Some("it broke")));
+}
+
+/// What cannot be documents waits for the rejected topic; once that takes them, all is well.
+#[tokio::test(start_paused = true)]
+async fn rejects_alone_make_nothing_wait_for_ever() {
+    let cluster = rdkafka::mocking::MockCluster::new(1).unwrap();
+    let head = format!("[kafka]\nbootstrap_servers = {:?}", cluster.bootstrap_servers());
+    let config = support::parse(&support::text(&head, "p"));
+    cluster.create_topic(&config.pipelines[0].topics.rejected, 1, 1).unwrap();
+    let refused = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(rdkafka::types::RDKafkaApiKey::Produce, &[refused]);
+    let telemetry = Telemetry::default();
+    let delivery = delivery(&config, &telemetry, CancellationToken::new());
+    let mut rejects = Batch::default();
+    let unfit = Unfit { kind: "no-source", reason: "no".to_owned() };
+    rejects.push(1, source(0), Err((unfit, None)));
+    delivery.settle(rejects, true).await.unwrap();
+    assert_eq!(telemetry.health.components()[&delivery.component()], State::Ready);
 }

@@ -93,7 +93,7 @@ async fn credentials_are_sent() {
     let url = standin::serve(|_| Reply::Json(401, "Unauthorized".to_owned())).await;
     let config = support::config(&format!("[opensearch]\nurls = [{url:?}]\ntoken = \"wrong\""), "p");
     let refused = OpenSearch::new(&config).unwrap().write(&[document(Stage::Raw, "1", None)]).await.unwrap_err();
-    assert!(refused.0.contains("check opensearch.username") && !refused.0.contains("wrong"), "{refused}");
+    assert!(refused.reason.contains("check opensearch.username") && !refused.reason.contains("wrong"), "{refused}");
 }
 
 #[tokio::test]
@@ -194,4 +194,52 @@ async fn real_aws_waf_logs_are_searchable() {
         }
     }
     clean(&client, &prefix).await;
+}
+
+/// OpenSearch answers for what an ingest pipeline refused in another order than asked, and for some of it with 500.
+#[tokio::test]
+async fn what_an_ingest_pipeline_refuses_is_known_by_its_id() {
+    let Some(url) = support::opensearch() else { return };
+    let prefix = support::unique("ingest");
+    let config = support::config(&format!("[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\""), "p");
+    let client = Client::new(&config).unwrap();
+    let put = async |path: String, body: Value| {
+        let answer = client.send(opensearch::http::Method::Put, &path, Some(body.to_string().into())).await.unwrap();
+        assert!(answer.good(), "{}", answer.reason());
+    };
+    let processors = serde_json::json!([
+        {"fail": {"if": "ctx.fail != null", "message": "no"}},
+        {"dissect": {"field": "dissect", "pattern": "%{a} %{b}", "ignore_missing": true}},
+        {"grok": {"field": "grok", "patterns": ["%{NUMBER:x}"], "ignore_missing": true}},
+    ]);
+    put(format!("/_ingest/pipeline/{prefix}"), serde_json::json!({ "processors": processors })).await;
+    let index = format!("{prefix}p-enriched");
+    let mappings = serde_json::json!({"properties": {"number": {"type": "integer"}}});
+    let settings = serde_json::json!({"index.default_pipeline": prefix, "number_of_replicas": 0});
+    put(format!("/{index}"), serde_json::json!({"settings": settings, "mappings": mappings})).await;
+
+    let bodies = ["fail", "good", "grok", "number", "dissect", "good", "fail", "grok", "dissect"];
+    let documents: Vec<Document> = (0..)
+        .zip(bodies)
+        .map(|(n, name)| document(Stage::Enriched, &format!("{n}"), Some(format!(r#"{{"{name}":"x"}}"#).as_bytes())))
+        .collect();
+    let outcomes = OpenSearch::new(&config).unwrap().write(&documents).await.unwrap();
+    for (name, outcome) in bodies.iter().zip(&outcomes) {
+        let want = match *name {
+            "fail" => "fail_processor_exception: no (status 500)",
+            "dissect" => "Unable to find match for dissect pattern",
+            "grok" => "Grok expressions do not match",
+            "number" => "failed to parse field [number]",
+            _ => "",
+        };
+        let found = match outcome {
+            Outcome::Created => want.is_empty(),
+            Outcome::Reject(why) => !want.is_empty() && why.contains(want),
+            _ => false,
+        };
+        assert!(found, "{name}: {outcome:?} of {outcomes:?}");
+    }
+    for path in [format!("/{index}"), format!("/_ingest/pipeline/{prefix}")] {
+        client.send(opensearch::http::Method::Delete, &path, None).await.unwrap();
+    }
 }

@@ -251,3 +251,39 @@ async fn an_item_that_opensearch_refuses_goes_to_the_rejected_topic() {
     assert_eq!(search(&client, &format!("{name}p-enriched"), "good:1").await.len(), 500);
     clean(&client, &name).await;
 }
+
+/// What retention took before it was read is counted, and reading goes on behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_took_is_told() {
+    let kafka = Arc::new(support::kafka::Kafka::start());
+    let (servers, name, folder) = (kafka.bootstrap.clone(), support::unique("lost"), Folder::new());
+    let path = folder.0.join("index.sqlite");
+    let head = format!("[sink]\nindex = \"sqlite\"\nflush_interval = \"50ms\"\n[sqlite]\npath = {path:?}");
+    let config = config_on(&servers, &name, &format!("{name}."), &head);
+    setup::ensure_topics(&config).await.unwrap();
+    let (all, _) = fill(&servers, &config).await;
+    let lost = |telemetry: &Telemetry| {
+        let text = telemetry.metrics.text();
+        let line = text.lines().find(|line| line.contains(r#"outcome="lost",reason="retention""#)).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let first = Running::start(&config);
+    until("all is settled", || outcomes(&first.telemetry, "p").0 >= all).await;
+    assert_eq!(lost(&first.telemetry), 0);
+    first.stop().await;
+
+    fill(&servers, &config).await;
+    let raw = config.pipelines[0].topics.raw.clone();
+    let emptied = Arc::clone(&kafka);
+    tokio::task::spawn_blocking(move || emptied.empty(&raw, 2)).await.unwrap();
+    let (more, _) = fill(&servers, &config).await;
+    let second = Running::start(&config);
+    // Of the raw records those of the last time, of the others those of both times.
+    let want = 2 * more - 504;
+    until("the rest is settled", || outcomes(&second.telemetry, "p").0 >= want).await;
+    assert_eq!(lost(&second.telemetry), 504);
+    let report = serde_json::to_value(second.telemetry.health.report()).unwrap();
+    assert_eq!(report["sink.p.kafka"]["counts"]["lost"], 504, "{report}");
+    assert_eq!(second.stop().await.0, want);
+    assert_eq!(Reader::open(&config.sqlite).unwrap().count("p", Stage::Raw).unwrap(), 2 * 504);
+}

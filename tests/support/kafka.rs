@@ -95,6 +95,18 @@ impl Kafka {
         self.client().set("enable.idempotence", "true").set("linger.ms", "2").create().unwrap()
     }
 
+    /// A record in a transaction that stays open until `timeout`, as somebody leaves it who is killed.
+    pub fn open_transaction(&self, id: &str, timeout: Duration, record: BaseRecord<'_, str, str>) -> BaseProducer {
+        let mut config = self.client();
+        config.set("transactional.id", id).set("transaction.timeout.ms", timeout.as_millis().to_string());
+        let producer: BaseProducer = config.create().unwrap();
+        producer.init_transactions(Duration::from_secs(30)).unwrap();
+        producer.begin_transaction().unwrap();
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.flush(Duration::from_secs(30)).unwrap();
+        producer
+    }
+
     /// Every committed record of a topic, by partition and offset.
     pub fn read_all(&self, topic: &str) -> Vec<Record> {
         let mut config = self.client();

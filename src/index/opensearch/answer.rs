@@ -1,8 +1,10 @@
 //! Reads the answer to a bulk request.
 //!
-//! Invariant: a status says whose fault it is. 429 and 5xx pass; 401, 403 and 404 are about rights and indices and
-//! need the operator, so the document waits, and so do errors about the index itself (400); every other 4xx is the
-//! document's own and rejects it. What an error looks like beside its status makes no answer unreadable.
+//! Invariants: each document has the outcome of the item with its id, in whatever order they come (OpenSearch 3.4 answers
+//! for those that an ingest pipeline refused in another order than asked). A status says whose fault it is: 429 and 5xx
+//! pass, though 500 may also be how a document is refused; 401, 403 and 404 are about rights and indices and need the
+//! operator, so the document waits, and so do errors about the index itself (400); every other 4xx is the document's own
+//! and rejects it. What an error looks like beside its status makes no answer unreadable.
 
 use super::words::{index_remedy, remedy};
 use crate::index::Outcome;
@@ -10,6 +12,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 #[derive(Deserialize)]
 struct Bulk<'a> {
@@ -26,19 +30,32 @@ struct Item<'a> {
 
 #[derive(Deserialize)]
 struct Created<'a> {
+    #[serde(borrow, rename = "_id")]
+    id: Option<Cow<'a, str>>,
     status: u16,
     /// Read only where it is told.
     #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
 
-/// The outcomes of `count` documents; `None` when the body is not the answer to such a request.
-pub fn outcomes(body: &[u8], count: usize) -> Option<Vec<Outcome>> {
+/// With what a processor of an ingest pipeline refuses a document, though its status is 500.
+const REFUSALS: [&str; 2] = ["fail_processor_exception", "find_match"];
+
+/// The outcomes of the documents with these ids; `None` when the body is not the answer to such a request.
+pub fn outcomes(body: &[u8], ids: &[&str]) -> Option<Vec<Outcome>> {
     let bulk: Bulk<'_> = serde_json::from_slice(body).ok()?;
-    if bulk.error.is_some() || bulk.items.len() != count {
+    if bulk.error.is_some() || bulk.items.len() != ids.len() {
         return None;
     }
-    Some(bulk.items.iter().map(|item| outcome(&item.create)).collect())
+    let in_place = |(item, id): (&Item<'_>, &&str)| item.create.id.as_ref().is_none_or(|found| found == id);
+    if bulk.items.iter().zip(ids).all(in_place) {
+        return Some(bulk.items.iter().map(|item| outcome(&item.create)).collect());
+    }
+    let mut by_id: HashMap<&str, Vec<&Created<'_>>> = HashMap::new();
+    for Item { create } in &bulk.items {
+        by_id.entry(create.id.as_deref()?).or_default().push(create);
+    }
+    ids.iter().map(|id| by_id.get_mut(id)?.pop().map(outcome)).collect()
 }
 
 fn outcome(item: &Created<'_>) -> Outcome {
@@ -46,9 +63,14 @@ fn outcome(item: &Created<'_>) -> Outcome {
         200..=299 => Outcome::Created,
         409 => Outcome::AlreadyThere,
         status @ (401 | 403 | 404 | 429 | 500..) => {
-            let reason = reason(status, &error(item));
+            let error = error(item);
+            let reason = reason(status, &error);
+            if status == 500 && REFUSALS.contains(&part(&error, "type")) {
+                return Outcome::Reject(reason);
+            }
             let remedy = remedy(status, &reason);
-            Outcome::Retry(format!("{}: {reason}; {remedy}", trouble(status)))
+            let why = format!("{}: {reason}; {remedy}", trouble(status));
+            if status == 500 { Outcome::Fault(why) } else { Outcome::Retry(why) }
         }
         status => {
             let error = error(item);
@@ -107,28 +129,59 @@ mod tests {
             {"create":{"status":409,"error":{"type":"version_conflict_engine_exception","reason":"[1]: exists"}}},
             {"create":{"status":429,"error":{"type":"rejected","reason":"queue \"full\""}}},
             {"create":{"status":503,"error":{"type":"unavailable_shards_exception","reason":"none"}}},
+            {"create":{"status":500,"error":{"type":"null_pointer_exception","reason":null}}},
+            {"create":{"status":500,"error":{"type":"fail_processor_exception","reason":"no"}}},
             {"create":{"status":403,"error":{"type":"cluster_block_exception","reason":"read only"}}},
             {"create":{"status":400,"error":{"type":"validation_exception","reason":"this action would add [2] shards"}}},
             {"create":{"status":404,"error":{"type":"index_not_found_exception","reason":"no such index"}}},
             {"create":{"status":400,"error":{"type":"mapper_parsing_exception","reason":"failed to parse",
                 "caused_by":{"type":"json_parse_exception","reason":"Duplicate field 'a'\n at [Source]"}}}}]}"#;
-        let found = outcomes(body, 8).unwrap();
+        let found = outcomes(body, &["1"; 10]).unwrap();
         let kinds: Vec<String> = found
             .iter()
             .map(|outcome| match outcome {
                 Outcome::Created => "created".to_owned(),
                 Outcome::AlreadyThere => "there".to_owned(),
                 Outcome::Retry(_) => "retry".to_owned(),
+                Outcome::Fault(_) => "fault".to_owned(),
                 Outcome::Reject(why) => why.clone(),
             })
             .collect();
         let rejected = "mapper_parsing_exception: failed to parse: Duplicate field 'a' (status 400)";
-        assert_eq!(kinds, ["created", "there", "retry", "retry", "retry", "retry", "retry", rejected]);
+        let failed = "fail_processor_exception: no (status 500)";
+        let want = ["created", "there", "retry", "retry", "fault", failed, "retry", "retry", "retry", rejected];
+        assert_eq!(kinds, want);
+    }
+
+    #[test]
+    fn an_item_is_of_the_document_with_its_id() {
+        let answer = |items: &[(&str, u16)]| {
+            let items: Vec<Value> = items
+                .iter()
+                .map(|(id, status)| serde_json::json!({"create": {"_id": id, "status": status, "error": {"reason": id}}}))
+                .collect();
+            serde_json::json!({ "items": items }).to_string()
+        };
+        let rejected = |id: &str| Outcome::Reject(format!("{id} (status 400)"));
+        let there = || Outcome::AlreadyThere;
+        for (items, want) in [
+            (&[("a", 400), ("b\"/\n", 409), ("c", 400)][..], Some(vec![rejected("a"), there(), rejected("c")])),
+            (&[("c", 400), ("b\"/\n", 409), ("a", 400)], Some(vec![rejected("a"), there(), rejected("c")])),
+            (&[("c", 409), ("a", 400), ("b\"/\n", 409)], Some(vec![rejected("a"), there(), there()])),
+            (&[("a", 400), ("b\"/\n", 409), ("d", 400)], None),
+            (&[("a", 400), ("a", 409), ("c", 400)], None),
+        ] {
+            assert_eq!(outcomes(answer(items).as_bytes(), &["a", "b\"/\n", "c"]), want, "{items:?}");
+        }
+        let twice = outcomes(answer(&[("b", 400), ("a", 409), ("a", 409)]).as_bytes(), &["a", "a", "b"]);
+        assert_eq!(twice, Some(vec![there(), there(), rejected("b")]));
+        // A document of no id that is told has its place.
+        assert_eq!(outcomes(br#"{"items":[{"create":{"status":409}}]}"#, &["a"]), Some(vec![there()]));
     }
 
     fn one(status: u16, error: &str) -> Outcome {
         let body = format!(r#"{{"items":[{{"create":{{"status":{status},"error":{error}}}}}]}}"#);
-        outcomes(body.as_bytes(), 1).unwrap().remove(0)
+        outcomes(body.as_bytes(), &["a"]).unwrap().remove(0)
     }
 
     #[test]
@@ -198,7 +251,7 @@ mod tests {
             ("<html>welcome</html>", 0),
             ("", 0),
         ] {
-            assert_eq!(outcomes(body.as_bytes(), count), None, "{body}");
+            assert_eq!(outcomes(body.as_bytes(), &vec!["a"; count]), None, "{body}");
         }
     }
 }

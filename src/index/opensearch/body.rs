@@ -115,9 +115,9 @@ fn members(out: &mut Vec<u8>, object: Object<'_>) -> Result<(), String> {
         }
         out.extend_from_slice(object.text.get(1..).unwrap_or_default());
     }
-    // A line break ends a document; in JSON it can only stand between tokens.
+    // A line feed ends a document; in JSON it can only stand between tokens.
     let mut at = start;
-    while let Some(next) = memchr::memchr2(b'\n', b'\r', &out[at..]) {
+    while let Some(next) = memchr::memchr(b'\n', &out[at..]) {
         at += next;
         out[at] = b' ';
     }

@@ -121,7 +121,7 @@ impl Client {
         }
         // Some tens of milliseconds for a large request, which others must not wait for.
         let compressed = tokio::task::spawn_blocking(move || compress(&lines)).await;
-        let body = compressed.map_err(|error| Unavailable(format!("compression failed: {error}")))?;
+        let body = compressed.map_err(|error| Unavailable::new(format!("compression failed: {error}")))?;
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         self.deliver(Method::Post, path, headers, Some(body.into()), true).await
     }
@@ -149,11 +149,11 @@ impl Client {
         body: Option<Bytes>,
         repeatable: bool,
     ) -> Result<Answer, Unavailable> {
-        let mut answer = Err(Unavailable(String::new()));
+        let mut answer = Err(Unavailable::new(String::new()));
         for node in self.nodes.in_turn(Instant::now()) {
             let (transport, server) = &node.value;
             let (why, timed_out) = match ask(transport, method, path, &headers, &body).await {
-                Ok(Answer { status: 401, .. }) => return Err(Unavailable(words::unauthorised(server))),
+                Ok(Answer { status: 401, .. }) => return Err(Unavailable::new(words::unauthorised(server))),
                 Ok(answer) => {
                     node.answered();
                     return Ok(answer);
@@ -161,7 +161,7 @@ impl Client {
                 Err(error) => (why(&error), error.is_timeout()),
             };
             node.failed(Instant::now());
-            answer = Err(Unavailable(words::no_answer(server, &why, timed_out)));
+            answer = Err(Unavailable::new(words::no_answer(server, &why, timed_out)));
             // A cluster that is too slow for a request gets no more of it at once, but questions.
             let question = matches!(method, Method::Get | Method::Head);
             if !question && (timed_out || !repeatable) {
@@ -260,7 +260,7 @@ impl Answer {
             // What stands before a managed cluster, as AWS's access policies do.
             _ => match json["Message"].as_str().or(json["message"].as_str()) {
                 Some(text) => return format!("{text} (HTTP {}); {}", self.status, words::remedy(self.status, text)),
-                None => return self.not_opensearch().0,
+                None => return self.not_opensearch().reason,
             },
         };
         let status = self.status;
@@ -274,7 +274,7 @@ impl Answer {
     /// What to say of a body that is not OpenSearch's.
     pub fn not_opensearch(&self) -> Unavailable {
         let start: String = String::from_utf8_lossy(&self.body).chars().filter(|c| !c.is_control()).take(80).collect();
-        Unavailable(format!(
+        Unavailable::new(format!(
             "the answer (HTTP {}) is not OpenSearch's or was cut off: {start:?}; is there a proxy in between? Check opensearch.urls",
             self.status
         ))

@@ -31,10 +31,10 @@ use outlier_core::pipeline::Millis;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 /// What the answer needs to hold; the rest would be parsed for nothing.
-const BULK: &str = "/_bulk?filter_path=error,items.*.status,items.*.error";
+const BULK: &str = "/_bulk?filter_path=error,items.*._id,items.*.status,items.*.error";
 
 /// The log says why raw records are stored as text once in so many milliseconds.
 const TELL: Millis = 60_000;
@@ -47,6 +47,8 @@ pub struct OpenSearch {
     names: HashMap<Arc<str>, [String; STAGES.len()]>,
     /// When the log last said why a raw record is stored as text.
     told: AtomicI64,
+    /// Larger requests were refused for their size.
+    most_bytes: AtomicUsize,
 }
 
 impl OpenSearch {
@@ -58,8 +60,13 @@ impl OpenSearch {
         let prefix = &config.opensearch.index_prefix;
         let of = |pipeline: &str| STAGES.map(|stage| names::index(prefix, pipeline, stage));
         let names = config.pipelines.iter().map(|p| (p.name.as_str().into(), of(&p.name))).collect();
-        let told = AtomicI64::new(0);
-        Ok(Self { client: Client::new(config)?, indices: config.opensearch.indices, names, told })
+        Ok(Self {
+            client: Client::new(config)?,
+            indices: config.opensearch.indices,
+            names,
+            told: AtomicI64::new(0),
+            most_bytes: AtomicUsize::new(usize::MAX),
+        })
     }
 
     fn index_of(&self, document: &Document) -> Cow<'_, str> {
@@ -119,15 +126,18 @@ impl OpenSearch {
             if part.is_empty() {
                 continue;
             }
+            let bytes = prepared.request.len();
             let answer = self.client.bulk(BULK, prepared.request).await?;
             match answer.status {
                 200..=299 => {
-                    let found = answer::outcomes(&answer.body, part.len()).ok_or_else(|| odd(&answer))?;
+                    let ids: Vec<&str> = part.iter().map(|i| batch[*i].id.as_str()).collect();
+                    let found = answer::outcomes(&answer.body, &ids).ok_or_else(|| odd(&answer))?;
                     for (i, outcome) in part.into_iter().zip(found) {
                         outcomes[i] = outcome;
                     }
                 }
                 413 if part.len() > 1 => {
+                    self.too_large(bytes);
                     let rest = part.split_off(part.len() / 2);
                     parts.push(rest);
                     parts.push(part);
@@ -143,7 +153,21 @@ impl OpenSearch {
     }
 }
 
+impl OpenSearch {
+    /// A request of so many bytes went in vain: half of it is below the limit, unless a single document is not.
+    fn too_large(&self, bytes: usize) {
+        let most = bytes / 2;
+        if self.most_bytes.fetch_min(most, Ordering::Relaxed) > most {
+            tracing::info!(bytes, "a request was too large for OpenSearch or a proxy before it (413): smaller ones go");
+        }
+    }
+}
+
 impl Index for OpenSearch {
+    fn most_bytes(&self) -> usize {
+        self.most_bytes.load(Ordering::Relaxed)
+    }
+
     fn prepare(&self, batch: &[Document]) -> Prepared {
         self.request(batch, &Vec::from_iter(0..batch.len()), false)
     }
@@ -168,12 +192,13 @@ fn odd(answer: &Answer) -> Unavailable {
 /// A status that is about the whole request.
 fn refused(answer: &Answer) -> Unavailable {
     let (status, reason) = (answer.status, answer.reason());
-    Unavailable(match status {
+    let reason = match status {
         403 => format!("OpenSearch does not allow the write: {reason}"),
         400 if reason.contains("no handler found") => format!("OpenSearch refused the request: {reason}"),
         429 | 502..=504 => format!("OpenSearch does not take the request now: {reason}"),
         _ => {
             format!("OpenSearch refused the request: {reason}; check opensearch.urls and OpenSearch's version (2 or 3)")
         }
-    })
+    };
+    Unavailable { reason, refused: matches!(status, 400..=499) && !matches!(status, 404 | 405 | 407 | 408 | 429) }
 }

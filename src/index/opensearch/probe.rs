@@ -36,7 +36,7 @@ fn judge(answer: &Answer) -> Result<(), Unavailable> {
     let tagline = json["tagline"].as_str().is_some_and(|text| text.starts_with(TAGLINE));
     let major: u32 = number.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
     match (own, tagline) {
-        (true, _) if major < 2 => Err(Unavailable(format!(
+        (true, _) if major < 2 => Err(Unavailable::new(format!(
             "this is OpenSearch {number}, and outlier needs 2 or 3: upgrade it, or name another cluster in opensearch.urls"
         ))),
         (true, _) => {
@@ -46,7 +46,7 @@ fn judge(answer: &Answer) -> Result<(), Unavailable> {
             Ok(())
         }
         (false, true) => Ok(()),
-        (false, false) => Err(Unavailable(format!(
+        (false, false) => Err(Unavailable::new(format!(
             "this is Elasticsearch {number} or something like it, and outlier needs OpenSearch 2 or 3: name an OpenSearch in opensearch.urls"
         ))),
     }
@@ -83,7 +83,9 @@ mod tests {
             let judged = judge(&Answer { status, body: body.clone().into() });
             match want {
                 Ok(()) => assert_eq!(judged, Ok(()), "{status} {body}"),
-                Err(part) => assert!(judged.clone().is_err_and(|told| told.0.contains(part)), "{body}: {judged:?}"),
+                Err(part) => {
+                    assert!(judged.clone().is_err_and(|told| told.reason.contains(part)), "{body}: {judged:?}")
+                }
             }
         }
     }

@@ -71,7 +71,7 @@ impl Index for Sqlite {
             let written = tokio::task::spawn_blocking(move || writer.write(&batch)).await;
             match written {
                 Ok(outcomes) => outcomes.map_err(|error| unavailable(&error)),
-                Err(error) => Err(Unavailable(format!("the write to SQLite was cut off: {error}"))),
+                Err(error) => Err(Unavailable::new(format!("the write to SQLite was cut off: {error}"))),
             }
         })
     }
@@ -151,7 +151,7 @@ fn insert(statement: &mut Statement<'_>, document: &Document) -> rusqlite::Resul
 }
 
 fn unavailable(error: &rusqlite::Error) -> Unavailable {
-    Unavailable(match error.sqlite_error_code() {
+    Unavailable::new(match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => format!("SQLite: {error}: free disk space, or lower sqlite.max_rows"),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             format!("SQLite: {error}: another process writes to the file; give each its own sqlite.path")
