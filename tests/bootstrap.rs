@@ -9,7 +9,7 @@ use opensearch::http::Method;
 use outlier::index::opensearch::Client;
 use rand::prelude::*;
 use rand::rngs::StdRng;
-use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::producer::BaseRecord;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -166,14 +166,9 @@ fn scores_go_on_from_files() {
 
     // A bootstrap that was killed has left its transaction open: the next one takes its place.
     let id = format!("{}later.score.bootstrap", world.place.prefix);
-    let dead: rdkafka::producer::BaseProducer =
-        world.kafka.client().set("transactional.id", &id).set("transaction.timeout.ms", "600000").create().unwrap();
-    dead.init_transactions(Duration::from_secs(30)).unwrap();
-    dead.begin_transaction().unwrap();
     let topic = world.topic("later", "state");
     let half = BaseRecord::to(&topic).partition(0).key("group/action-00000000/").payload("half");
-    assert!(dead.send::<str, str>(half).is_ok());
-    dead.flush(Duration::from_secs(30)).unwrap();
+    let _dead = world.kafka.open_transaction(&id, Duration::from_secs(600), half);
 
     let (code, out, err) = outlier(&config, &args);
     assert!(code == 0 && out.contains("written:"), "{code}: {out}{err}");

@@ -87,6 +87,9 @@ fn to_raw() {
     let said = |what: &str, before: u64| format!("{what} back to {raw}; {before} had gone back before\n");
     assert_eq!(replay(&["--dry-run"]), (0, said("5 records would go", 0)));
     assert_eq!(kafka.read_all(&raw).len(), 6);
+    // A `process` that was killed has left its transaction open: what went back is marked behind it.
+    let half = BaseRecord::to(&rejected).partition(0).key("k").payload("half");
+    let _dead = kafka.open_transaction(&format!("{}dead", place.prefix), Duration::from_secs(3), half);
     assert_eq!(replay(&[]), (0, said("5 records went", 0)));
     assert_eq!(replay(&[]), (0, said("0 records went", 5)), "each goes back once");
     let all = kafka.read_all(&raw);

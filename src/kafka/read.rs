@@ -63,9 +63,8 @@ pub fn to_end<C: ConsumerContext>(
 
 /// Reads every committed record of these partitions of a compacted topic, oldest first: partition, key and value; how many.
 ///
-/// Order matters: the caller has the group's committed offsets, which no open transaction holds back; then the high
-/// watermarks are asked; then the last stable offsets must reach them, so that nothing of the same transactions can
-/// still be hidden; then the partitions are read to their ends.
+/// Order matters: the caller has the group's committed offsets, which no open transaction holds back; then transactions
+/// are waited for, so that nothing of the same ones can still be hidden; then the partitions are read to their ends.
 ///
 /// # Errors
 /// The broker does not answer, or those of `each`.
@@ -76,18 +75,37 @@ pub fn committed(
     mut tell: impl FnMut(String),
     mut each: impl FnMut(i32, &str, Option<&[u8]>) -> anyhow::Result<()>,
 ) -> anyhow::Result<u64> {
-    let started = Instant::now();
     let consumer: BaseConsumer = connection.create()?;
+    let starts = settled(&consumer, connection, topic, partitions, &mut tell)?;
+    to_end(&consumer, topic, &starts, tell, |message| {
+        let key = String::from_utf8_lossy(message.key().unwrap_or_default());
+        each(message.partition(), &key, message.payload())
+    })
+}
+
+/// The beginnings of these partitions, as soon as no open transaction hides any record that is in them now: the high
+/// watermarks are asked, then the last stable offsets must reach them.
+///
+/// # Errors
+/// The broker does not answer, or a transaction stays open for too long.
+pub fn settled(
+    consumer: &BaseConsumer,
+    connection: &ClientConfig,
+    topic: &str,
+    partitions: &[i32],
+    mut tell: impl FnMut(String),
+) -> anyhow::Result<TopicPartitionList> {
+    let started = Instant::now();
     let uncommitted: BaseConsumer = connection.clone().set("isolation.level", "read_uncommitted").create()?;
     let end = |consumer: &BaseConsumer, partition: i32| {
         let watermarks = consumer.fetch_watermarks(topic, partition, PATIENCE);
         watermarks.map(|(_, high)| high).with_context(|| format!("cannot look up the end of {topic}/{partition}"))
     };
-    let mut list = TopicPartitionList::new();
+    let mut starts = TopicPartitionList::new();
     for &partition in partitions {
         let high = end(&uncommitted, partition)?;
         let mut told = Instant::now();
-        while end(&consumer, partition)? < high {
+        while end(consumer, partition)? < high {
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
                 tell(format!("waiting for the end of a transaction in {topic}/{partition}"));
@@ -97,10 +115,7 @@ pub fn committed(
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        list.add_partition_offset(topic, partition, Offset::Beginning)?;
+        starts.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
-    to_end(&consumer, topic, &list, tell, |message| {
-        let key = String::from_utf8_lossy(message.key().unwrap_or_default());
-        each(message.partition(), &key, message.payload())
-    })
+    Ok(starts)
 }

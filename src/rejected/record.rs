@@ -4,14 +4,13 @@
 
 use crate::config::Kafka;
 use crate::kafka::client;
-use crate::kafka::read::{logged, to_end};
+use crate::kafka::read::{logged, settled, to_end};
 use crate::kafka::topics::partition_count;
 use crate::sink::headers::at;
 use crate::sink::rejects::{CUT, DETAIL, DOCUMENT, REASON, SERVICE, SOURCE};
 use outlier_core::pipeline::Millis;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message};
-use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The header of a mark.
@@ -46,17 +45,17 @@ pub type OwnHeader = (String, Option<Vec<u8>>);
 /// Gives every rejected record, a partition's in their order, with whether it went back already.
 ///
 /// # Errors
-/// The broker does not answer, or those of `each`.
+/// The broker does not answer, a transaction stays open for too long, or those of `each`.
 pub fn read(
     kafka: &Kafka,
     topic: &str,
     mut each: impl FnMut(Record, bool) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let consumer: BaseConsumer = client::reader(kafka).create()?;
-    let mut starts = TopicPartitionList::new();
-    for partition in 0..partition_count(&consumer, topic)? {
-        starts.add_partition_offset(topic, partition, Offset::Beginning)?;
-    }
+    let connection = client::reader(kafka);
+    let consumer: BaseConsumer = connection.create()?;
+    let partitions: Vec<i32> = (0..partition_count(&consumer, topic)?).collect();
+    // Marks may be behind a transaction of a `process` that died.
+    let starts = settled(&consumer, &connection, topic, &partitions, logged("looking for what went back"))?;
     // Marks come behind what they mark, so everything is read twice.
     let (mut replayed, mut last) = (BTreeSet::new(), BTreeMap::new());
     to_end(&consumer, topic, &starts, logged("looking for what went back"), |message| {
