@@ -138,11 +138,16 @@ fn property(r: &Reader<'_>, name: &str, node: &Node) -> Option<Property> {
         r.mistake(node.at.clone(), format!("{what} is set by outlier: {instead}"));
         return None;
     }
-    match &node.value {
-        Value::Integer(text) | Value::Float(text) => Some(Property::Plain(text.clone())),
-        Value::Bool(value) => Some(Property::Plain(value.to_string())),
-        Value::Text(_) | Value::Given(_) if is_secret(name) => r.secret_of(&what, node).map(Property::Secret),
-        _ => r.text_of(&what, node).map(Property::Plain),
+    let unquoted = match &node.value {
+        Value::Integer(text) | Value::Float(text) => Some(text.clone()),
+        Value::Bool(value) => Some(value.to_string()),
+        _ => None,
+    };
+    // A password of digits is one, too.
+    if is_secret(name) {
+        unquoted.map(Secret::new).or_else(|| r.secret_of(&what, node)).map(Property::Secret)
+    } else {
+        unquoted.or_else(|| r.text_of(&what, node)).map(Property::Plain)
     }
 }
 
