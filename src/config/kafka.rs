@@ -10,9 +10,10 @@ use super::writer::Writer;
 use std::collections::BTreeMap;
 
 /// Properties that the services set themselves, and what to do instead.
-const OWN: [(&str, &str); 8] = [
+const OWN: [(&str, &str); 9] = [
     ("bootstrap.servers", "set `bootstrap_servers` in [kafka]"),
     ("group.id", "groups are named after pipeline and service; `topic_prefix` comes before them"),
+    ("group.instance.id", "it stays empty, as instances with one configuration would fence each other; remove it"),
     ("transactional.id", "set `instance_id` in [kafka], from which it is made"),
     ("isolation.level", "readers always use read_committed; remove it"),
     ("enable.auto.commit", "offsets are committed with the results; remove it"),
