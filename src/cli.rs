@@ -126,7 +126,7 @@ fn run_service(cli: Cli) -> ExitCode {
     let config = match loaded {
         Ok(config) => Arc::new(config),
         Err(mistakes) => {
-            eprint!("{mistakes}");
+            eprintln!("{mistakes}");
             return ExitCode::from(2);
         }
     };

@@ -358,7 +358,7 @@ fn bad_input() {
     assert!(whole["windows"]["scored"].as_u64().unwrap() > 0 && whole["windows"]["incomplete"].as_u64().unwrap() > 0);
 
     // What is refused or fails, with the exit code and the words that help.
-    let cases: [(&[&str], i32, &str); 13] = [
+    let cases: [(&[&str], i32, &str); 14] = [
         (&["cut.json.gz", "good.json"], 1, "could not be read to its end"),
         (&["torn.json.gz"], 1, "could not be read to its end"),
         (&["nosuch.json"], 2, "nosuch.json cannot be read"),
@@ -372,10 +372,12 @@ fn bad_input() {
         (&["good.json", "--detector", "cuontry"], 2, "did you mean `country`"),
         (&["good.json", "--pipeline", "web"], 2, "the configured ones are waf"),
         (&["good.json", "--json", "-", "--scores", "-"], 2, "only one of"),
+        (&["good.json", "--config", "columns.csv"], 2, "columns.csv:1:6: "),
     ];
     for (args, code, words) in cases {
         let run = outlier(&place.dir, &[&["backtest"], args].concat());
         assert!(run.code == code && run.err.contains(words), "{args:?}: {} {}", run.code, run.err);
+        assert!(run.err.ends_with('\n'), "{args:?}: {:?}", run.err);
     }
     let run = outlier(&place.dir, &["backtest", "--compare", "columns.csv", "good.json"]);
     assert!(run.code == 2 && run.err.contains("columns.csv"), "{} {}", run.code, run.err);

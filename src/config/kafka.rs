@@ -12,14 +12,31 @@ use std::collections::BTreeMap;
 /// Properties that the services set themselves, and what to do instead.
 const OWN: [(&str, &str); 9] = [
     ("bootstrap.servers", "set `bootstrap_servers` in [kafka]"),
-    ("metadata.broker.list", "set `bootstrap_servers` in [kafka]"),
     ("group.id", "groups are named after pipeline and service; `topic_prefix` comes before them"),
+    ("group.instance.id", "it stays empty, as instances with one configuration would fence each other; remove it"),
     ("transactional.id", "set `instance_id` in [kafka], from which it is made"),
     ("isolation.level", "readers always use read_committed; remove it"),
     ("enable.auto.commit", "offsets are committed with the results; remove it"),
     ("enable.auto.offset.store", "offsets are committed with the results; remove it"),
     ("partition.assignment.strategy", "groups always use cooperative-sticky; remove it"),
     ("enable.idempotence", "set `guarantee` in [process]"),
+];
+
+/// What else librdkafka calls a property, and its name here. The client is given properties in any order: of one that
+/// it gets under both names, either value could count.
+const ALIASES: [(&str, &str); 12] = [
+    ("metadata.broker.list", "bootstrap.servers"),
+    ("auto.commit.enable", "enable.auto.commit"),
+    ("request.required.acks", "acks"),
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("compression.type", "compression.codec"),
+    ("retries", "message.send.max.retries"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("sasl.mechanisms", "sasl.mechanism"),
+    ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
+    ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
 ];
 
 /// The broker and the topics.
@@ -35,7 +52,7 @@ pub struct Kafka {
     pub replication_factor: i32,
     /// Partitions of a created raw topic.
     pub raw_partitions: i32,
-    /// librdkafka properties, passed through as they are.
+    /// librdkafka properties, passed through as they are; each under one name.
     pub properties: BTreeMap<String, Property>,
 }
 
@@ -116,33 +133,42 @@ fn properties(reader: Reader<'_>) -> BTreeMap<String, Property> {
         flatten(key.clone(), node, &mut flat);
     }
     flat.into_iter()
-        .filter_map(|(name, node)| Some((property(&reader, &name, node)?, name)))
+        .filter_map(|(name, (written, node))| Some((property(&reader, &name, &written, node)?, name)))
         .map(|(value, name)| (name, value))
         .collect()
 }
 
-/// Joins the keys of nested tables by dots; an environment variable wins over the file.
-fn flatten<'a>(name: String, node: &'a Node, flat: &mut BTreeMap<String, &'a Node>) {
+/// Joins the keys of nested tables by dots; under its name here, a property keeps the name that was written. The last
+/// one counts, and an environment variable wins over the file.
+fn flatten<'a>(written: String, node: &'a Node, flat: &mut BTreeMap<String, (String, &'a Node)>) {
     if let Value::Table(table) = &node.value {
         for (key, entry) in table {
-            flatten(format!("{name}.{key}"), &entry.node, flat);
+            flatten(format!("{written}.{key}"), &entry.node, flat);
         }
-    } else if flat.get(&name).is_none_or(|before| before.at < node.at) {
-        flat.insert(name, node);
+        return;
+    }
+    let name = ALIASES.iter().find(|(alias, _)| *alias == written).map_or(written.as_str(), |(_, name)| name);
+    if flat.get(name).is_none_or(|(_, before)| before.at < node.at) {
+        flat.insert(name.to_owned(), (written, node));
     }
 }
 
-fn property(r: &Reader<'_>, name: &str, node: &Node) -> Option<Property> {
-    let what = format!("the property {}", shown(name).replace('"', "`"));
+fn property(r: &Reader<'_>, name: &str, written: &str, node: &Node) -> Option<Property> {
+    let what = format!("the property {}", shown(written).replace('"', "`"));
     if let Some((_, instead)) = OWN.iter().find(|(own, _)| *own == name) {
         r.mistake(node.at.clone(), format!("{what} is set by outlier: {instead}"));
         return None;
     }
-    match &node.value {
-        Value::Integer(text) | Value::Float(text) => Some(Property::Plain(text.clone())),
-        Value::Bool(value) => Some(Property::Plain(value.to_string())),
-        Value::Text(_) | Value::Given(_) if is_secret(name) => r.secret_of(&what, node).map(Property::Secret),
-        _ => r.text_of(&what, node).map(Property::Plain),
+    let unquoted = match &node.value {
+        Value::Integer(text) | Value::Float(text) => Some(text.clone()),
+        Value::Bool(value) => Some(value.to_string()),
+        _ => None,
+    };
+    // A password of digits is one, too.
+    if is_secret(name) {
+        unquoted.map(Secret::new).or_else(|| r.secret_of(&what, node)).map(Property::Secret)
+    } else {
+        unquoted.or_else(|| r.text_of(&what, node)).map(Property::Plain)
     }
 }
 

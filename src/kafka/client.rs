@@ -6,6 +6,8 @@ use crate::config::{Config, Kafka};
 use outlier_core::window::LARGEST_RECORD;
 use rdkafka::ClientConfig;
 
+/// The group of readers that join none: without a name librdkafka assigns nothing; with one it asks who coordinates it.
+pub const READER: &str = "outlier-reader";
 /// Flags and metadata come on top of a record.
 const ADDED_BYTES: usize = 64 * 1024;
 
@@ -56,8 +58,7 @@ pub fn consumer(kafka: &Kafka, group: &str) -> ClientConfig {
 
 /// A consumer that is assigned partitions by hand and never commits.
 pub fn reader(kafka: &Kafka) -> ClientConfig {
-    // librdkafka assigns nothing without a group's name, though none is joined.
-    consumer(kafka, "outlier-reader")
+    consumer(kafka, READER)
 }
 
 /// An idempotent producer with large compressed batches.

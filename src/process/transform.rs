@@ -1,7 +1,8 @@
 //! Stage one: raw records become enriched or rejected ones, and differences to windows.
 //!
-//! Invariant: `in = enriched + rejected`; a record's enriched form keeps its key, headers, order and Kafka timestamp
-//! and says in the header `outlier-source` where it came from.
+//! Invariant: `in = enriched + rejected`, each counted by itself, so that the numbers would show a loss; a record's
+//! enriched form keeps its key, headers, order and Kafka timestamp and says in the header `outlier-source` where it
+//! came from.
 
 use super::align::Aligning;
 use super::anomalies::AnomalyTail;
@@ -62,6 +63,7 @@ pub struct TransformStage {
 /// What the transaction under way will have done.
 #[derive(Default)]
 struct Ledger {
+    read: u64,
     enriched: u64,
     rejected: BTreeMap<&'static str, u64>,
     late: u64,
@@ -81,6 +83,36 @@ struct Metrics {
     waiting: Gauge,
 }
 
+impl Metrics {
+    fn new(pipeline: &str, telemetry: &Telemetry) -> Self {
+        let record = |outcome, reason| telemetry.metrics.records("process", pipeline, outcome, reason);
+        Self {
+            read: record("in", ""),
+            enriched: record("out", ""),
+            late: record("late", ""),
+            hashed: record("hashed_key", ""),
+            no_numbers: record("no_number", ""),
+            rejected: Reject::CODES.iter().map(|code| (*code, record("rejected", code))).collect(),
+            lag: telemetry.metrics.gauge("process", pipeline, "lag_records"),
+            waiting: telemetry.metrics.gauge("process", pipeline, "waiting_partitions"),
+        }
+    }
+
+    /// What was done is durable.
+    fn count(&self, done: Ledger) {
+        self.read.inc_by(done.read);
+        self.enriched.inc_by(done.enriched);
+        self.late.inc_by(done.late);
+        self.hashed.inc_by(done.hashed);
+        self.no_numbers.inc_by(done.no_numbers);
+        for (code, count) in done.rejected {
+            if let Some(metric) = self.rejected.get(code) {
+                metric.inc_by(count);
+            }
+        }
+    }
+}
+
 impl TransformStage {
     /// A stage that owns nothing yet. `connection` is for looking up topics, `group` has the group's name.
     ///
@@ -93,18 +125,8 @@ impl TransformStage {
         [idle_timeout, align]: [Duration; 2],
         telemetry: &Telemetry,
     ) -> anyhow::Result<Self> {
-        let record = |outcome, reason| telemetry.metrics.records("process", &pipeline.name, outcome, reason);
         let component = super::component(&pipeline.name, "transform");
-        let metrics = Metrics {
-            read: record("in", ""),
-            enriched: record("out", ""),
-            late: record("late", ""),
-            hashed: record("hashed_key", ""),
-            no_numbers: record("no_number", ""),
-            rejected: Reject::CODES.iter().map(|code| (*code, record("rejected", code))).collect(),
-            lag: telemetry.metrics.gauge("process", &pipeline.name, "lag_records"),
-            waiting: telemetry.metrics.gauge("process", &pipeline.name, "waiting_partitions"),
-        };
+        let metrics = Metrics::new(&pipeline.name, telemetry);
         let causes = [("late", &metrics.late), ("hashed_key", &metrics.hashed), ("no_number", &metrics.no_numbers)];
         let rejected = metrics.rejected.iter().map(|(code, metric)| (*code, metric));
         for (cause, counter) in causes.into_iter().chain(rejected) {
@@ -275,6 +297,7 @@ impl Stage for TransformStage {
 
     fn message(&mut self, message: &BorrowedMessage<'_>, output: &mut Output) -> anyhow::Result<Next> {
         let partition = message.partition();
+        self.pending.read += 1;
         self.source.set(&self.pipeline.topics.raw, partition, message.offset());
         // Of a record that says none, the time of sending is over: or its event time could be any.
         let time = message.timestamp().to_millis().filter(|time| *time >= 0).unwrap_or_else(now);
@@ -347,19 +370,8 @@ impl Stage for TransformStage {
     }
 
     fn committed(&mut self) {
-        let done = std::mem::take(&mut self.pending);
-        let rejected: u64 = done.rejected.values().sum();
+        self.metrics.count(std::mem::take(&mut self.pending));
         self.show_lag();
-        self.metrics.read.inc_by(done.enriched + rejected);
-        self.metrics.enriched.inc_by(done.enriched);
-        self.metrics.late.inc_by(done.late);
-        self.metrics.hashed.inc_by(done.hashed);
-        self.metrics.no_numbers.inc_by(done.no_numbers);
-        for (code, count) in done.rejected {
-            if let Some(metric) = self.metrics.rejected.get(code) {
-                metric.inc_by(count);
-            }
-        }
     }
 
     fn aborted(&mut self) {
@@ -383,4 +395,21 @@ fn with_time<'a>(mut record: BaseRecord<'a, [u8], [u8]>, message: &BorrowedMessa
         record = record.timestamp(time);
     }
     record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_lost_shows() {
+        let metrics = Metrics::new("waf", &Telemetry::default());
+        for (enriched, syntax, lost) in [(2, 1, 0), (1, 0, 1)] {
+            let before = metrics.read.get() - metrics.enriched.get() - metrics.rejected["syntax"].get();
+            let rejected = BTreeMap::from([("syntax", syntax)]);
+            metrics.count(Ledger { read: enriched + syntax + lost, enriched, rejected, ..Ledger::default() });
+            let after = metrics.read.get() - metrics.enriched.get() - metrics.rejected["syntax"].get();
+            assert_eq!(after - before, lost);
+        }
+    }
 }

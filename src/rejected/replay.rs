@@ -8,6 +8,7 @@ use crate::index::{self, Document, Index, Outcome, Stage};
 use crate::kafka::client;
 use crate::kafka::output::{Commit, Output};
 use crate::sink::document::{Origin, Times, identify, times};
+use crate::worker::group;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use outlier_core::pipeline::Pipeline;
@@ -111,6 +112,12 @@ pub fn run(config: &Config, pipeline: &Pipeline, options: &Options, out: &mut dy
     }
 }
 
+/// Two replays at once would send everything twice: the later one ends the earlier. Named as those of the services are,
+/// whatever the topic is called, so that one right is good for all.
+fn transactional_id(config: &Config, pipeline: &Pipeline) -> String {
+    format!("{}.replay", group(config, pipeline, "rejected"))
+}
+
 /// Why a record cannot go back.
 fn obstacle(record: &Record, to: Target) -> Option<&'static str> {
     match (to, &record.headers) {
@@ -133,8 +140,7 @@ impl<'c> Back<'c> {
     fn connect(config: &Config, pipeline: &'c Pipeline, to: Target) -> anyhow::Result<Self> {
         let mut producer = client::producer(&config.kafka);
         client::fit(&mut producer, config);
-        // Two replays at once would send everything twice: the later one ends the earlier.
-        let id = format!("{}.replay", pipeline.topics.rejected);
+        let id = transactional_id(config, pipeline);
         let mut attempts = 0;
         let output = Output::connect(producer, Some(&id), TRANSACTION, |_| {
             attempts += 1;
@@ -237,6 +243,19 @@ impl<'c> Back<'c> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Environment;
+    use crate::setup::acl::commands;
+
+    #[test]
+    fn the_rights_that_setup_prints_are_good_for_it() {
+        for topics in ["", "[pipeline.topics]\nrejected = \"refused\"\n"] {
+            let text = format!("[kafka]\ntopic_prefix = \"prod.\"\n[[pipeline]]\npreset = \"waf\"\n{topics}");
+            let config = Config::parse(&text, "test", &Environment::default()).unwrap();
+            assert_eq!(transactional_id(&config, &config.pipelines[0]), "prod.waf.rejected.replay");
+            let lines = commands(&config).join("\n");
+            assert!(lines.contains("--transactional-id prod.waf. --resource-pattern-type prefixed"), "{lines}");
+        }
+    }
 
     #[test]
     fn what_is_not_whole_does_not_go_back() {

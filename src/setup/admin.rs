@@ -106,11 +106,7 @@ impl Admin {
                 Ok(_) => report.push(format!("create {topic}")),
                 Err((_, Code::TopicAlreadyExists)) => report.push(format!("ok     topic {}", topic.name)),
                 Err((_, Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => refused.push(*topic),
-                Err((_, Code::InvalidReplicationFactor)) => bail!(
-                    "the topic {} cannot have {} copies: set kafka.replication_factor to at most the number of brokers",
-                    topic.name,
-                    topic.replication_factor
-                ),
+                Err((_, Code::InvalidReplicationFactor)) => bail!(too_many_copies(topic)),
                 Err((_, code)) => {
                     bail!("the topic {} cannot be created: {}", topic.name, explain(&KafkaError::AdminOp(code)))
                 }
@@ -120,6 +116,38 @@ impl Admin {
     }
 }
 
+/// What to do where there are fewer brokers than copies.
+fn too_many_copies(topic: &Topic) -> String {
+    let copies = match topic.replication_factor {
+        ..=0 => "as many copies as the broker's default.replication.factor".to_owned(),
+        1 => "1 copy".to_owned(),
+        more => format!("{more} copies"),
+    };
+    format!(
+        "the topic {} cannot have {copies}: set kafka.replication_factor to at most the number of brokers",
+        topic.name
+    )
+}
+
 fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_told_as_they_are_configured() {
+        for (replication_factor, want) in [
+            (-1, "the topic t cannot have as many copies as the broker's default.replication.factor: set"),
+            (1, "the topic t cannot have 1 copy: set"),
+            (3, "the topic t cannot have 3 copies: set"),
+        ] {
+            let topic =
+                Topic { name: "t".into(), partitions: 1, fixed: false, replication_factor, settings: Vec::new() };
+            let told = too_many_copies(&topic);
+            assert!(told.starts_with(want), "{told}");
+        }
+    }
 }

@@ -142,7 +142,7 @@ async fn topics(config: &Config, dry_run: bool, report: &mut Vec<String>) -> any
     let mut missing = Vec::new();
     let mut wrong = Vec::new();
     for (topic, found) in wanted.iter().zip(&found) {
-        let compared = topics::compare(topic, found);
+        let compared = topics::compare(config, topic, found);
         report.extend(compared.notes);
         wrong.extend(compared.errors);
         if matches!(found, Found::Missing | Found::Hidden) {

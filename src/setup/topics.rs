@@ -6,7 +6,7 @@
 use crate::config::Config;
 use crate::kafka::client::largest_message;
 use outlier_core::pipeline::Pipeline;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// How long an alert that is over stays in its topic: 30 days.
@@ -103,7 +103,7 @@ pub fn wanted(config: &Config, pipeline: &Pipeline) -> Vec<Topic> {
 }
 
 /// Holds an existing topic against the wanted one.
-pub fn compare(wanted: &Topic, found: &Found) -> Compared {
+pub fn compare(config: &Config, wanted: &Topic, found: &Found) -> Compared {
     let mut compared = Compared::default();
     let Found::There { partitions, settings } = found else {
         return compared;
@@ -124,7 +124,7 @@ pub fn compare(wanted: &Topic, found: &Found) -> Compared {
         None => compared
             .notes
             .push(format!("note   topic {name}: this user may not see its settings, so they are not compared")),
-        Some(settings) => compare_settings(wanted, settings, &mut compared),
+        Some(settings) => compare_settings(config, wanted, settings, &mut compared),
     }
     if compared == Compared::default() {
         compared.notes.push(format!("ok     topic {name}"));
@@ -132,14 +132,19 @@ pub fn compare(wanted: &Topic, found: &Found) -> Compared {
     compared
 }
 
-fn compare_settings(wanted: &Topic, found: &BTreeMap<String, String>, compared: &mut Compared) {
-    let name = &wanted.name;
+fn compare_settings(config: &Config, wanted: &Topic, found: &BTreeMap<String, String>, compared: &mut Compared) {
+    let (name, servers) = (&wanted.name, &config.kafka.bootstrap_servers);
+    // The order of a list says nothing.
+    let values = |text: &str| text.split(',').map(|value| value.trim().to_owned()).collect::<BTreeSet<_>>();
     for (key, value) in &wanted.settings {
         // A broker that does not tell a setting has nothing to compare.
-        let Some(there) = found.get(*key).filter(|there| *there != value) else {
+        let Some(there) = found.get(*key).filter(|there| values(there) != values(value)) else {
             continue;
         };
-        let change = format!("kafka-configs.sh --alter --topic {name} --add-config {key}={value}");
+        // A comma would begin the next setting, and brackets are the shell's.
+        let setting = if value.contains(',') { format!("'{key}=[{value}]'") } else { format!("{key}={value}") };
+        let change =
+            format!("kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config {setting}");
         let fits = match (*key, there.parse::<u64>(), value.parse::<u64>()) {
             ("max.message.bytes" | "retention.ms", Ok(there), Ok(value)) => there >= value,
             // Kept for ever.
@@ -183,5 +188,40 @@ impl fmt::Display for Topic {
             write!(f, ", {key}={value}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn settings_are_compared_by_what_they_mean() {
+        let text = "[kafka]\nbootstrap_servers = \"k:1\"\n[[pipeline]]\npreset = \"waf\"\n";
+        let config = Config::parse(text, "test", &Environment::default()).unwrap();
+        let command = |topic: &str, setting: &str| {
+            format!("`kafka-configs.sh --bootstrap-server k:1 --alter --topic {topic} --add-config {setting}`")
+        };
+        let policy = command("waf.alerts", "'cleanup.policy=[compact,delete]'");
+        let size = command("waf.enriched", "max.message.bytes=4259840");
+        for (name, key, there, notes, errors) in [
+            ("waf.alerts", "cleanup.policy", "compact,delete", "ok ", ""),
+            ("waf.alerts", "cleanup.policy", "delete, compact", "ok ", ""),
+            ("waf.alerts", "cleanup.policy", "delete", "", policy.as_str()),
+            ("waf.state", "cleanup.policy", "compact,delete", "", &command("waf.state", "cleanup.policy=compact")),
+            ("waf.enriched", "max.message.bytes", "4259840", "ok ", ""),
+            ("waf.enriched", "max.message.bytes", "9999999", "ok ", ""),
+            ("waf.enriched", "max.message.bytes", "1048588", &size, ""),
+            ("waf.alerts", "retention.ms", "-1", "ok ", ""),
+        ] {
+            let topic = wanted(&config, &config.pipelines[0]).into_iter().find(|topic| topic.name == name).unwrap();
+            let settings = Some(BTreeMap::from([(key.to_owned(), there.to_owned())]));
+            let compared = compare(&config, &topic, &Found::There { partitions: topic.partitions, settings });
+            for (told, want) in [(compared.notes, notes), (compared.errors, errors)] {
+                let told = told.join("\n");
+                assert!(told.contains(want) && told.is_empty() == want.is_empty(), "{name} {key}={there}: {told}");
+            }
+        }
     }
 }

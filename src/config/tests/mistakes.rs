@@ -36,6 +36,15 @@ fn sections() {
             ],
         ),
         (
+            "[kafka.properties]\nmetadata.broker.list = \"a:1\"\nauto.commit.enable = true\nretries = []\ngroup.instance.id = \"a\"",
+            &[
+                "4:24 the property `metadata.broker.list` is set by outlier: set `bootstrap_servers`",
+                "5:22 the property `auto.commit.enable` is set by outlier: offsets are committed with the results",
+                "6:11 the property `retries` must be a text, not a list",
+                "7:21 the property `group.instance.id` is set by outlier: it stays empty…fence each other",
+            ],
+        ),
+        (
             "[process]\ncommit_interval = 5\nidle_timeout = \"soon\"\nguarantee = \"exactly-once\"",
             &[
                 "4:19 `commit_interval` needs a unit: write `\"5s\"`",

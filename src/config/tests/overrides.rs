@@ -45,6 +45,40 @@ fn variables_override_keys() {
     assert_eq!((detector("action").threshold, detector("method").threshold), (95.5, 90.0));
 }
 
+/// Two names of one property are one key: of both values the client would take either.
+#[test]
+fn properties_have_one_name() {
+    for (alias, name, value) in [
+        ("request.required.acks", "acks", "-1"),
+        ("queue.buffering.max.ms", "linger.ms", "7"),
+        ("compression.type", "compression.codec", "zstd"),
+        ("retries", "message.send.max.retries", "7"),
+        ("delivery.timeout.ms", "message.timeout.ms", "7000"),
+        ("max.in.flight", "max.in.flight.requests.per.connection", "7"),
+        ("max.partition.fetch.bytes", "fetch.message.max.bytes", "7000"),
+        ("sasl.mechanisms", "sasl.mechanism", "PLAIN"),
+        ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id", "me"),
+        ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret", "me"),
+    ] {
+        let properties = |text: &str, env: &[(&str, &str)]| {
+            let config = valid(&format!("{MINIMAL}[kafka.properties]\n{text}"), env);
+            let shown = config.kafka.properties.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+            shown.collect::<Vec<_>>()
+        };
+        let want = [(name.to_owned(), value.to_owned())];
+        assert_eq!(properties(&format!("{alias:?} = {value:?}"), &[]), want);
+        assert_eq!(properties(&format!("{name:?} = \"1\"\n{alias:?} = {value:?}"), &[]), want, "the last one counts");
+        assert_eq!(properties(&format!("{alias:?} = \"1\"\n{name:?} = {value:?}"), &[]), want, "the last one counts");
+        let variable = format!("OUTLIER__KAFKA__PROPERTIES__{}", alias.to_uppercase().replace('.', "_"));
+        assert_eq!(properties(&format!("{name:?} = \"1\""), &[(&variable, value)]), want);
+        // The client, too, takes the one for the other; it names a property that is not built in.
+        match rdkafka::ClientConfig::new().set(alias, value).create_native_config() {
+            Ok(native) => assert_eq!(native.get(name).unwrap(), value, "{alias}"),
+            Err(refused) => assert!(refused.to_string().contains(&format!("{name:?} not supported")), "{refused}"),
+        }
+    }
+}
+
 #[test]
 fn other_tools_variables_are_defaults() {
     let env = [("KAFKA_BOOTSTRAP_SERVERS", "k:1"), ("OPENSEARCH_URL", "http://o:1")];

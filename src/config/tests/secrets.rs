@@ -36,6 +36,25 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
+fn a_password_without_quotes_is_a_secret() {
+    for (written, password) in
+        [("20261123", "20261123"), ("2026_1123", "20261123"), ("2026.1123", "2026.1123"), ("true", "true")]
+    {
+        let config = valid(&format!("{MINIMAL}[kafka.properties]\n\"sasl.password\" = {written}\n"), &[]);
+        let property = &config.kafka.properties["sasl.password"];
+        assert_eq!(property.expose(), password);
+        let shown = effective(&config);
+        assert!(shown.contains("\"sasl.password\" = \"***\""), "{shown}");
+        assert!(
+            !shown.contains(&format!("= \"{password}\""))
+                && !format!("{config:?}").contains(&format!("\"{password}\"")),
+            "{shown}"
+        );
+        assert_eq!(format!("{property:?}"), "Secret(***)");
+    }
+}
+
+#[test]
 fn a_token_is_not_shown_either() {
     let config = valid(&format!("{MINIMAL}[opensearch]\ntoken = \"hunter2\"\n"), &[]);
     assert_eq!(config.opensearch.token.as_ref().map(|token| token.expose()), Some("hunter2"));
