@@ -12,7 +12,7 @@ pub mod offsets;
 mod run;
 pub mod stage;
 #[cfg(test)]
-mod tests;
+mod hiccup;
 
 use crate::config::{Config, Process};
 use crate::kafka::explain::remedy;
