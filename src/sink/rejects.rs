@@ -1,6 +1,6 @@
 //! Writes what cannot be indexed to the pipeline's rejected topic.
 //!
-//! Invariants: [`Rejects::write`] answers only when the broker has each record on disk. A record can be there twice
+//! Invariants: [`Rejects::write`] answers only when all in-sync replicas of the broker have each record. A record can be there twice
 //! after a crash; its source names the original, by which copies are told apart. No record is too large for it: of one
 //! that is, the beginning is kept.
 
