@@ -319,6 +319,7 @@ impl Stage for TransformStage {
         if let Some(reject) = rejected {
             self.reject(message, &reject, output)?;
             self.counter.reject(partition, &reject);
+            self.counter.passed(partition, message.offset() + 1);
         }
         self.scratch = scratch;
         self.positions.insert(partition, message.offset() + 1);

@@ -1,6 +1,7 @@
-//! `Usual` as bytes: a self-contained part of a series' state; about 4 KiB when all its places are taken.
+//! `Usual` as bytes: a self-contained part of a series' state; up to 14 KB when all its places are taken, and some 290 KB
+//! with the values that `new` remembers besides.
 //!
-//! Version 1: version, windows, rest, its values (f32, little endian), newest and forgotten (varint, 0 or the value
+//! Version 2 (1 is the same, of fewer values): version, windows, rest, its values (f32, little endian), newest and forgotten (varint, 0 or the value
 //! plus one from the smallest number), then the entries by ascending mark: difference of marks, age in milliseconds
 //! times two plus whether it has a text (varint), weight, and noise and text if it has one.
 //! Invariant: `decode(encode(u))` is `u` to the bit, and no bytes make `decode` panic or allocate more than in proportion to

@@ -340,7 +340,9 @@ impl Scorer {
         progress.version = VERSION;
         progress.closing.clear();
         progress.left_out.clear();
-        progress.resumed.clear();
+        // Who puts a detector back that was taken out: nothing was counted for it meanwhile.
+        let configured = |id: &String| self.detectors.values().any(|scoring| scoring.id == *id);
+        progress.resumed = progress.closed.keys().filter(|id| !configured(id)).cloned().collect();
         for scoring in self.detectors.values() {
             let id = || scoring.id.clone();
             if let Some(closed) = scoring.closed {

@@ -33,8 +33,8 @@ pub struct Progress {
     /// For each detector's id, what was left out in the course of windows to come, by the end of their hops.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, BTreeMap<Millis, LeftOut>>,
-    /// The ids of detectors that go on from a bootstrap and have not closed a pane with records since: between the end
-    /// of the history and the first record nobody can tell silence from a gap.
+    /// The ids of detectors that go on from a bootstrap, or are not configured for now, and have not closed a pane with
+    /// records since: between the end of the history and the first record nobody can tell silence from a gap.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub resumed: BTreeSet<String>,
 }

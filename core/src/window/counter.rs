@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Invariants: nothing is kept beyond one transaction but the stream times, and those are in the transaction's
-//! offset metadata; a partition is called idle only by its owner, at its end, after the idle timeout; no mark tells of a
-//! time that the wall clock has not reached; marks are sent when they can change something: a new owner, an idle
-//! change, or a crossed window end plus lateness.
+//! offset metadata; a partition is called idle only by its owner, with no good record left unread, after the idle
+//! timeout; no mark tells of a time that the wall clock has not reached; marks are sent when they can change something: a
+//! new owner, an idle change, or a crossed window end plus lateness.
 
+use super::quiet::Quiet;
 use super::tally::{Observed, Tally};
 use super::{Frame, LeftOut, Limit, Mark, Omission, SourceTime, closed_end, window_start};
 use crate::pipeline::{Millis, Pipeline};
@@ -59,13 +60,8 @@ struct Source {
     time: SourceTime,
     /// What the last mark said; `None` until this owner announced the partition.
     marked: Option<(SourceTime, i32)>,
-    /// Wall clock since when the partition is read to its end; `None` while there is more to read.
-    quiet_since: Option<Millis>,
-    /// Where the partition ended when it was asked for the first time in this quiet spell.
-    end: Option<i64>,
-    /// It ended there still when it was asked again.
-    sure: bool,
-    /// Wall clock up to which an idle partition's stream time was moved on.
+    quiet: Quiet,
+    /// Wall clock of the last tick: an idle partition's stream time was moved on up to it.
     moved_at: Millis,
     /// Changed since the last `take`.
     touched: bool,
@@ -93,8 +89,7 @@ impl Counter {
     /// An idle partition is taken for active until this owner has seen its end for the idle timeout.
     pub fn assign(&mut self, partition: i32, time: SourceTime, now: Millis) {
         let time = SourceTime { idle: false, ..time };
-        let source =
-            Source { time, marked: None, quiet_since: None, end: None, sure: false, moved_at: now, touched: false };
+        let source = Source { time, marked: None, quiet: Quiet::default(), moved_at: now, touched: false };
         self.sources.insert(partition, source);
     }
 
@@ -110,21 +105,30 @@ impl Counter {
         self.tally.clear();
     }
 
-    /// A record of `partition` was read and rejected: the partition has more to read. The window of one that is too far
-    /// ahead has not begun, so the current one tells of it.
+    /// A record of `partition` was read and rejected: it has no time, so an idle partition stays idle. The window of one
+    /// that is too far ahead has not begun, so the current one tells of it.
     pub fn reject(&mut self, partition: i32, reject: &Reject) {
         let Some(source) = self.sources.get_mut(&partition) else { return };
-        source.wake();
+        source.touched = true;
+        source.quiet.rejected(source.moved_at);
         let (Reject::Skewed { .. }, Some(time)) = (reject, source.time.time) else { return };
         for (index, (pane, _)) in self.panes.iter().enumerate() {
             self.omitted.entry((index, window_start(time, *pane))).or_default().skewed += 1;
         }
     }
 
+    /// `partition` was read up to the offset `next`, where the last record was rejected.
+    pub fn passed(&mut self, partition: i32, next: i64) {
+        if let Some(source) = self.sources.get_mut(&partition) {
+            source.quiet.passed(next);
+        }
+    }
+
     /// Counts one record.
     pub fn add(&mut self, partition: i32, event_time: Millis, observed: &Observed<'_>) {
         let Some(source) = self.sources.get_mut(&partition) else { return };
-        source.wake();
+        source.quiet = Quiet::default();
+        (source.time.idle, source.touched) = (false, true);
         let stream_time = source.time.time.unwrap_or(Millis::MIN);
         source.time.time = Some(stream_time.max(event_time));
         if self.panes.is_empty() {
@@ -152,35 +156,21 @@ impl Counter {
     /// `partition` was read to its last stable offset at wall clock `now`.
     pub fn at_end(&mut self, partition: i32, now: Millis) {
         if let Some(source) = self.sources.get_mut(&partition) {
-            source.quiet_since.get_or_insert(now);
+            source.quiet.read_to_end(now);
         }
     }
 
-    /// Partitions whose end must be asked for now, half-way through the idle timeout and at its end: what was read to
-    /// the end once may have grown since, and a worker that was held up has not seen it. Answer with
-    /// [`Counter::sure`].
+    /// Partitions whose end must be asked for now: what was read to the end once may have grown since, and a worker that
+    /// was held up has not seen it. Answer with [`Counter::sure`].
     pub fn unsure(&self, now: Millis) -> Vec<i32> {
-        let asks = |source: &Source| {
-            let Some(since) = source.quiet_since else { return false };
-            let quiet = now.saturating_sub(since);
-            let first = source.end.is_none() && quiet >= self.idle_timeout / 2;
-            !source.sure && (first || quiet >= self.idle_timeout)
-        };
+        let asks = |source: &Source| source.quiet.asks(now, self.idle_timeout);
         self.sources.iter().filter(|(_, source)| asks(source)).map(|(partition, _)| *partition).collect()
     }
 
-    /// The last stable offset of `partition` at wall clock `now`; `None` if the broker did not say. The quiet spell
-    /// begins anew when it has moved.
+    /// The last stable offset of `partition` at wall clock `now`; `None` if the broker did not say.
     pub fn sure(&mut self, partition: i32, end: Option<i64>, now: Millis) {
-        let Some(source) = self.sources.get_mut(&partition) else { return };
-        match (source.end, end) {
-            // Half of the timeout lies between the two questions, also when the first one came late.
-            (None, Some(end)) => {
-                source.end = Some(end);
-                source.quiet_since = Some(now.saturating_sub(self.idle_timeout / 2));
-            }
-            (Some(before), Some(end)) if before == end => source.sure = true,
-            _ => (source.quiet_since, source.end) = (Some(now), None),
+        if let Some(source) = self.sources.get_mut(&partition) {
+            source.quiet.told(end, now, self.idle_timeout);
         }
     }
 
@@ -190,7 +180,7 @@ impl Counter {
     pub fn waiting(&self, limit: Option<Limit>, wait: &BTreeSet<i32>) -> BTreeSet<i32> {
         let Some(limit) = limit else { return BTreeSet::new() };
         let waits = |(partition, source): (&i32, &Source)| {
-            let reads = source.quiet_since.is_none() && !source.time.idle;
+            let reads = !source.quiet.at_end() && !source.time.idle;
             let time = source.time.time.filter(|_| reads)?;
             limit.holds(*partition, time, wait.contains(partition)).then_some(*partition)
         };
@@ -201,15 +191,16 @@ impl Counter {
     pub fn tick(&mut self, now: Millis) {
         self.now = now;
         for source in self.sources.values_mut() {
-            let quiet = source.quiet_since.is_some_and(|since| now.saturating_sub(since) >= self.idle_timeout);
-            if quiet && source.sure && !source.time.idle {
-                source.time.idle = true;
+            let Source { time, quiet, .. } = source;
+            let idle = quiet.lasts(now, self.idle_timeout) && (time.idle || quiet.settled(self.idle_timeout));
+            if idle != time.idle {
+                time.idle = idle;
                 source.touched = true;
                 source.moved_at = now;
             }
         }
         // Stream time moves by the clock only while nothing this worker owns has a time of its own to tell.
-        let all_idle = self.sources.values().all(|source| source.time.idle && source.quiet_since.is_some());
+        let all_idle = self.sources.values().all(|source| source.time.idle && source.quiet.caught_up());
         for source in self.sources.values_mut() {
             // A worker that was held up does not know what came meanwhile.
             let passed = now.saturating_sub(source.moved_at).clamp(0, STALL);
@@ -264,11 +255,8 @@ impl Counter {
     }
 
     fn mark_due(&self, source: &Source, partitions: i32) -> bool {
-        // A partition that neither held a record nor is idle has nothing to say yet.
-        if source.time == SourceTime::default() {
-            return false;
-        }
-        let Some((marked, marked_partitions)) = source.marked else { return true };
+        // A partition that neither held a record nor was idle has nothing to say yet.
+        let Some((marked, marked_partitions)) = source.marked else { return source.time != SourceTime::default() };
         let told = source.time.told(self.now);
         let crossed = || {
             let ends = |time: Option<Millis>| {
@@ -281,12 +269,5 @@ impl Counter {
     }
 }
 
-impl Source {
-    fn wake(&mut self) {
-        self.time.idle = false;
-        self.quiet_since = None;
-        self.end = None;
-        self.sure = false;
-        self.touched = true;
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,8 @@
 //! Names the series between the stages and in the state topic. Values are joined by [`JOIN`]; within a value a
 //! backslash and the joint itself are written with a backslash, so that different values give different keys.
 //! A missing value and an empty text are the same. Invariants: a key has at most [`LONGEST`] bytes; what is longer
-//! is replaced by its hash; no values give the key of the overflow or of a hash; the overflow is the first in order, so
-//! that it is closed before anything that could be moved into it is passed over.
+//! is replaced by its hash; no values give the key of the overflow or of a hash; the overflow is before every
+//! other in order but for the empty key, of records without a value; a close in steps goes in this order.
 
 use crate::sketch::hash;
 

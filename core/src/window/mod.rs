@@ -13,6 +13,7 @@ mod frame;
 pub mod group;
 mod interner;
 mod left;
+mod quiet;
 mod room;
 mod source;
 mod tally;

@@ -3,7 +3,8 @@
 //! Between the transform and the frames. Records of the same *shape* (the same values of the fields that detectors
 //! look at, the same flags, the same pane) are counted once, and only at the end of the transaction is each shape
 //! given to every detector: most logs have few shapes, so a record costs one look-up however many detectors there
-//! are. Invariant: what comes out does not depend on the order of the records.
+//! are. Invariant: what comes out, merged, does not depend on the order of the records nor on where transactions end: a
+//! record that no measure of a detector counts adds nothing to it, whatever came with it.
 
 use super::frame::{Cells, Diff, Origin};
 use super::group;
@@ -182,6 +183,9 @@ impl Tally {
         for flags in observed.flags.chunks(8) {
             self.key.push(flags.iter().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
         }
+        for numbers in observed.numbers.chunks(8) {
+            self.key.push(numbers.iter().fold(0, |bits, number| bits << 1 | u8::from(number.is_some())));
+        }
         observed.texts.write_to(&mut self.key);
         let number = self.keys.number(&self.key) as usize;
         if number == self.shapes.len() {
@@ -227,7 +231,7 @@ impl Tally {
                 Some(self.texts[field].get(*number))
             };
             for (index, counting) in self.detectors.iter().enumerate() {
-                if late.get(index).is_some_and(|late| *late) {
+                if late.get(index).is_some_and(|late| *late) || !counting.counts(shape) {
                     continue;
                 }
                 let pane = window_start(shape.start, counting.origin.pane);
@@ -239,13 +243,11 @@ impl Tally {
         }
         let mut diffs: BTreeMap<i32, Vec<Diff>> = BTreeMap::new();
         for ((index, group, start), Adding { mut cells, weights }) in found.sorted() {
-            if cells.records() > 0 {
-                let counting = &self.detectors[index];
-                let origin = self.origin(index);
-                cells.values = counting.values(start, &weights, &self.texts);
-                let partition = partition_of(&origin.detector, &group, self.partitions);
-                diffs.entry(partition).or_default().push(Diff { origin, group, start, cells });
-            }
+            let counting = &self.detectors[index];
+            let origin = self.origin(index);
+            cells.values = counting.values(start, &weights, &self.texts);
+            let partition = partition_of(&origin.detector, &group, self.partitions);
+            diffs.entry(partition).or_default().push(Diff { origin, group, start, cells });
         }
         self.clear();
         (diffs, hashed)
@@ -298,6 +300,12 @@ impl Found {
 }
 
 impl Counting {
+    /// Whether a measure counts the records of this shape: one of a number, those that have one.
+    fn counts(&self, shape: &Shape) -> bool {
+        let has = |operand: &usize| shape.numbers.get(*operand).is_some_and(|number| number.count > 0);
+        self.detector.measures.iter().zip(&self.operands).any(|(m, operand)| m.number().is_none() || has(operand))
+    }
+
     /// No values of a pane yet. Beyond the limit another sample of the values is kept in each window, so that no value
     /// stays out for good; the panes of one window must keep the same one.
     fn no_values(&self, pane: Millis) -> Values {
@@ -404,3 +412,6 @@ impl Counting {
 fn gcd(a: Millis, b: Millis) -> Millis {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use crate::topics::{Entry, Topics};
 use outlier_core::measure::UNIT;
 use outlier_core::pipeline::Pipeline;
-use outlier_core::record::Texts;
+use outlier_core::record::{Reject, Texts};
 use outlier_core::score::{Position, Score, Scorer};
 use outlier_core::window::{Counter, Frame, Observed, SourceTime};
 use rand::prelude::*;
@@ -72,6 +72,12 @@ impl Transforming {
                 continue;
             }
             match topics.raw[partition as usize].get(*position) {
+                Some(event) if event.rejected => {
+                    self.counter.reject(partition, &Reject::Tombstone);
+                    *position += 1;
+                    self.counter.passed(partition, *position as i64);
+                    touched.push(partition);
+                }
                 Some(event) => {
                     let mut texts = Texts::default();
                     // In the order in which the pipeline's detectors name them.

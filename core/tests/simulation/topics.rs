@@ -14,6 +14,8 @@ pub struct Event {
     pub key: u8,
     /// A number, and a value among many.
     pub number: u16,
+    /// It cannot be used.
+    pub rejected: bool,
 }
 
 /// An entry of a windows partition.

@@ -60,7 +60,11 @@ impl World {
         let mut input = StdRng::seed_from_u64(seed);
         let sources = input.random_range(1..=4);
         let windows_partitions = input.random_range(1..=3);
-        let pipeline = pipeline(&mut input, windows_partitions);
+        let mut pipeline = pipeline(&mut input, windows_partitions);
+        if idle == Idle::Never {
+            // It does not count each record, as the ledger of the other world wants it.
+            pipeline.detectors.push(numbers());
+        }
         let silent = (idle == Idle::Sometimes && sources > 1 && input.random_bool(0.3)).then_some(sources - 1);
         let ahead = input.random_bool(0.3).then_some(0);
         let keys_from = input.random_range(0..20);
@@ -135,6 +139,9 @@ impl World {
             if self.input.random_bool(0.05) {
                 self.resting[partition] = !self.resting[partition];
             }
+            if self.input.random_bool(0.1) {
+                self.reject(partition);
+            }
             if self.resting[partition] || self.silent == Some(partition) {
                 continue;
             }
@@ -145,9 +152,14 @@ impl World {
                 let input = &mut self.input;
                 let (bad, number) = (input.random_bool(0.2), input.random_range(0..200));
                 let key = self.keys_from + input.random_range(0..keys);
-                self.topics.raw[partition].push(Event { time, bad, key, number });
+                self.topics.raw[partition].push(Event { time, bad, key, number, rejected: false });
             }
         }
+    }
+
+    /// A record arrives that cannot be used.
+    fn reject(&mut self, partition: usize) {
+        self.topics.raw[partition].push(Event { time: 0, bad: false, key: 0, number: 0, rejected: true });
     }
 
     fn start_instance(&mut self) {
@@ -258,7 +270,7 @@ impl World {
         if self.idle == Idle::Never {
             // A last record in each partition, some minutes later, closes everything before it.
             for partition in &mut self.topics.raw {
-                partition.push(Event { time: self.now + closes, bad: false, key: 1, number: 1 });
+                partition.push(Event { time: self.now + closes, bad: false, key: 1, number: 1, rejected: false });
             }
             self.now += closes;
         }
@@ -287,12 +299,16 @@ impl World {
             if self.silent.is_some() && matches!(second, 202 | 205 | 220 | 235) {
                 self.rebalance();
             }
+            // What cannot be used holds nobody up, however often it comes.
+            if let Some(partition) = self.silent.filter(|_| second < 2 * closes / 1_000) {
+                self.reject(partition);
+            }
             if let Some(partition) = self.silent.filter(|_| second == 200) {
                 // Its first records are older than what the others have closed.
                 for _ in 0..self.input.random_range(1..20) {
                     let time = self.now - self.input.random_range(0..300_000);
                     let (key, number) = (self.input.random_range(0..6), self.input.random_range(0..200));
-                    self.topics.raw[partition].push(Event { time, bad: false, key, number });
+                    self.topics.raw[partition].push(Event { time, bad: false, key, number, rejected: false });
                 }
             }
         }
@@ -365,6 +381,15 @@ fn detectors(rng: &mut StdRng) -> Vec<Detector> {
     let mut panes = Detector::new("panes", plain(), 120_000, seconds(0, 6));
     panes.explain = vec![field("key")];
     vec![short, long, keys, hopping, panes]
+}
+
+/// Records without a number count for no measure; nearly every window has reasons.
+fn numbers() -> Detector {
+    let field = |path: &str| path.parse().unwrap();
+    let mut numbers = Detector::new("numbers", vec![Measure::Mean(field("number"))], 5_000, 2_000);
+    (numbers.explain, numbers.why_values) = (vec![field("value"), field("key")], 10);
+    numbers.threshold = 1.0;
+    numbers
 }
 
 fn pipeline(rng: &mut StdRng, windows_partitions: i32) -> Pipeline {

@@ -1,4 +1,4 @@
-//! The full model as bytes: one self-contained record, about 15 KB when every day is remembered.
+//! The full model as bytes: one self-contained record, 15 to 17.6 KB when every day is remembered.
 //!
 //! Version 131, little endian: version, kind, the scalars (u64, u32, f64), then the remembered values (f32),
 //! of each bin only the days it has. Versions 130 and 129 are read, too: 130 had no shift and no incidents, and 129 no

@@ -1,10 +1,13 @@
 //! The full model beside the same traffic: calibration, and a course through its bytes.
 
 use super::support::*;
+use crate::measure::Kind;
 use crate::model::full::{Full, Surprise};
-use crate::model::{DecodeError, Verdict};
+use crate::model::{DecodeError, SeriesModel, Tier, Verdict};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+
+const KINDS: [Kind; 3] = [Kind::Count, Kind::Amount, Kind::Share];
 
 fn run(traffic: &Traffic, model: &mut Full, rng: &mut StdRng, from: i64, span: i64) -> Vec<Verdict> {
     let windows = (0..span / traffic.window).map(|i| from + i * traffic.window);
@@ -26,6 +29,26 @@ fn a_restored_model_goes_on_to_the_bit() {
             assert_eq!(back, model, "{traffic:?} part {part}");
             model = back;
         }
+    }
+}
+
+/// What never scatters takes most: no tail is ever fitted, so that each keeps values while every day is remembered.
+#[test]
+fn no_model_is_larger_than_said() {
+    for (tier, kind) in [Tier::Full, Tier::Both].into_iter().flat_map(|tier| KINDS.map(|kind| (tier, kind))) {
+        let (mut model, mut largest) = (SeriesModel::new(tier, kind), 0);
+        let windows = 22 * DAY / 60_000;
+        for i in 0..windows {
+            model.observe(&point(BEGIN + i * 60_000, 60_000, 1.0, 100));
+            // The buffers are longest just before they would be fitted.
+            if i > windows - 200 {
+                let mut bytes = Vec::new();
+                model.encode(&mut bytes);
+                largest = largest.max(bytes.len());
+            }
+        }
+        let most = tier.most_bytes();
+        assert!(largest <= most && largest > most - 200, "{tier:?} {kind:?}: {largest} bytes");
     }
 }
 

@@ -3,7 +3,7 @@
 mod position;
 mod time;
 
-use super::{Position, Score, Scorer};
+use super::{Changes, Position, Score, Scorer};
 use crate::measure::{Measure, UNIT};
 use crate::model::Tier;
 use crate::pipeline::{Detector, Emit, Millis, Pipeline};
@@ -48,8 +48,9 @@ impl Bench {
         self.counter.add(0, time, &Observed { flags: &[false; 10], numbers: &numbers, texts: &buffer });
     }
 
-    /// Ends a transaction: frames, then everything that is due.
-    fn flow(&mut self) {
+    /// Ends a transaction: frames, then everything that is due. Gives what it wrote for each partition.
+    fn flow(&mut self) -> Vec<(usize, Changes)> {
+        let mut all = Vec::new();
         let outgoing = self.counter.take(1);
         for (partition, scorer) in self.scorers.iter_mut().enumerate() {
             if let Some(frame) = outgoing.frames.get(&(partition as i32)) {
@@ -64,10 +65,11 @@ impl Bench {
                     };
                 }
             }
-            scorer.take_changes(Position::Due);
+            all.extend(scorer.take_changes(Position::Due).map(|changes| (partition, changes)));
             scorer.commit();
         }
         self.offset += 1;
+        all
     }
 
     fn rows(&self, series: &str) -> Vec<&Score> {

@@ -136,6 +136,42 @@ fn a_scorer_goes_on_from_history() {
     }
 }
 
+/// A detector is taken out of the configuration for hours, then put back as it was.
+#[test]
+fn a_detector_that_comes_back_has_no_zeros_for_the_time_between() {
+    for (window, gap) in [(MINUTE, 1), (MINUTE, 300), (3 * MINUTE, 300)] {
+        let mut detector = Detector::new("d", vec![Measure::Count], window, 10_000);
+        detector.hop = MINUTE;
+        let both = || [detector.clone(), Detector::new("other", vec![Measure::Count], MINUTE, 0)];
+        let mut bench = Bench::new(detector.clone());
+        let mut state: [BTreeMap<String, Vec<u8>>; 2] = Default::default();
+        for (detectors, minutes) in [(&both()[..], 0..50), (&both()[1..], 50..50 + gap), (&both(), 50 + gap..80 + gap)]
+        {
+            let pipeline = Pipeline { detectors: detectors.to_vec(), ..pipeline(detector.clone()) };
+            bench.counter = Counter::new(&pipeline, i64::MAX);
+            bench.counter.assign(0, Default::default(), 0);
+            for (partition, state) in state.iter_mut().enumerate() {
+                let mut scorer = Scorer::new(&pipeline, partition as i32);
+                state.iter().for_each(|(key, value)| scorer.restore(key, Some(value)).unwrap());
+                scorer.restored((bench.offset > 0).then_some(bench.offset)).unwrap();
+                bench.scorers[partition] = scorer;
+            }
+            for minute in minutes {
+                (0..20 + minute * 7 % 5).for_each(|i| bench.add(minute * MINUTE + i * 1_000, &[], None));
+                for (partition, changes) in bench.flow() {
+                    state[partition].extend(changes.state.into_iter().filter_map(|(key, value)| Some((key, value?))));
+                }
+            }
+        }
+        let rows: Vec<_> = bench.rows.iter().filter(|row| row.name.detector == "d").collect();
+        let minutes = |row: &&&Score| row.window_end > 50 * MINUTE && row.window_end <= (50 + gap) * MINUTE;
+        assert_eq!(rows.iter().filter(minutes).count(), 0, "rows for the time between, {window} {gap}");
+        let last = rows.last().unwrap();
+        assert!(!last.anomaly && (last.expected - last.value).abs() < last.value / 4.0, "{last:?}");
+        assert!(rows.len() >= 76, "{} rows", rows.len());
+    }
+}
+
 #[test]
 fn long_windows_are_the_sum_of_their_minutes() {
     for (window, hop) in [(600_000, 600_000), (600_000, 120_000), (300_000, 60_000), (30_000, 10_000)] {
