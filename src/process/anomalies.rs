@@ -1,9 +1,11 @@
 //! What is anomalous now, from the compacted anomalies topic, for the records that pass by.
 //!
-//! Best effort by contract: a record carries what was known when it passed. At most [`MOST`] series are kept.
+//! Best effort by contract: a record carries what was known when it passed. At most [`MOST`] series are kept, and none
+//! that is not configured: nobody ends the anomaly of a series that is no more.
 
+use outlier_core::pipeline::{Detector, Pipeline};
 use outlier_core::record::Anomalies;
-use outlier_core::score::Anomaly;
+use outlier_core::score::{Anomaly, SeriesName};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -19,6 +21,7 @@ const AT_ONCE: usize = 1_000;
 pub struct AnomalyTail {
     consumer: BaseConsumer,
     topic: String,
+    configured: Vec<Names>,
     assigned: bool,
     series: BTreeMap<Vec<u8>, (String, f64)>,
     current: Anomalies,
@@ -29,10 +32,11 @@ impl AnomalyTail {
     ///
     /// # Errors
     /// The client configuration is refused.
-    pub fn new(connection: &ClientConfig, topic: &str) -> anyhow::Result<Self> {
+    pub fn new(connection: &ClientConfig, pipeline: &Pipeline) -> anyhow::Result<Self> {
         Ok(Self {
             consumer: connection.create()?,
-            topic: topic.to_owned(),
+            topic: pipeline.topics.anomalies.clone(),
+            configured: pipeline.detectors.iter().map(Names::of).collect(),
             assigned: false,
             series: BTreeMap::new(),
             current: Anomalies::default(),
@@ -49,7 +53,7 @@ impl AnomalyTail {
             let Some(Ok(message)) = self.consumer.poll(Duration::ZERO) else { break };
             let Some(key) = message.key() else { continue };
             let anomaly = message.payload().and_then(|bytes| serde_json::from_slice::<Anomaly>(bytes).ok());
-            match anomaly {
+            match anomaly.filter(|anomaly| self.configured.iter().any(|names| names.have(&anomaly.name))) {
                 Some(anomaly) if self.series.len() < MOST || self.series.contains_key(key) => {
                     self.series.insert(key.to_vec(), (anomaly.name.detector, anomaly.score));
                 }
@@ -81,5 +85,63 @@ impl AnomalyTail {
             }
         }
         list.count() > 0 && self.consumer.assign(&list).is_ok()
+    }
+}
+
+/// How the series of a detector are named.
+struct Names {
+    detector: String,
+    measures: Vec<String>,
+    /// The first field that it splits by.
+    by: Option<String>,
+}
+
+impl Names {
+    fn of(detector: &Detector) -> Self {
+        Self {
+            detector: detector.name.clone(),
+            measures: detector.measures.iter().map(ToString::to_string).collect(),
+            by: detector.by.first().map(ToString::to_string),
+        }
+    }
+
+    /// Whether this may be one of them.
+    fn have(&self, name: &SeriesName) -> bool {
+        let group = |group: &str| match (&self.by, group.strip_prefix('{')) {
+            (None, _) => group.is_empty(),
+            // The overflow, and a key that was too long, name no field.
+            (Some(by), Some(values)) => !values.contains('=') || values.starts_with(&format!("{by}=")),
+            (Some(_), None) => false,
+        };
+        let measures = || self.measures.iter().filter_map(|measure| name.series.strip_prefix(measure.as_str()));
+        name.detector == self.detector && measures().any(group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outlier_core::measure::Measure;
+
+    #[test]
+    fn what_is_not_configured_is_not_known() {
+        let field = |path: &str| path.parse().unwrap();
+        let plain = Detector::new("d", vec![Measure::Count, Measure::Mean(field("bytes"))], 60_000, 0);
+        let split = Detector { by: vec![field("host"), field("path")], ..plain.clone() };
+        for (detector, of, series, known) in [
+            (&plain, "d", "count", true),
+            (&plain, "d", "mean(bytes)", true),
+            (&plain, "e", "count", false),
+            (&plain, "d", "silence", false),
+            (&plain, "d", "count{host=a}", false),
+            (&split, "d", "count{host=a,path=b}", true),
+            (&split, "d", "mean(bytes){(beyond max_series of partition 3)}", true),
+            (&split, "d", "count", false),
+            (&split, "d", "silence{host=a,path=b}", false),
+            (&split, "d", "count{country=a}", false),
+        ] {
+            let name = SeriesName { detector: of.into(), series: series.into() };
+            assert_eq!(Names::of(detector).have(&name), known, "{of}/{series}, by {:?}", detector.by);
+        }
     }
 }

@@ -141,7 +141,7 @@ impl TransformStage {
             scratch: Scratch::default(),
             counter: Counter::new(&pipeline, idle_timeout.as_millis() as Millis),
             aligning: Aligning::watch(group, reader.clone(), &pipeline.topics.raw, align)?,
-            anomalies: AnomalyTail::new(&connection, &pipeline.topics.anomalies)?,
+            anomalies: AnomalyTail::new(&connection, &pipeline)?,
             positions: BTreeMap::new(),
             ends: BTreeMap::new(),
             raw_partitions: 0,

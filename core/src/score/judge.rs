@@ -41,6 +41,9 @@ pub(super) fn judge(
     let mut rows = Vec::with_capacity(detector.measures.len());
     for (index, (measure, series)) in detector.measures.iter().zip(&mut group.series).enumerate() {
         let cell = window.measures.get(index).unwrap_or(&none);
+        // The first that it learns: what was known under its name, when it had another window, is over. Not told for each
+        // of very many groups: a million would have nothing to end.
+        let begins = detector.by.is_empty() && series.model.learned() == 0;
         let (value, forgot) = value(detector, measure, series, cell, end);
         let point = Point {
             start: end - detector.window,
@@ -55,6 +58,9 @@ pub(super) fn judge(
         }
         let mut row = row(detector, series, cell, &point, &verdict, last, many);
         (row.score.left_out, row.score.forgot) = (left_out, forgot);
+        if begins && series.model.learned() > 0 {
+            row.change = row.change.or(Some(None));
+        }
         rows.push((index, row));
     }
     explain(detector, group, end, window, &mut rows);

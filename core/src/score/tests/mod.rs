@@ -23,6 +23,8 @@ struct Bench {
     rows: Vec<Score>,
     /// Anomalies that are present.
     anomalous: BTreeSet<String>,
+    /// How often the end of one was told.
+    ended: usize,
 }
 
 fn pipeline(detector: Detector) -> Pipeline {
@@ -37,7 +39,7 @@ impl Bench {
         let mut counter = Counter::new(&pipeline, i64::MAX);
         counter.assign(0, Default::default(), 0);
         let scorers = (0..2).map(|partition| Scorer::new(&pipeline, partition)).collect();
-        Self { counter, scorers, offset: 0, rows: Vec::new(), anomalous: BTreeSet::new() }
+        Self { counter, scorers, offset: 0, rows: Vec::new(), anomalous: BTreeSet::new(), ended: 0 }
     }
 
     /// A record with these texts and one number.
@@ -59,6 +61,7 @@ impl Bench {
             while let Some(closed) = scorer.close(3) {
                 self.rows.extend(closed.scores);
                 for (name, anomaly) in closed.anomalies {
+                    self.ended += usize::from(anomaly.is_none());
                     match anomaly {
                         Some(_) => self.anomalous.insert(name.key()),
                         None => self.anomalous.remove(&name.key()),

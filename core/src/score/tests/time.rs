@@ -136,6 +136,20 @@ fn a_scorer_goes_on_from_history() {
     }
 }
 
+/// What it had before, with other windows, may have been anomalous when it was no more: its first window ends that.
+#[test]
+fn a_new_series_ends_what_was_known_under_its_name() {
+    for (fields, ended) in [(&[][..], 1), (&["key"], 0)] {
+        let mut bench = Bench::new(by(vec![Measure::Count], fields));
+        for minute in 0..3 {
+            bench.add(minute * MINUTE, &[Some(b"a")], None);
+            bench.flow();
+        }
+        assert_eq!(bench.rows.len(), 2);
+        assert_eq!(bench.ended, ended, "by {fields:?}");
+    }
+}
+
 /// A detector is taken out of the configuration for hours, then put back as it was.
 #[test]
 fn a_detector_that_comes_back_has_no_zeros_for_the_time_between() {
