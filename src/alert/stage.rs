@@ -64,6 +64,9 @@ pub struct AlertStage {
     /// Rows of the transaction under way.
     rows: u64,
     unreadable: u64,
+    lost: u64,
+    /// Reading goes on elsewhere than was committed.
+    skipped: bool,
     metrics: Metrics,
 }
 
@@ -121,6 +124,8 @@ impl AlertStage {
             leaving: false,
             rows: 0,
             unreadable: 0,
+            lost: 0,
+            skipped: false,
             metrics,
         })
     }
@@ -238,13 +243,14 @@ impl Stage for AlertStage {
     fn lost(&mut self, partition: i32, records: i64) -> bool {
         let topic = &self.parts.topics.scores;
         tracing::error!(topic, partition, records, "scores were deleted before they were read, or made anew");
-        self.metrics.lost.inc_by(u64::try_from(records).unwrap_or_default());
+        self.lost += u64::try_from(records).unwrap_or_default();
         true
     }
 
     fn skip(&mut self, partition: i32, to: i64) -> bool {
         self.next.insert(partition, to);
         self.touched.insert(partition);
+        self.skipped = true;
         true
     }
 
@@ -260,7 +266,7 @@ impl Stage for AlertStage {
         if !self.has_changes() {
             self.offer();
         }
-        self.has_changes()
+        self.has_changes() || self.skipped
     }
 
     fn letting_go(&mut self) {
@@ -295,6 +301,8 @@ impl Stage for AlertStage {
         }
         self.metrics.rows.inc_by(std::mem::take(&mut self.rows));
         self.metrics.unreadable.inc_by(std::mem::take(&mut self.unreadable));
+        self.metrics.lost.inc_by(std::mem::take(&mut self.lost));
+        self.skipped = false;
         self.show_open();
         self.offer();
     }
@@ -305,7 +313,7 @@ impl Stage for AlertStage {
         self.next.clear();
         self.touched.clear();
         self.at_end.clear();
-        (self.rows, self.unreadable) = (0, 0);
+        (self.rows, self.unreadable, self.lost, self.skipped) = (0, 0, 0, false);
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Process {
     pub commit_interval: Duration,
     /// What a crash may do to the results.
     pub guarantee: Guarantee,
-    /// A partition whose owner has read it to the end is idle after this long without a record.
+    /// A partition of which its owner has no good record unread is idle after this long without one.
     pub idle_timeout: Duration,
     /// Partitions that are ahead of the slowest one by more than this, in event time, wait for it; zero for never.
     pub align: Duration,

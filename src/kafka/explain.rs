@@ -49,6 +49,22 @@ pub fn explain(error: &KafkaError) -> String {
     }
 }
 
+/// The error is about a connection or a topic that is not there: it is over as soon as a broker answers for the topic.
+/// What others are about, such as a right to read, that does not tell.
+pub fn an_answer_ends(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::Resolve
+                | Code::OperationTimedOut
+                | Code::UnknownTopic
+                | Code::UnknownTopicOrPartition
+        )
+    )
+}
+
 /// Keeps the first error that says more than that a connection broke.
 #[derive(Default)]
 struct Reason(Mutex<Option<String>>);

@@ -173,8 +173,8 @@ impl Run<'_> {
         self.progress.live = true;
         let end = self.duration.map_or(Millis::MAX, |duration| begun.saturating_add(millis(duration)));
         let mut left = Left::default();
-        // When the next record is due by the rate.
-        let mut slot = begun as f64;
+        // When the next record is due by the rate, in milliseconds since the beginning.
+        let mut slot = 0.0_f64;
         while let Some(batch) = self.next_batch(lines, end).await? {
             left.too_long += batch.too_long;
             too_long.inc_by(batch.too_long);
@@ -185,8 +185,8 @@ impl Run<'_> {
                 }
                 let mut due = now;
                 if let Some(rate) = *rate {
-                    slot = slot.max((now - MADE_UP) as f64);
-                    due = slot as Millis;
+                    slot = slot.max((now - begun - MADE_UP) as f64);
+                    due = begun.saturating_add(slot as Millis);
                     slot += 1000.0 / rate;
                 }
                 let mut bytes = line;

@@ -1,7 +1,7 @@
 //! Where reading goes on when the client has nowhere to: nothing is committed yet, or a partition begins behind what was
 //! read last, or ends before it.
 //!
-//! Invariant: what retention deleted before it was read is counted, never passed over in silence.
+//! Invariant: what retention deleted before it was read is counted, unless it may all have been ends of transactions.
 
 use super::assignment::Assignment;
 use super::batch::{Partition, Position};
@@ -37,6 +37,13 @@ pub struct Whence {
     found: Found,
 }
 
+impl Whence {
+    /// What was committed is none of the topic's offsets any more.
+    pub fn is_moved(&self) -> bool {
+        matches!(self.found, Found::Lost(_) | Found::Anew)
+    }
+}
+
 /// Looks at all partitions of ours; `moved` is where reading was made to go on before. Blocks.
 ///
 /// # Errors
@@ -47,6 +54,10 @@ pub fn look(
     patience: Duration,
 ) -> KafkaResult<Vec<Whence>> {
     let assigned = consumer.assignment()?;
+    // The client asks for none in no case.
+    if assigned.count() == 0 {
+        return Ok(Vec::new());
+    }
     let positions = consumer.position()?;
     let committed = consumer.committed_offsets(assigned.clone(), patience)?;
     let starts = all_bounds(consumer, assigned.clone(), Offset::Beginning, patience)?;

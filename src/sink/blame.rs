@@ -1,6 +1,7 @@
 //! Whose fault it is that the index fails with a document: its own, or the index's.
 //!
-//! Pure: times come in. Invariant: as long as the index takes nothing else either, nothing is held against a document.
+//! Pure: times come in. Invariant: as long as the index takes nothing else of the stage either, nothing is held against a
+//! document.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ pub struct Blame {
 }
 
 impl Blame {
-    /// Notes a failure; `taken` is how many documents the sink has brought into the index so far. True when it is the
+    /// Notes a failure; `taken` is how many documents of their stage the sink has brought into the index so far. True when it is the
     /// documents' own fault: one after the other was taken, and these were not.
     pub fn failed(&mut self, taken: u64, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);

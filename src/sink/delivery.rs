@@ -16,11 +16,11 @@ use super::blame::Blame;
 use super::document::Unfit;
 use super::pace::{Answered, Pace, Step};
 use super::rejects::Rejects;
-use crate::index::{Document, Index, Outcome, Unavailable};
+use crate::index::{Document, Index, Outcome, Stage, Unavailable};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -39,11 +39,18 @@ pub struct Delivery {
     pub pace: Mutex<Pace>,
     /// From here on a failed attempt is the last.
     pub stop: CancellationToken,
-    /// Documents that the index has taken, of all batches.
-    pub taken: AtomicU64,
+    /// Documents of each stage that the index has taken, of all batches.
+    pub taken: Mutex<BTreeMap<Stage, u64>>,
+    /// Batches of which only a few documents are left, with which the index failed.
+    pub suspects: AtomicUsize,
     /// Batches that wait now: while there is one, another's success makes nothing ready.
     pub waiting: AtomicUsize,
 }
+
+/// A batch with more documents left than that has a place on the way.
+const FEW: usize = 64;
+/// The most such batches beside the others.
+const MOST_SUSPECTS: usize = 16;
 
 /// The batch was given up because the sink stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,29 +59,36 @@ pub struct Abandoned;
 /// A batch that may have to wait.
 struct Patience<'d> {
     backoff: Backoff,
-    waiting: &'d AtomicUsize,
-    began: bool,
+    waiting: Counted<'d>,
+    suspect: Counted<'d>,
 }
 
-impl Patience<'_> {
-    fn begin(&mut self) {
-        if !std::mem::replace(&mut self.began, true) {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-        }
+/// One of those that a number counts, if it is.
+struct Counted<'d> {
+    number: &'d AtomicUsize,
+    counts: bool,
+}
+
+impl Counted<'_> {
+    fn set(&mut self, counts: bool) {
+        match (std::mem::replace(&mut self.counts, counts), counts) {
+            (false, true) => self.number.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.number.fetch_sub(1, Ordering::Relaxed),
+            _ => 0,
+        };
     }
 }
 
-impl Drop for Patience<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        if self.began {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.set(false);
     }
 }
 
 impl Delivery {
     fn patience(&self) -> Patience<'_> {
-        Patience { backoff: Backoff::default(), waiting: &self.waiting, began: false }
+        let of = |number| Counted { number, counts: false };
+        Patience { backoff: Backoff::default(), waiting: of(&self.waiting), suspect: of(&self.suspects) }
     }
 
     /// The health component of what the sink writes to.
@@ -85,12 +99,34 @@ impl Delivery {
     /// How much goes to the index at once now.
     pub fn step(&self) -> Step {
         let step = self.pace.lock().unwrap_or_else(PoisonError::into_inner).step();
-        Step { bytes: step.bytes.min(self.index.most_bytes()), ..step }
+        // A few documents that nobody may ever take keep no place of another request.
+        let requests = step.requests + self.suspects.load(Ordering::Relaxed).min(MOST_SUSPECTS);
+        Step { bytes: step.bytes.min(self.index.most_bytes()), requests }
+    }
+
+    /// Notes what the index took of these documents.
+    fn took(&self, documents: &[Document], outcomes: &[Outcome]) -> usize {
+        let taken = |outcome: &Outcome| matches!(outcome, Outcome::Created | Outcome::AlreadyThere);
+        let mut number = 0;
+        let mut by_stage = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        for (document, _) in documents.iter().zip(outcomes).filter(|(_, outcome)| taken(outcome)) {
+            *by_stage.entry(document.stage).or_default() += 1;
+            number += 1;
+        }
+        number
+    }
+
+    /// What the index took so far of these stages; of the least one.
+    fn taken_beside(&self, documents: impl Iterator<Item = Stage>) -> u64 {
+        let by_stage = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        documents.map(|stage| by_stage.get(&stage).copied().unwrap_or_default()).min().unwrap_or_default()
     }
 
     fn note(&self, answered: Answered) {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner).note(answered);
-        let Step { bytes, requests } = self.step();
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.note(answered);
+        let Step { bytes, requests } = pace.step();
+        drop(pace);
         for (name, level) in [("bulk_bytes", bytes), ("bulk_requests", requests)] {
             self.telemetry.metrics.gauge("sink", &self.pipeline, name).set(level as i64);
         }
@@ -129,11 +165,15 @@ impl Delivery {
                 Err(_) => self.note(Answered::TooMuch),
             }
             first = false;
-            let mut failed = || blame.failed(self.taken.load(Ordering::Relaxed), Instant::now());
             let mut why = None;
             match written {
                 Err(Unavailable { reason, refused }) => {
                     portion = documents.len().div_ceil(2);
+                    patience.suspect.set(refused && documents.len() + later.len() <= FEW);
+                    let mut failed = || {
+                        let stages = documents.iter().map(|document| document.stage);
+                        blame.failed(self.taken_beside(stages), Instant::now())
+                    };
                     if refused && documents.len() == 1 && failed() {
                         let alone = documents.drain(..).zip(sources.drain(..));
                         rejected.extend(alone.map(|(document, source)| refusal(document, source, reason.clone())));
@@ -143,10 +183,12 @@ impl Delivery {
                 }
                 Ok(outcomes) => {
                     portion = documents.len().saturating_mul(2);
-                    let taken =
-                        outcomes.iter().filter(|o| matches!(o, Outcome::Created | Outcome::AlreadyThere)).count();
-                    self.taken.fetch_add(taken as u64, Ordering::Relaxed);
-                    let own_fault = any(&outcomes, |outcome| matches!(outcome, Outcome::Fault(_))) && failed();
+                    let taken = self.took(&documents, &outcomes);
+                    let pairs = documents.iter().zip(&outcomes);
+                    let mut faults =
+                        pairs.filter(|(_, o)| matches!(o, Outcome::Fault(_))).map(|(d, _)| d.stage).peekable();
+                    let faulty = faults.peek().is_some();
+                    let own_fault = faulty && blame.failed(self.taken_beside(faults), Instant::now());
                     let mut again: (Vec<Document>, Vec<_>) = (Vec::new(), Vec::new());
                     for ((document, source), outcome) in documents.into_iter().zip(sources).zip(outcomes) {
                         match outcome {
@@ -162,6 +204,7 @@ impl Delivery {
                         }
                     }
                     (documents, sources) = again;
+                    patience.suspect.set(faulty && documents.len() + later.len() <= FEW);
                     if taken > documents.len() {
                         patience.backoff = Backoff::default();
                     }
@@ -176,7 +219,7 @@ impl Delivery {
             }
         }
         self.reject(rejected, &mut patience).await?;
-        let waited = patience.began;
+        let waited = patience.waiting.counts;
         drop(patience);
         if (asked || waited) && self.waiting.load(Ordering::Relaxed) == 0 {
             self.telemetry.health.set(&self.component(), State::Ready);
@@ -214,7 +257,7 @@ impl Delivery {
     }
 
     async fn wait(&self, patience: &mut Patience<'_>, reason: String) -> Result<(), Abandoned> {
-        patience.begin();
+        patience.waiting.set(true);
         self.telemetry.health.set(&self.component(), State::Waiting { reason });
         tokio::select! {
             biased;

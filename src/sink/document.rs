@@ -46,6 +46,11 @@ impl Times {
         Self { timestamp_ms: own, period_ms }
     }
 
+    /// The time at which a row was sent says nothing of an old window, which may be scored again.
+    fn of_window(end: i64, sent: i64) -> Self {
+        Self { timestamp_ms: end, period_ms: end.min(sent.saturating_add(AFTER)) }
+    }
+
     /// An alert is written again while it goes on: its beginning stays the same.
     fn of(alert: &Alert) -> Self {
         Self { timestamp_ms: alert.updated, period_ms: alert.start }
@@ -76,7 +81,7 @@ pub fn identify(stage: Stage, origin: Origin<'_>, body: Option<&[u8]>) -> Result
         Stage::Enriched => (source_id(origin.source)?, times(stage, sent, body)?),
         Stage::Scores => {
             let row = score(body)?;
-            (row.id(), Times::new(row.window_end, sent))
+            (row.id(), Times::of_window(row.window_end, sent))
         }
         // Between two changes of its state an alert is written again and again: the first counts.
         Stage::Alerts => {
@@ -100,7 +105,7 @@ pub fn times(stage: Stage, kafka_ms: i64, body: Option<&[u8]>) -> Result<Times, 
     Ok(match stage {
         Stage::Raw => Times::new(kafka_ms, kafka_ms),
         Stage::Enriched => Times::new(event_time(value(body)?)?, kafka_ms),
-        Stage::Scores => Times::new(score(body)?.window_end, kafka_ms),
+        Stage::Scores => Times::of_window(score(body)?.window_end, kafka_ms),
         Stage::Alerts => Times::of(&alert(body)?),
     })
 }
@@ -184,6 +189,8 @@ mod tests {
             (i64::MIN, sent - 7 * DAY),
         ] {
             assert_eq!(Times::new(own, sent), Times { timestamp_ms: own, period_ms: want });
+            let period = Times::of_window(own, sent).period_ms;
+            assert_eq!(period, own.min(sent + DAY), "a window is of its time, whenever it was scored");
         }
     }
 

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Invariants:
-//! - No offset is committed before each document up to it is durable in the index or in the rejected topic.
+//! - No offset is committed before each document up to it is durable in the index or in the rejected topic, or told of as
+//!   deleted from its topic before it could be read.
 //! - Ids do not depend on who writes when, so records that are read again after a crash or a rebalance change
 //!   nothing: the ledger is `in = out + already_there + rejected`.
 //! - What is held in memory is bounded: `sink.bulk_requests` batches on the way, one being filled, and the offsets of some

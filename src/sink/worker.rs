@@ -18,7 +18,7 @@ use super::rejects::Rejects;
 use crate::config::{Config, Sink, Stage};
 use crate::index::{Document, Index};
 use crate::kafka::client;
-use crate::kafka::explain::explain;
+use crate::kafka::explain::{an_answer_ends, explain};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
 use anyhow::Context;
@@ -32,7 +32,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -126,7 +126,8 @@ impl Worker {
             pipeline: pipeline.name.clone(),
             pace: Mutex::new(Pace::new(config.sink.bulk_bytes, config.sink.bulk_requests)),
             stop: stop.clone(),
-            taken: AtomicU64::new(0),
+            taken: Mutex::default(),
+            suspects: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         };
         let worker = Self {
@@ -287,17 +288,7 @@ impl Worker {
                     Some(Code::AutoOffsetReset) => return reading.astray = Some(Instant::now()),
                     _ => {}
                 }
-                reading.broken = match error.rdkafka_error_code() {
-                    Some(
-                        Code::AllBrokersDown
-                        | Code::BrokerTransportFailure
-                        | Code::Resolve
-                        | Code::OperationTimedOut
-                        | Code::UnknownTopic
-                        | Code::UnknownTopicOrPartition,
-                    ) => Broken::Ask,
-                    _ => Broken::Wait,
-                };
+                reading.broken = if an_answer_ends(&error) { Broken::Ask } else { Broken::Wait };
                 self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(&error) });
             }
         }
@@ -352,13 +343,17 @@ impl Worker {
             let Ok(positions) = settled.context("a delivery to the index was cut off")? else { break };
             done.extend(positions);
         }
-        let offsets = self.consumer.context().done(&done);
+        self.commit_positions(&done);
+        Ok(())
+    }
+
+    fn commit_positions(&self, positions: &BTreeMap<Partition, Position>) {
+        let offsets = self.consumer.context().done(positions);
         if offsets.count() > 0
             && let Err(error) = self.consumer.commit(&offsets, CommitMode::Async)
         {
             tracing::warn!("sink: offsets were not committed: {}", explain(&error));
         }
-        Ok(())
     }
 
     /// Goes on in all partitions of ours, where that is possible at the place that reading had come to; says and counts
@@ -375,13 +370,18 @@ impl Worker {
                 (reading.astray, reading.broken) = (Some(Instant::now() + CHECK), Broken::Ask);
                 return;
             }
-            Err(_) => return,
+            Err(_) => return reading.astray = Some(Instant::now() + CHECK),
         };
         let mut list = TopicPartitionList::with_capacity(whence.len());
+        let mut gone = BTreeMap::new();
         for whence in &whence {
             whence.tell(&self.lost);
             if let Some(turn) = reading.turns.get(&whence.place) {
-                reading.moved.insert(whence.place, Position { next: whence.offset, turn: *turn });
+                let position = Position { next: whence.offset, turn: *turn };
+                reading.moved.insert(whence.place, position);
+                if whence.is_moved() {
+                    gone.insert(whence.place, position);
+                }
             }
             // Fails only for offsets below zero.
             let _ = list.add_partition_offset(&whence.topic, whence.place.1, Offset::Offset(whence.offset));
@@ -394,6 +394,8 @@ impl Worker {
         }
         self.all_partitions(|consumer, all| consumer.resume(all));
         reading.paused = false;
+        // What is not there any more is nobody's to read, and is told once.
+        self.commit_positions(&gone);
     }
 
     /// Asks for the topics again after an error; an answer means that all is well.

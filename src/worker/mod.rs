@@ -7,12 +7,12 @@
 //! the process.
 
 mod held_up;
+#[cfg(test)]
+mod hiccup;
 pub mod instance;
 pub mod offsets;
 mod run;
 pub mod stage;
-#[cfg(test)]
-mod hiccup;
 
 use crate::config::{Config, Process};
 use crate::kafka::explain::remedy;

@@ -15,7 +15,7 @@ use super::held_up::HeldUp;
 use super::offsets::{Outside, PATIENCE, TRANSACTION_ENDS, committed, outside};
 use super::stage::{Next, Progress, Stage};
 use crate::config::Guarantee;
-use crate::kafka::explain::explain;
+use crate::kafka::explain::{an_answer_ends, explain};
 use crate::kafka::group::{Group, Rebalance};
 use crate::kafka::output::{Commit, Output};
 use crate::telemetry::Telemetry;
@@ -85,7 +85,7 @@ pub fn run(
         bytes: 0,
         held_up: HeldUp::default(),
         troubled: false,
-        asked: Instant::now(),
+        ask_at: None,
         astray: None,
     };
     while !stop.is_cancelled() {
@@ -119,10 +119,10 @@ struct Worker<'a> {
     /// Bytes since the last look.
     bytes: usize,
     held_up: HeldUp,
-    /// Health says that it does not work, which the next event of the client ends.
+    /// Health says that it does not work, which the next event of the client ends, or an answer of the broker. or an answer of the broker.
     troubled: bool,
-    /// When the broker was asked whether that is over.
-    asked: Instant,
+    /// When the broker is asked next whether that is over, where its answer tells.
+    ask_at: Option<Instant>,
     /// A partition could not be sought in: the client has given it up.
     astray: Option<KafkaError>,
     committed: Counter,
@@ -399,10 +399,10 @@ impl Worker<'_> {
 
     /// A broker that is back says so by a record or the end of a partition, and on a quiet topic by neither.
     fn ask_broker(&mut self, group: &Group) {
-        if !self.troubled || self.metadata.is_none() || self.asked.elapsed() < ASK {
+        if self.metadata.is_none() || self.ask_at.take_if(|at| *at <= Instant::now()).is_none() {
             return;
         }
-        self.asked = Instant::now();
+        self.ask_at = Some(Instant::now() + ASK);
         let answered = group.consumer.fetch_metadata(Some(&self.topic), ASK);
         if answered.is_ok_and(|found| found.topics().iter().all(|topic| topic.error().is_none())) {
             self.recovered();
@@ -410,6 +410,7 @@ impl Worker<'_> {
     }
 
     fn recovered(&mut self) {
+        self.ask_at = None;
         if std::mem::take(&mut self.troubled) && !self.held_up.is_shown() {
             self.telemetry.health.set(&self.setup.name, State::Ready);
         }
@@ -458,6 +459,7 @@ impl Worker<'_> {
         }
         // The client tries again by itself.
         self.troubled = true;
+        self.ask_at = an_answer_ends(error).then(|| Instant::now() + ASK);
         self.telemetry.health.set(&self.setup.name, State::Waiting { reason: explain(error) });
         Ok(())
     }

@@ -68,7 +68,7 @@ fn a_rebalance_repeats_nothing() {
         crate::support::read(&second.log).contains("partitions assigned")
     });
     wait("one open alert each", Duration::from_secs(60), || {
-        let one = "outlier_open_alerts{service=\"alert\",pipeline=\"p\"} 1";
+        let one = r#"outlier_level{service="alert",pipeline="p",name="open_alerts"} 1"#;
         [&first, &second]
             .iter()
             .all(|one_of| get(&one_of.telemetry(), "/metrics").is_some_and(|text| text.contains(one)))
@@ -126,7 +126,8 @@ fn without_transactions_the_clock_decides_as_well() {
     scene.rows("sum(bad)", 0, &[95.0]);
     receiver.wait(1);
     scene.settled();
-    assert_eq!(crate::support::read(&alert.log).matches("partitions assigned").count(), 1);
+    let log = crate::support::read(&alert.log);
+    assert!(!log.contains("cannot commit offsets"), "{log}");
     assert!(alert.stop().success());
 }
 

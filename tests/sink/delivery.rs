@@ -4,7 +4,7 @@ use super::*;
 use futures::future::BoxFuture;
 use outlier::index::{Prepared, Unavailable};
 use outlier::sink::document::Unfit;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn delivery(config: &Config, telemetry: &Telemetry, stop: CancellationToken) -> Delivery {
     Delivery {
@@ -14,7 +14,8 @@ fn delivery(config: &Config, telemetry: &Telemetry, stop: CancellationToken) -> 
         pipeline: "p".to_owned(),
         pace: Mutex::new(Pace::new(1 << 20, 1)),
         stop,
-        taken: AtomicU64::new(0),
+        taken: Mutex::default(),
+        suspects: AtomicUsize::new(0),
         waiting: AtomicUsize::new(0),
     }
 }
@@ -223,7 +224,16 @@ async fn a_document_that_the_index_cannot_take_holds_up_no_other() {
     .await;
     let head = format!("[kafka]\nbootstrap_servers = {:?}", kafka.bootstrap);
     let config = support::parse(&(support::text(&head, "p") + &topics_toml(&name)));
-    for (whole, busy) in [(true, true), (false, true), (true, false), (false, false)] {
+    // Whether others are taken meanwhile, and of which stage.
+    for (whole, others) in [
+        (true, Some(Stage::Raw)),
+        (false, Some(Stage::Raw)),
+        (true, Some(Stage::Enriched)),
+        (false, Some(Stage::Enriched)),
+        (true, None),
+        (false, None),
+    ] {
+        let blamed = others == Some(Stage::Raw);
         let (telemetry, stop) = (Telemetry::default(), CancellationToken::new());
         let picky = Arc::new(Picky { whole, taken: Mutex::default() });
         let delivery = Delivery { index: picky.clone(), ..delivery(&config, &telemetry, stop.clone()) };
@@ -239,9 +249,9 @@ async fn a_document_that_the_index_cannot_take_holds_up_no_other() {
             if settling.is_finished() {
                 break;
             }
-            if busy {
+            if let Some(stage) = others {
                 let mut other = Batch::default();
-                other.push(1, source(n), Ok(document(Stage::Raw, &format!("other-{n}"), Some(b"{}"))));
+                other.push(1, source(n), Ok(document(stage, &format!("other-{n}"), Some(b"{}"))));
                 delivery.settle(other, true).await.unwrap();
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -253,15 +263,15 @@ async fn a_document_that_the_index_cannot_take_holds_up_no_other() {
         }
         // The clock stands still, the broker of the rejected topic does not.
         let began = std::time::Instant::now();
-        while busy && !settling.is_finished() && began.elapsed() < Duration::from_secs(30) {
+        while blamed && !settling.is_finished() && began.elapsed() < Duration::from_secs(30) {
             std::thread::sleep(Duration::from_millis(10));
             tokio::task::yield_now().await;
         }
-        // As long as nothing else is taken, it may be the index.
-        assert_eq!(settling.is_finished(), busy, "whole {whole}");
+        // As long as nothing else of its stage is taken, it may be the index.
+        assert_eq!(settling.is_finished(), blamed, "whole {whole} {others:?}");
         stop.cancel();
-        assert_eq!(settling.await.unwrap().is_ok(), busy);
-        assert_eq!(outcomes(&telemetry, "p").3, u64::from(busy));
+        assert_eq!(settling.await.unwrap().is_ok(), blamed);
+        assert_eq!(outcomes(&telemetry, "p").3, u64::from(blamed));
     }
     let reasons = beside(|kafka, topic| kafka.read_all(&topic)).await;
     assert!(reasons.len() == 2 && reasons.iter().all(|record| record.header("outlier-detail") == Some("it broke")));

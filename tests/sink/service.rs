@@ -287,3 +287,49 @@ async fn what_retention_took_is_told() {
     assert_eq!(second.stop().await.0, want);
     assert_eq!(Reader::open(&config.sqlite).unwrap().count("p", Stage::Raw).unwrap(), 2 * 504);
 }
+
+/// A document with which the index fails for ever takes no place on the way, though there is one only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_never_taken_holds_up_no_batch() {
+    let kafka = support::kafka::Kafka::start();
+    let (servers, name) = (kafka.bootstrap.clone(), support::unique("poison"));
+    let (memory, failed) = (Arc::new(Mutex::new(Memory::default())), Arc::new(AtomicBool::new(false)));
+    let (served, seen) = (Arc::clone(&memory), Arc::clone(&failed));
+    let url = standin::serve(move |request| {
+        let text = String::from_utf8(request.body).unwrap();
+        let (mut items, lines) = (Vec::new(), text.lines().collect::<Vec<_>>());
+        for pair in lines.chunks(2) {
+            let one = format!("{}\n{}\n", pair[0], pair[1]);
+            let error = serde_json::json!({"type": "null_pointer_exception", "reason": null});
+            let item = match pair[1].contains("poison") {
+                true => serde_json::json!({"create": {"status": 500, "error": error}}),
+                false => serde_json::from_str::<Value>(&served.lock().unwrap().bulk(one.as_bytes())).unwrap()["items"]
+                    [0]
+                .clone(),
+            };
+            seen.fetch_or(pair[1].contains("poison"), Ordering::Relaxed);
+            items.push(item);
+        }
+        Reply::Json(200, serde_json::json!({ "items": items }).to_string())
+    });
+    let head = format!(
+        "[sink]\nwhat = [\"raw\"]\nflush_interval = \"50ms\"\nbulk_requests = 1\n[opensearch]\nurls = [{:?}]",
+        url.await
+    );
+    let config = config_on(&servers, &name, &format!("{name}."), &head);
+    setup::ensure_topics(&config).await.unwrap();
+    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &servers).create().unwrap();
+    let send = async |body: &str| {
+        let record = FutureRecord::to(&config.pipelines[0].topics.raw).payload(body).key("k");
+        producer.send(record, Duration::from_secs(30)).await.unwrap();
+    };
+    let running = Running::start(&config);
+    send(r#"{"a":"poison"}"#).await;
+    until("the failure", || failed.load(Ordering::Relaxed)).await;
+    for n in 1..=20 {
+        send(r#"{"a":"good"}"#).await;
+        until("the next one", || memory.lock().unwrap().documents.len() == n).await;
+    }
+    // The one before them is not settled, so nothing is committed.
+    assert_eq!(running.stop().await, (20, 20, 0, 0));
+}

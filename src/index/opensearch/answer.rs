@@ -1,7 +1,8 @@
 //! Reads the answer to a bulk request.
 //!
-//! Invariants: each document has the outcome of the item with its id, in whatever order they come (OpenSearch 3.4 answers
-//! for those that an ingest pipeline refused in another order than asked). A status says whose fault it is: 429 and 5xx
+//! Invariants: each document has the outcome of its own item: that in its place, if it has its id, else that of the id
+//! among the others. OpenSearch 3.4 answers for documents that an ingest pipeline refused in each other's places; ids are
+//! not unique, as a raw and an enriched document share one, so what was taken is only believed in its place. A status says whose fault it is: 429 and 5xx
 //! pass, though 500 may also be how a document is refused; 401, 403 and 404 are about rights and indices and need the
 //! operator, so the document waits, and so do errors about the index itself (400); every other 4xx is the document's own
 //! and rejects it. What an error looks like beside its status makes no answer unreadable.
@@ -47,15 +48,17 @@ pub fn outcomes(body: &[u8], ids: &[&str]) -> Option<Vec<Outcome>> {
     if bulk.error.is_some() || bulk.items.len() != ids.len() {
         return None;
     }
-    let in_place = |(item, id): (&Item<'_>, &&str)| item.create.id.as_ref().is_none_or(|found| found == id);
-    if bulk.items.iter().zip(ids).all(in_place) {
-        return Some(bulk.items.iter().map(|item| outcome(&item.create)).collect());
+    let in_place = |item: &Created<'_>, id: &str| item.id.as_ref().is_none_or(|found| found == id);
+    let mut astray: HashMap<&str, Vec<Outcome>> = HashMap::new();
+    for (Item { create }, id) in bulk.items.iter().zip(ids).filter(|(item, id)| !in_place(&item.create, id)) {
+        let refused = Some(outcome(create)).filter(|o| !matches!(o, Outcome::Created | Outcome::AlreadyThere));
+        astray.entry(create.id.as_deref().unwrap_or(id)).or_default().push(refused?);
     }
-    let mut by_id: HashMap<&str, Vec<&Created<'_>>> = HashMap::new();
-    for Item { create } in &bulk.items {
-        by_id.entry(create.id.as_deref()?).or_default().push(create);
-    }
-    ids.iter().map(|id| by_id.get_mut(id)?.pop().map(outcome)).collect()
+    let mut of = |create: &Created<'_>, id: &str| match in_place(create, id) {
+        true => Some(outcome(create)),
+        false => astray.get_mut(id)?.pop(),
+    };
+    bulk.items.iter().zip(ids).map(|(item, id)| of(&item.create, id)).collect()
 }
 
 fn outcome(item: &Created<'_>) -> Outcome {
@@ -164,17 +167,32 @@ mod tests {
         };
         let rejected = |id: &str| Outcome::Reject(format!("{id} (status 400)"));
         let there = || Outcome::AlreadyThere;
-        for (items, want) in [
-            (&[("a", 400), ("b\"/\n", 409), ("c", 400)][..], Some(vec![rejected("a"), there(), rejected("c")])),
-            (&[("c", 400), ("b\"/\n", 409), ("a", 400)], Some(vec![rejected("a"), there(), rejected("c")])),
-            (&[("c", 409), ("a", 400), ("b\"/\n", 409)], Some(vec![rejected("a"), there(), there()])),
-            (&[("a", 400), ("b\"/\n", 409), ("d", 400)], None),
-            (&[("a", 400), ("a", 409), ("c", 400)], None),
+        let all = ["a", "b\"/\n", "c"];
+        for (asked, items, want) in [
+            (
+                &all[..],
+                &[("a", 400), ("b\"/\n", 409), ("c", 400)][..],
+                Some(vec![rejected("a"), there(), rejected("c")]),
+            ),
+            (&all, &[("c", 400), ("b\"/\n", 409), ("a", 400)], Some(vec![rejected("a"), there(), rejected("c")])),
+            (&all, &[("a", 400), ("b\"/\n", 409), ("d", 400)], None),
+            (&all, &[("a", 400), ("a", 400), ("c", 400)], None),
+            // Raw and enriched documents of the same records.
+            (
+                &["a", "b", "a", "b"],
+                &[("a", 409), ("b", 409), ("b", 400), ("a", 400)],
+                Some(vec![there(), there(), rejected("a"), rejected("b")]),
+            ),
+            (
+                &["a", "b", "a", "b"],
+                &[("b", 400), ("a", 400), ("a", 409), ("b", 409)],
+                Some(vec![rejected("a"), rejected("b"), there(), there()]),
+            ),
+            // Nobody can tell whose that is.
+            (&["a", "b", "a", "b"], &[("b", 409), ("a", 400), ("a", 409), ("b", 400)], None),
         ] {
-            assert_eq!(outcomes(answer(items).as_bytes(), &["a", "b\"/\n", "c"]), want, "{items:?}");
+            assert_eq!(outcomes(answer(items).as_bytes(), asked), want, "{items:?}");
         }
-        let twice = outcomes(answer(&[("b", 400), ("a", 409), ("a", 409)]).as_bytes(), &["a", "a", "b"]);
-        assert_eq!(twice, Some(vec![there(), there(), rejected("b")]));
         // A document of no id that is told has its place.
         assert_eq!(outcomes(br#"{"items":[{"create":{"status":409}}]}"#, &["a"]), Some(vec![there()]));
     }

@@ -31,10 +31,15 @@ use outlier_core::pipeline::Millis;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 
 /// What the answer needs to hold; the rest would be parsed for nothing.
 const BULK: &str = "/_bulk?filter_path=error,items.*._id,items.*.status,items.*.error";
+
+/// Requests are not made smaller than that for a limit on their size; bytes.
+const LEAST: usize = 64 * 1024;
+/// After so many requests of a limited size the limit is doubled.
+const TRY_LARGER: u32 = 256;
 
 /// The log says why raw records are stored as text once in so many milliseconds.
 const TELL: Millis = 60_000;
@@ -49,6 +54,8 @@ pub struct OpenSearch {
     told: AtomicI64,
     /// Larger requests were refused for their size.
     most_bytes: AtomicUsize,
+    /// Requests that were taken since.
+    taken_since: AtomicU32,
 }
 
 impl OpenSearch {
@@ -66,6 +73,7 @@ impl OpenSearch {
             names,
             told: AtomicI64::new(0),
             most_bytes: AtomicUsize::new(usize::MAX),
+            taken_since: AtomicU32::new(0),
         })
     }
 
@@ -130,6 +138,7 @@ impl OpenSearch {
             let answer = self.client.bulk(BULK, prepared.request).await?;
             match answer.status {
                 200..=299 => {
+                    self.fits();
                     let ids: Vec<&str> = part.iter().map(|i| batch[*i].id.as_str()).collect();
                     let found = answer::outcomes(&answer.body, &ids).ok_or_else(|| odd(&answer))?;
                     for (i, outcome) in part.into_iter().zip(found) {
@@ -156,9 +165,19 @@ impl OpenSearch {
 impl OpenSearch {
     /// A request of so many bytes went in vain: half of it is below the limit, unless a single document is not.
     fn too_large(&self, bytes: usize) {
-        let most = bytes / 2;
+        let most = (bytes / 2).max(LEAST);
+        self.taken_since.store(0, Ordering::Relaxed);
         if self.most_bytes.fetch_min(most, Ordering::Relaxed) > most {
             tracing::info!(bytes, "a request was too large for OpenSearch or a proxy before it (413): smaller ones go");
+        }
+    }
+
+    /// A request was taken: now and then a larger one is tried, as the limit may have gone.
+    fn fits(&self) {
+        let most = self.most_bytes.load(Ordering::Relaxed);
+        if most != usize::MAX && self.taken_since.fetch_add(1, Ordering::Relaxed) + 1 >= TRY_LARGER {
+            self.taken_since.store(0, Ordering::Relaxed);
+            self.most_bytes.store(most.saturating_mul(2), Ordering::Relaxed);
         }
     }
 }
@@ -200,5 +219,8 @@ fn refused(answer: &Answer) -> Unavailable {
             format!("OpenSearch refused the request: {reason}; check opensearch.urls and OpenSearch's version (2 or 3)")
         }
     };
-    Unavailable { reason, refused: matches!(status, 400..=499) && !matches!(status, 404 | 405 | 407 | 408 | 429) }
+    // OpenSearch's own 403 is about rights and blocks.
+    let own = || answer.json().is_ok_and(|json| !json["error"].is_null());
+    let passes = matches!(status, 404 | 405 | 407 | 408 | 429) || (status == 403 && own());
+    Unavailable { reason, refused: matches!(status, 400..=499) && !passes }
 }
