@@ -3,7 +3,7 @@
 //! The services are the same as in production and speak the Kafka protocol to the broker; only the configuration
 //! differs. Nothing is kept: broker and index are gone at the end.
 
-use crate::config::{Config, Environment, Mistakes};
+use crate::config::{Config, Environment, IndexKind, Mistakes};
 use crate::produce::{self, Control, Field, Rhythm};
 use crate::serve::Trigger;
 use crate::telemetry::Telemetry;
@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use outlier_broker::Broker;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -76,6 +76,19 @@ pub fn config() -> Result<Config, Mistakes> {
     Config::parse(CONFIG, "config/demo.toml", &Environment::of_process())
 }
 
+/// Mock logs reach nothing that is real, whatever the configuration names.
+fn keep_inside(config: &mut Config, folder: &Path, servers: &str) {
+    config.kafka.bootstrap_servers = servers.to_owned();
+    config.kafka.properties.clear();
+    config.process.data_dir = folder.join("data");
+    config.sqlite.path = folder.join("index.sqlite");
+    if config.sink.index != IndexKind::Sqlite || !config.alerting.channels.is_empty() {
+        tracing::info!("the demo writes to its own index and tells nobody, whatever is configured");
+    }
+    config.sink.index = IndexKind::Sqlite;
+    config.alerting.channels.clear();
+}
+
 /// Runs the demo until `stop`.
 ///
 /// # Errors
@@ -90,10 +103,7 @@ pub async fn run(mut config: Config, options: Options, stop: CancellationToken) 
     let folder = Folder::new()?;
     let broker = Broker::start(outlier_broker::Config { listen: options.broker, ..Default::default() }).await;
     let broker = broker.with_context(|| format!("the embedded broker cannot listen on {}", options.broker))?;
-    config.kafka.bootstrap_servers = broker.address().to_string();
-    config.kafka.properties.clear();
-    config.process.data_dir = folder.0.join("data");
-    config.sqlite.path = folder.0.join("index.sqlite");
+    keep_inside(&mut config, &folder.0, &broker.address().to_string());
     config.serve.listen.address = options.listen;
     let config = Arc::new(config);
     setup::ensure_topics(&config).await?;
@@ -234,4 +244,22 @@ async fn show(control: Control, telemetry: Telemetry, pipeline: String, stop: Ca
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mock_logs_reach_nothing_that_is_real() {
+        let text = "[kafka]\nbootstrap_servers = \"real:9092\"\n[kafka.properties]\n\"sasl.username\" = \"u\"\n\
+                    [sink]\nindex = \"opensearch\"\n[alerting]\nowner = \"outlier\"\n\
+                    [[alerting.channels]]\nname = \"team\"\ntype = \"webhook\"\nurl = \"http://real:1\"\n\
+                    [[pipeline]]\npreset = \"waf\"\n";
+        let mut config = Config::parse(text, "test", &Environment::default()).unwrap();
+        keep_inside(&mut config, Path::new("folder"), "embedded:1");
+        assert_eq!((config.sink.index, config.alerting.channels.len()), (IndexKind::Sqlite, 0));
+        assert_eq!((config.kafka.bootstrap_servers.as_str(), config.kafka.properties.len()), ("embedded:1", 0));
+        assert!(config.sqlite.path.starts_with("folder") && config.process.data_dir.starts_with("folder"));
+    }
 }

@@ -42,11 +42,15 @@ export async function showTail() {
 }
 
 const waiting = [];
+let due = false;
 export function tailed(record) {
   if (record.pipeline !== page.pipeline) return;
   waiting.push(record);
   if (waiting.length > MAX_TAIL) waiting.shift();
-  if (!page.paused) requestAnimationFrame(flushTail);
+  // A hidden tab draws no frame: one is asked for at a time.
+  if (page.paused || due) return;
+  due = true;
+  requestAnimationFrame(() => { due = false; flushTail(); });
 }
 export function flushTail() {
   if (page.paused || !waiting.length) return;

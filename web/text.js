@@ -22,7 +22,7 @@ export function draw(tag, attributes) {
 }
 
 export async function ask(path, parameters = {}) {
-  const response = await fetch(`${path}?${new URLSearchParams(parameters)}`);
+  const response = await fetch(`${path}?${new URLSearchParams(parameters)}`, { signal: AbortSignal.timeout(10_000) });
   if (response.status === 401) location.reload();
   if (!response.ok) throw new Error(`${path}: ${response.status}`);
   return response.json();

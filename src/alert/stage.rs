@@ -47,6 +47,7 @@ pub struct Parts {
 /// The alert stage of one pipeline.
 pub struct AlertStage {
     parts: Arc<Parts>,
+    pipeline: String,
     books: BTreeMap<i32, Book>,
     /// The next offset of each partition, where it is known.
     next: BTreeMap<i32, i64>,
@@ -114,6 +115,7 @@ impl AlertStage {
         telemetry.health.show_level(&component, "open_alerts", &metrics.open);
         Ok(Self {
             parts,
+            pipeline: pipeline.to_owned(),
             books: BTreeMap::new(),
             next: BTreeMap::new(),
             touched: BTreeSet::new(),
@@ -167,7 +169,9 @@ impl AlertStage {
         if self.leaving || !std::mem::take(&mut self.offer) {
             return;
         }
-        for message in owed(self.books.values()) {
+        for mut message in owed(self.books.values()) {
+            // Series of two pipelines may have one name, and their alerts one id.
+            message.key = format!("{}-{}", self.pipeline, message.key);
             // The channel has enough to do: again when something has ended.
             self.parts.notifier.offer(message);
         }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 const ROUNDS: u32 = 3;
 const LEAST: Duration = Duration::from_secs(60);
 
-/// What speaks against the documents that a batch still has.
+/// What speaks against the documents of a stage that a batch still has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Blame {
     since: Option<Instant>,

@@ -19,7 +19,7 @@ use super::rejects::Rejects;
 use crate::index::{Document, Index, Outcome, Stage, Unavailable};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
@@ -116,10 +116,10 @@ impl Delivery {
         number
     }
 
-    /// What the index took so far of these stages; of the least one.
-    fn taken_beside(&self, documents: impl Iterator<Item = Stage>) -> u64 {
-        let by_stage = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        documents.map(|stage| by_stage.get(&stage).copied().unwrap_or_default()).min().unwrap_or_default()
+    /// Notes that the index failed with documents of a stage; true when it is their own fault.
+    fn blamed(&self, blames: &mut BTreeMap<Stage, Blame>, stage: Stage) -> bool {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner).get(&stage).copied();
+        blames.entry(stage).or_default().failed(taken.unwrap_or_default(), Instant::now())
     }
 
     fn note(&self, answered: Answered) {
@@ -127,6 +127,7 @@ impl Delivery {
         pace.note(answered);
         let Step { bytes, requests } = pace.step();
         drop(pace);
+        let bytes = bytes.min(self.index.most_bytes());
         for (name, level) in [("bulk_bytes", bytes), ("bulk_requests", requests)] {
             self.telemetry.metrics.gauge("sink", &self.pipeline, name).set(level as i64);
         }
@@ -142,7 +143,8 @@ impl Delivery {
         let Batch { mut documents, mut sources, mut rejected, positions, mut prepared, .. } = batch;
         let records = documents.len() + rejected.len();
         let (mut created, mut there) = (0_u64, 0_u64);
-        let (mut patience, mut blame) = (self.patience(), Blame::default());
+        let mut patience = self.patience();
+        let mut blames: BTreeMap<Stage, Blame> = BTreeMap::new();
         let asked = !documents.is_empty();
         // After a request that was refused as a whole or got no answer, fewer at a time: it may be too large for now.
         let mut portion = usize::MAX;
@@ -153,9 +155,8 @@ impl Delivery {
             let ready = ready.unwrap_or_else(|| self.index.prepare(&documents));
             let begun = Instant::now();
             let written = self.index.write_prepared(&documents, ready).await;
-            let any = |outcomes: &[Outcome], which: fn(&Outcome) -> bool| outcomes.iter().any(which);
             match &written {
-                Ok(outcomes) if any(outcomes, |outcome| matches!(outcome, Outcome::Retry(_))) => {
+                Ok(outcomes) if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_))) => {
                     self.note(Answered::TooMuch);
                 }
                 // What is written again is not a whole batch.
@@ -170,11 +171,8 @@ impl Delivery {
                 Err(Unavailable { reason, refused }) => {
                     portion = documents.len().div_ceil(2);
                     patience.suspect.set(refused && documents.len() + later.len() <= FEW);
-                    let mut failed = || {
-                        let stages = documents.iter().map(|document| document.stage);
-                        blame.failed(self.taken_beside(stages), Instant::now())
-                    };
-                    if refused && documents.len() == 1 && failed() {
+                    let alone = documents.first().filter(|_| refused && documents.len() == 1);
+                    if alone.is_some_and(|document| self.blamed(&mut blames, document.stage)) {
                         let alone = documents.drain(..).zip(sources.drain(..));
                         rejected.extend(alone.map(|(document, source)| refusal(document, source, reason.clone())));
                     } else {
@@ -185,16 +183,18 @@ impl Delivery {
                     portion = documents.len().saturating_mul(2);
                     let taken = self.took(&documents, &outcomes);
                     let pairs = documents.iter().zip(&outcomes);
-                    let mut faults =
-                        pairs.filter(|(_, o)| matches!(o, Outcome::Fault(_))).map(|(d, _)| d.stage).peekable();
-                    let faulty = faults.peek().is_some();
-                    let own_fault = faulty && blame.failed(self.taken_beside(faults), Instant::now());
+                    let faulty: BTreeSet<Stage> =
+                        pairs.filter(|(_, o)| matches!(o, Outcome::Fault(_))).map(|(d, _)| d.stage).collect();
+                    let blamed: Vec<Stage> =
+                        faulty.iter().copied().filter(|stage| self.blamed(&mut blames, *stage)).collect();
                     let mut again: (Vec<Document>, Vec<_>) = (Vec::new(), Vec::new());
                     for ((document, source), outcome) in documents.into_iter().zip(sources).zip(outcomes) {
                         match outcome {
                             Outcome::Created => created += 1,
                             Outcome::AlreadyThere => there += 1,
-                            Outcome::Fault(reason) if own_fault => rejected.push(refusal(document, source, reason)),
+                            Outcome::Fault(reason) if blamed.contains(&document.stage) => {
+                                rejected.push(refusal(document, source, reason));
+                            }
                             Outcome::Retry(reason) | Outcome::Fault(reason) => {
                                 why = Some(reason);
                                 again.0.push(document);
@@ -204,7 +204,7 @@ impl Delivery {
                         }
                     }
                     (documents, sources) = again;
-                    patience.suspect.set(faulty && documents.len() + later.len() <= FEW);
+                    patience.suspect.set(!faulty.is_empty() && documents.len() + later.len() <= FEW);
                     if taken > documents.len() {
                         patience.backoff = Backoff::default();
                     }

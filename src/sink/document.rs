@@ -34,8 +34,8 @@ pub struct Times {
     pub period_ms: i64,
 }
 
-/// A document's own time decides on its index as far as it is from the time at which its record was sent, so that no
-/// log can make more indices than these days.
+/// The own time of a raw or enriched record decides on its index as far as it is from the time at which it was sent, so
+/// that no log can make more indices than these days.
 const BEFORE: i64 = 7 * DAY;
 const AFTER: i64 = DAY;
 const DAY: i64 = 86_400_000;
@@ -189,8 +189,13 @@ mod tests {
             (i64::MIN, sent - 7 * DAY),
         ] {
             assert_eq!(Times::new(own, sent), Times { timestamp_ms: own, period_ms: want });
-            let period = Times::of_window(own, sent).period_ms;
-            assert_eq!(period, own.min(sent + DAY), "a window is of its time, whenever it was scored");
+        }
+    }
+
+    #[test]
+    fn a_window_is_of_its_time_whenever_it_was_scored() {
+        for (end, sent, want) in [(0, DAY, 0), (0, 100 * DAY, 0), (DAY, 100 * DAY, DAY), (3 * DAY, DAY, 2 * DAY)] {
+            assert_eq!(Times::of_window(end, sent), Times { timestamp_ms: end, period_ms: want });
         }
     }
 

@@ -12,8 +12,8 @@
 //!   deleted from its topic before it could be read.
 //! - Ids do not depend on who writes when, so records that are read again after a crash or a rebalance change
 //!   nothing: the ledger is `in = out + already_there + rejected`.
-//! - What is held in memory is bounded: `sink.bulk_requests` batches on the way, one being filled, and the offsets of some
-//!   tens that wait for a slow one.
+//! - What is held in memory is bounded: `sink.bulk_requests` batches on the way, some more of a few documents that were not
+//!   taken, one being filled, and one set of offsets behind each slow one.
 
 pub mod assignment;
 mod astray;

@@ -12,7 +12,7 @@ use super::batch::{Batch, Partition, Position, Source};
 use super::delivery::{Abandoned, Delivery};
 use super::document::{Origin, SOURCE_HEADER, Times, identify};
 use super::headers;
-use super::in_flight::InFlight;
+use super::in_flight::{InFlight, Join};
 use super::pace::{Pace, Step};
 use super::rejects::Rejects;
 use crate::config::{Config, Sink, Stage};
@@ -49,6 +49,17 @@ const GREED: usize = 256;
 const CHECK: Duration = Duration::from_secs(2);
 
 type Settled = Result<BTreeMap<Partition, Position>, Abandoned>;
+
+impl Join for Settled {
+    /// The positions of both are those of the later one, where it has some.
+    fn join(&mut self, later: Self) -> Option<Self> {
+        match (self, later) {
+            (Ok(positions), Ok(later)) => positions.extend(later),
+            (_, later) => return Some(later),
+        }
+        None
+    }
+}
 
 /// Reads one pipeline's topics.
 pub struct Worker {
@@ -232,7 +243,7 @@ impl Worker {
         reading.turns = assignment.turns();
         let turns = &reading.turns;
         reading.filling.retain(|partition, turn| turns.get(&partition) == Some(&turn));
-        if reading.filling.is_empty() {
+        if reading.filling.positions.is_empty() {
             reading.since = None;
         }
         // New partitions are not paused, those that stay are: all begin alike, and are paused again if need be.
@@ -288,7 +299,9 @@ impl Worker {
                     Some(Code::AutoOffsetReset) => return reading.astray = Some(Instant::now()),
                     _ => {}
                 }
-                reading.broken = if an_answer_ends(&error) { Broken::Ask } else { Broken::Wait };
+                // What only a record ends is not over because a later trouble is.
+                let asks = an_answer_ends(&error) && reading.broken != Broken::Wait;
+                reading.broken = if asks { Broken::Ask } else { Broken::Wait };
                 self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(&error) });
             }
         }
@@ -343,17 +356,13 @@ impl Worker {
             let Ok(positions) = settled.context("a delivery to the index was cut off")? else { break };
             done.extend(positions);
         }
-        self.commit_positions(&done);
-        Ok(())
-    }
-
-    fn commit_positions(&self, positions: &BTreeMap<Partition, Position>) {
-        let offsets = self.consumer.context().done(positions);
+        let offsets = self.consumer.context().done(&done);
         if offsets.count() > 0
             && let Err(error) = self.consumer.commit(&offsets, CommitMode::Async)
         {
             tracing::warn!("sink: offsets were not committed: {}", explain(&error));
         }
+        Ok(())
     }
 
     /// Goes on in all partitions of ours, where that is possible at the place that reading had come to; says and counts
@@ -394,8 +403,11 @@ impl Worker {
         }
         self.all_partitions(|consumer, all| consumer.resume(all));
         reading.paused = false;
-        // What is not there any more is nobody's to read, and is told once.
-        self.commit_positions(&gone);
+        // What is not there any more is nobody's to read: it is passed, behind what was read before, and told once.
+        if !gone.is_empty() {
+            reading.filling.positions.extend(gone);
+            reading.since.get_or_insert_with(Instant::now);
+        }
     }
 
     /// Asks for the topics again after an error; an answer means that all is well.
@@ -423,7 +435,7 @@ impl Worker {
     async fn finish(self, mut reading: Reading, mut on_the_way: InFlight<Settled>) -> anyhow::Result<()> {
         self.telemetry.health.set(&self.component(), State::Starting { reason: "stopping".to_owned() });
         self.stop.cancel();
-        if !reading.filling.is_empty() {
+        if !reading.filling.positions.is_empty() {
             on_the_way.push(self.send(&mut reading, false));
         }
         let mut done: BTreeMap<Partition, Position> = BTreeMap::new();

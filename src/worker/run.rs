@@ -458,8 +458,10 @@ impl Worker<'_> {
             return self.find_back(group, error);
         }
         // The client tries again by itself.
+        // What only a record ends is not over because a later trouble is.
+        let asks = an_answer_ends(error) && (!self.troubled || self.ask_at.is_some());
         self.troubled = true;
-        self.ask_at = an_answer_ends(error).then(|| Instant::now() + ASK);
+        self.ask_at = asks.then(|| Instant::now() + ASK);
         self.telemetry.health.set(&self.setup.name, State::Waiting { reason: explain(error) });
         Ok(())
     }

@@ -330,6 +330,6 @@ async fn a_document_that_is_never_taken_holds_up_no_batch() {
         send(r#"{"a":"good"}"#).await;
         until("the next one", || memory.lock().unwrap().documents.len() == n).await;
     }
-    // The one before them is not settled, so nothing is committed.
+    // The batch of the one before them is not settled.
     assert_eq!(running.stop().await, (20, 20, 0, 0));
 }

@@ -213,7 +213,13 @@ impl Book {
                 && silence >= self.rules.quiet(detector, length) + self.rules.lateness(detector) + PATIENCE;
             if quiet || silence >= GONE {
                 over.push(id.clone());
-            } else if self.rules.tell && !alert.tell && silence >= PATIENCE && now - alert.updated <= GONE {
+            } else if self.rules.tell
+                && !alert.tell
+                // Its last window was anomalous: it goes on.
+                && alert.updated <= alert.end
+                && silence >= PATIENCE
+                && now - alert.updated <= GONE
+            {
                 late.push(id.clone());
             }
         }

@@ -134,6 +134,13 @@ fn history_is_recorded_and_not_told_unless_it_goes_on() {
     assert_eq!(deliver(&mut book), []);
     book.caught_up(late + 60_000);
     assert_eq!(deliver(&mut book), [("all".to_owned(), Occasion::Began, "stands".to_owned())]);
+    // Nothing more is there to read, and its last window was quiet: it does not go on.
+    book.row(&row("past", 0, 95.0), late);
+    book.row(&row("past", 1, 1.0), late);
+    for later in [60_000, 600_000] {
+        book.caught_up(late + later);
+        assert_eq!(deliver(&mut book), []);
+    }
 }
 
 #[test]

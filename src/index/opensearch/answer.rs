@@ -2,7 +2,7 @@
 //!
 //! Invariants: each document has the outcome of its own item: that in its place, if it has its id, else that of the id
 //! among the others. OpenSearch 3.4 answers for documents that an ingest pipeline refused in each other's places; ids are
-//! not unique, as a raw and an enriched document share one, so what was taken is only believed in its place. A status says whose fault it is: 429 and 5xx
+//! not unique, as a raw and an enriched document share one: what was taken then is only believed in its place. A status says whose fault it is: 429 and 5xx
 //! pass, though 500 may also be how a document is refused; 401, 403 and 404 are about rights and indices and need the
 //! operator, so the document waits, and so do errors about the index itself (400); every other 4xx is the document's own
 //! and rejects it. What an error looks like beside its status makes no answer unreadable.
@@ -50,9 +50,13 @@ pub fn outcomes(body: &[u8], ids: &[&str]) -> Option<Vec<Outcome>> {
     }
     let in_place = |item: &Created<'_>, id: &str| item.id.as_ref().is_none_or(|found| found == id);
     let mut astray: HashMap<&str, Vec<Outcome>> = HashMap::new();
-    for (Item { create }, id) in bulk.items.iter().zip(ids).filter(|(item, id)| !in_place(&item.create, id)) {
-        let refused = Some(outcome(create)).filter(|o| !matches!(o, Outcome::Created | Outcome::AlreadyThere));
-        astray.entry(create.id.as_deref().unwrap_or(id)).or_default().push(refused?);
+    for (Item { create }, _) in bulk.items.iter().zip(ids).filter(|(item, id)| !in_place(&item.create, id)) {
+        let (found, own) = (outcome(create), create.id.as_deref()?);
+        let taken = matches!(found, Outcome::Created | Outcome::AlreadyThere);
+        if taken && ids.iter().filter(|id| **id == own).count() > 1 {
+            return None;
+        }
+        astray.entry(own).or_default().push(found);
     }
     let mut of = |create: &Created<'_>, id: &str| match in_place(create, id) {
         true => Some(outcome(create)),
@@ -175,6 +179,8 @@ mod tests {
                 Some(vec![rejected("a"), there(), rejected("c")]),
             ),
             (&all, &[("c", 400), ("b\"/\n", 409), ("a", 400)], Some(vec![rejected("a"), there(), rejected("c")])),
+            // A processor dropped `c`, which is in the place of `a`.
+            (&all, &[("c", 200), ("a", 400), ("b\"/\n", 409)], Some(vec![rejected("a"), there(), Outcome::Created])),
             (&all, &[("a", 400), ("b\"/\n", 409), ("d", 400)], None),
             (&all, &[("a", 400), ("a", 400), ("c", 400)], None),
             // Raw and enriched documents of the same records.
