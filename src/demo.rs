@@ -80,6 +80,8 @@ pub fn config() -> Result<Config, Mistakes> {
 fn keep_inside(config: &mut Config, folder: &Path, servers: &str) {
     config.kafka.bootstrap_servers = servers.to_owned();
     config.kafka.properties.clear();
+    // Of one broker.
+    config.kafka.replication_factor = -1;
     config.process.data_dir = folder.join("data");
     config.sqlite.path = folder.join("index.sqlite");
     if config.sink.index != IndexKind::Sqlite || !config.alerting.channels.is_empty() {
@@ -252,7 +254,7 @@ mod tests {
 
     #[test]
     fn mock_logs_reach_nothing_that_is_real() {
-        let text = "[kafka]\nbootstrap_servers = \"real:9092\"\n[kafka.properties]\n\"sasl.username\" = \"u\"\n\
+        let text = "[kafka]\nbootstrap_servers = \"real:9092\"\nreplication_factor = 3\n[kafka.properties]\n\"sasl.username\" = \"u\"\n\
                     [sink]\nindex = \"opensearch\"\n[alerting]\nowner = \"outlier\"\n\
                     [[alerting.channels]]\nname = \"team\"\ntype = \"webhook\"\nurl = \"http://real:1\"\n\
                     [[pipeline]]\npreset = \"waf\"\n";
@@ -260,6 +262,7 @@ mod tests {
         keep_inside(&mut config, Path::new("folder"), "embedded:1");
         assert_eq!((config.sink.index, config.alerting.channels.len()), (IndexKind::Sqlite, 0));
         assert_eq!((config.kafka.bootstrap_servers.as_str(), config.kafka.properties.len()), ("embedded:1", 0));
+        assert_eq!(config.kafka.replication_factor, -1);
         assert!(config.sqlite.path.starts_with("folder") && config.process.data_dir.starts_with("folder"));
     }
 }

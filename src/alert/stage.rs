@@ -47,7 +47,6 @@ pub struct Parts {
 /// The alert stage of one pipeline.
 pub struct AlertStage {
     parts: Arc<Parts>,
-    pipeline: String,
     books: BTreeMap<i32, Book>,
     /// The next offset of each partition, where it is known.
     next: BTreeMap<i32, i64>,
@@ -115,7 +114,6 @@ impl AlertStage {
         telemetry.health.show_level(&component, "open_alerts", &metrics.open);
         Ok(Self {
             parts,
-            pipeline: pipeline.to_owned(),
             books: BTreeMap::new(),
             next: BTreeMap::new(),
             touched: BTreeSet::new(),
@@ -171,7 +169,7 @@ impl AlertStage {
         }
         for mut message in owed(self.books.values()) {
             // Series of two pipelines may have one name, and their alerts one id.
-            message.key = format!("{}-{}", self.pipeline, message.key);
+            message.key = format!("{}-{}", self.parts.topics.alerts, message.key);
             // The channel has enough to do: again when something has ended.
             self.parts.notifier.offer(message);
         }

@@ -49,8 +49,8 @@ pub fn explain(error: &KafkaError) -> String {
     }
 }
 
-/// The error is about a connection or a topic that is not there: it is over as soon as a broker answers for the topic.
-/// What others are about, such as a right to read, that does not tell.
+/// The error is about a connection, who we are, or a topic that is not there: it is over as soon as a broker answers for
+/// the topic. What others are about, such as a right to read, that does not tell.
 pub fn an_answer_ends(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
@@ -59,6 +59,9 @@ pub fn an_answer_ends(error: &KafkaError) -> bool {
                 | Code::BrokerTransportFailure
                 | Code::Resolve
                 | Code::OperationTimedOut
+                | Code::Authentication
+                | Code::SaslAuthenticationFailed
+                | Code::SSL
                 | Code::UnknownTopic
                 | Code::UnknownTopicOrPartition
         )

@@ -47,10 +47,11 @@ pub struct Delivery {
     pub waiting: AtomicUsize,
 }
 
-/// A batch with more documents left than that has a place on the way.
+/// A batch of which no more are left than so many, or than one of so many, needs no place on the way.
 const FEW: usize = 64;
-/// The most such batches beside the others.
-const MOST_SUSPECTS: usize = 16;
+const ONE_OF: usize = 16;
+/// The most such batches: they do not take all places before the first of them is decided.
+const MOST_SUSPECTS: usize = 256;
 
 /// The batch was given up because the sink stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +147,7 @@ impl Delivery {
         let mut patience = self.patience();
         let mut blames: BTreeMap<Stage, Blame> = BTreeMap::new();
         let asked = !documents.is_empty();
+        let few = FEW.max(records / ONE_OF);
         // After a request that was refused as a whole or got no answer, fewer at a time: it may be too large for now.
         let mut portion = usize::MAX;
         while !documents.is_empty() {
@@ -170,7 +172,7 @@ impl Delivery {
             match written {
                 Err(Unavailable { reason, refused }) => {
                     portion = documents.len().div_ceil(2);
-                    patience.suspect.set(refused && documents.len() + later.len() <= FEW);
+                    patience.suspect.set(refused && documents.len() + later.len() <= few);
                     let alone = documents.first().filter(|_| refused && documents.len() == 1);
                     if alone.is_some_and(|document| self.blamed(&mut blames, document.stage)) {
                         let alone = documents.drain(..).zip(sources.drain(..));
@@ -204,7 +206,7 @@ impl Delivery {
                         }
                     }
                     (documents, sources) = again;
-                    patience.suspect.set(!faulty.is_empty() && documents.len() + later.len() <= FEW);
+                    patience.suspect.set(!faulty.is_empty() && documents.len() + later.len() <= few);
                     if taken > documents.len() {
                         patience.backoff = Backoff::default();
                     }

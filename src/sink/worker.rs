@@ -299,12 +299,16 @@ impl Worker {
                     Some(Code::AutoOffsetReset) => return reading.astray = Some(Instant::now()),
                     _ => {}
                 }
-                // What only a record ends is not over because a later trouble is.
-                let asks = an_answer_ends(&error) && reading.broken != Broken::Wait;
-                reading.broken = if asks { Broken::Ask } else { Broken::Wait };
-                self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(&error) });
+                self.trouble(reading, &error);
             }
         }
+    }
+
+    fn trouble(&self, reading: &mut Reading, error: &KafkaError) {
+        // What only a record ends is not over because a later trouble is.
+        let asks = an_answer_ends(error) && reading.broken != Broken::Wait;
+        reading.broken = if asks { Broken::Ask } else { Broken::Wait };
+        self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(error) });
     }
 
     fn add(&self, reading: &mut Reading, message: &BorrowedMessage<'_>) {
@@ -375,9 +379,8 @@ impl Worker {
         let whence = match looked {
             Ok(Ok(whence)) => whence,
             Ok(Err(error)) => {
-                self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(&error) });
-                (reading.astray, reading.broken) = (Some(Instant::now() + CHECK), Broken::Ask);
-                return;
+                self.trouble(reading, &error);
+                return reading.astray = Some(Instant::now() + CHECK);
             }
             Err(_) => return reading.astray = Some(Instant::now() + CHECK),
         };

@@ -94,6 +94,24 @@ fn one_mail_for_one_anomaly_and_one_when_it_is_over() {
     assert!(id(&mails[0]).ends_with("@example.com>") && id(&mails[0]) != id(&mails[1]));
 }
 
+/// Somebody has left: the others are told, and of what comes later, too.
+#[test]
+fn an_address_that_is_refused_keeps_the_mail_from_nobody() {
+    let Some(python) = python() else { return };
+    let folder = Folder::new();
+    let server = Server::start(&python, &folder.0, "none", &[]);
+    let channel = server.channel("none", "").replace("\"oncall@", "\"left@example.com\", \"oncall@");
+    let scene = Scene::new("alert-left", &channel);
+    let alert = scene.start("alert");
+    scene.rows("sum(bad)", 0, &[95.0, 1.0, 1.0, 1.0]);
+    // Of each message two copies: the server takes them one by one.
+    wait("the mails", Duration::from_secs(30), || server.mails().len() == 4);
+    scene.settled();
+    assert!(crate::support::read(&alert.log).contains("left@example.com: permanent error (550)"));
+    assert!(alert.stop().success());
+    assert_eq!(server.mails().len(), 4);
+}
+
 #[test]
 fn a_mail_goes_with_a_password_over_tls_to_whom_the_authority_vouches_for() {
     let Some(python) = python() else { return };

@@ -1,6 +1,7 @@
 """A mail server that puts mails into a folder: PORT FOLDER SECURITY [CERTIFICATE KEY].
 
-SECURITY is none, start_tls or tls; with the last two it wants the user `outlier` with the password `secret`.
+SECURITY is none, start_tls or tls; with the last two it wants the user `outlier` with the password `secret`. It knows
+nobody whose address begins with `left`.
 """
 import signal
 import ssl
@@ -17,6 +18,14 @@ def check(_server, _session, _envelope, _mechanism, data):
     return AuthResult(success=known, handled=False)
 
 
+class Folder(Mailbox):
+    async def handle_RCPT(self, _server, _session, envelope, address, _options):
+        if address.startswith("left"):
+            return "550 5.1.1 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+
 port, folder, security, *files = sys.argv[1:]
 options = {}
 if security != "none":
@@ -28,5 +37,5 @@ if security != "none":
         options |= {"ssl_context": context, "auth_require_tls": False}
     else:
         options |= {"tls_context": context, "require_starttls": True}
-Controller(Mailbox(folder), hostname="127.0.0.1", port=int(port), **options).start()
+Controller(Folder(folder), hostname="127.0.0.1", port=int(port), **options).start()
 signal.pause()

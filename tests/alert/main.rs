@@ -39,7 +39,8 @@ fn one_anomaly_is_told_once_and_once_when_it_is_over() {
     assert_eq!((&over["alerts"][0]["windows"], &over["alerts"][0]["lasted"]), (&json!(3), &json!(5 * WINDOW)));
     assert_eq!(over["alerts"][0]["peak"]["score"], 97.0);
     assert!(said[0].key != said[1].key, "{said:?}");
-    assert!(said.iter().all(|one| one.key.as_ref().is_some_and(|key| key.starts_with("p-"))), "{said:?}");
+    let own = format!("{}-", scene.topic("alerts"));
+    assert!(said.iter().all(|one| one.key.as_ref().is_some_and(|key| key.starts_with(&own))), "{said:?}");
     let text = over["text"].as_str().unwrap();
     assert!(
         text.starts_with("action sum(bad) is normal again after 50 s: at its worst 97 where 1 was expected"),

@@ -1,16 +1,19 @@
 //! Messages as mails, over SMTP.
 //!
-//! Invariant: the Message-ID is made from the message's key, so that a repeat can be told; a password goes over TLS only.
+//! Invariants: the Message-ID is made from the message's key, so that a repeat can be told; a password goes over TLS only;
+//! an address that the server refuses keeps the mail from no other.
 
 use super::{Failure, text};
 use crate::config::{Email, Security};
 use anyhow::Context;
+use lettre::address::Envelope;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
 use outlier_core::alert::Message;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A mail server, who writes, and to whom.
@@ -18,6 +21,8 @@ pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     to: Vec<Mailbox>,
+    /// Who has a message already that others could not get yet, by its key.
+    apart: Mutex<(String, Vec<Mailbox>)>,
 }
 
 impl Mailer {
@@ -38,7 +43,7 @@ impl Mailer {
         }
         let mailbox = |address: &String| address.parse().with_context(|| format!("{address} is not a mail address"));
         let to = email.to.iter().map(mailbox).collect::<anyhow::Result<_>>()?;
-        Ok(Self { transport: builder.build(), from: mailbox(&email.from)?, to })
+        Ok(Self { transport: builder.build(), from: mailbox(&email.from)?, to, apart: Mutex::default() })
     }
 
     /// One attempt.
@@ -47,23 +52,55 @@ impl Mailer {
     /// It was not taken.
     pub async fn send(&self, pipeline: &str, message: &Message) -> Result<(), Failure> {
         let mail = self.mail(pipeline, message).map_err(|error| Failure::Never(error.to_string()))?;
-        match self.transport.send(mail).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let mut why = error.to_string();
-                let mut cause = std::error::Error::source(&error);
-                while let Some(inner) = cause {
-                    why = format!("{why}: {inner}");
-                    cause = inner.source();
-                }
-                let other = ["expired", "not yet valid", "mismatch"].iter().any(|part| why.contains(part));
-                if why.contains("certificate verify failed") && !other {
-                    why.push_str("; the channel's `ca_file` names the certificate of an authority to trust");
-                }
-                // Also what a server calls permanent can be mended, such as a recipient it does not know yet.
-                Err(Failure::Later(format!("the mail server did not take it: {why}")))
+        let bytes = mail.formatted();
+        if self.have(&message.key).is_empty() {
+            match self.transport.send_raw(mail.envelope(), &bytes).await {
+                Ok(_) => return Ok(()),
+                // One address that it refuses, and the server takes the mail for nobody.
+                Err(error) if error.is_permanent() && self.to.len() > 1 => {}
+                Err(error) => return Err(later(&why(&error))),
             }
         }
+        self.send_apart(&message.key, &bytes).await
+    }
+
+    /// To each by itself who does not have it.
+    async fn send_apart(&self, key: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let (mut refused, mut failed) = (Vec::new(), None);
+        let have = self.have(key);
+        for to in self.to.iter().filter(|to| !have.contains(to)) {
+            let from = Some(self.from.email.clone());
+            let envelope =
+                Envelope::new(from, vec![to.email.clone()]).map_err(|error| Failure::Never(error.to_string()))?;
+            match self.transport.send_raw(&envelope, bytes).await {
+                Ok(_) => self.note(key, to),
+                Err(error) if error.is_permanent() => refused.push(format!("{to}: {}", why(&error))),
+                Err(error) => failed = Some(why(&error)),
+            }
+        }
+        let refused = refused.join("; ");
+        match failed {
+            Some(why) => Err(later(&why)),
+            // Also what a server calls permanent can be mended, such as addresses it does not know yet.
+            None if self.have(key).is_empty() => Err(later(&refused)),
+            None => {
+                tracing::warn!(refused, "a mail was taken for the others of a channel");
+                Ok(())
+            }
+        }
+    }
+
+    fn have(&self, key: &str) -> Vec<Mailbox> {
+        let apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
+        if apart.0 == key { apart.1.clone() } else { Vec::new() }
+    }
+
+    fn note(&self, key: &str, to: &Mailbox) {
+        let mut apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
+        if apart.0 != key {
+            *apart = (key.to_owned(), Vec::new());
+        }
+        apart.1.push(to.clone());
     }
 
     fn mail(&self, pipeline: &str, message: &Message) -> Result<Mail, lettre::error::Error> {
@@ -78,6 +115,25 @@ impl Mailer {
         }
         mail.body(text::body(message))
     }
+}
+
+fn later(why: &str) -> Failure {
+    Failure::Later(format!("the mail server did not take it: {why}"))
+}
+
+/// The error with its causes, and what to do where that is known.
+fn why(error: &lettre::transport::smtp::Error) -> String {
+    let mut why = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        why = format!("{why}: {inner}");
+        cause = inner.source();
+    }
+    let other = ["expired", "not yet valid", "mismatch"].iter().any(|part| why.contains(part));
+    if why.contains("certificate verify failed") && !other {
+        why.push_str("; the channel's `ca_file` names the certificate of an authority to trust");
+    }
+    why
 }
 
 fn parameters(email: &Email) -> anyhow::Result<TlsParameters> {

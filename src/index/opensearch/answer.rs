@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[derive(Deserialize)]
 struct Bulk<'a> {
@@ -48,21 +48,27 @@ pub fn outcomes(body: &[u8], ids: &[&str]) -> Option<Vec<Outcome>> {
     if bulk.error.is_some() || bulk.items.len() != ids.len() {
         return None;
     }
-    let in_place = |item: &Created<'_>, id: &str| item.id.as_ref().is_none_or(|found| found == id);
+    let in_place = |(item, id): &(&Item<'_>, &&str)| item.create.id.as_ref().is_none_or(|found| found == **id);
+    if bulk.items.iter().zip(ids).all(|pair| in_place(&pair)) {
+        return Some(bulk.items.iter().map(|item| outcome(&item.create)).collect());
+    }
+    let taken = |item: &Created<'_>| matches!(item.status, 200..=299 | 409);
+    let not_taken = bulk.items.iter().filter(|item| !taken(&item.create));
+    let not_taken: HashSet<&str> = not_taken.filter_map(|item| item.create.id.as_deref()).collect();
     let mut astray: HashMap<&str, Vec<Outcome>> = HashMap::new();
-    for (Item { create }, _) in bulk.items.iter().zip(ids).filter(|(item, id)| !in_place(&item.create, id)) {
-        let (found, own) = (outcome(create), create.id.as_deref()?);
-        let taken = matches!(found, Outcome::Created | Outcome::AlreadyThere);
-        if taken && ids.iter().filter(|id| **id == own).count() > 1 {
+    for (Item { create }, _) in bulk.items.iter().zip(ids).filter(|pair| !in_place(pair)) {
+        let own = create.id.as_deref()?;
+        // Of two documents with this id one was taken, and nobody can tell which.
+        if taken(create) && not_taken.contains(own) {
             return None;
         }
-        astray.entry(own).or_default().push(found);
+        astray.entry(own).or_default().push(outcome(create));
     }
-    let mut of = |create: &Created<'_>, id: &str| match in_place(create, id) {
-        true => Some(outcome(create)),
-        false => astray.get_mut(id)?.pop(),
+    let of = |pair: (&Item<'_>, &&str)| match in_place(&pair) {
+        true => Some(outcome(&pair.0.create)),
+        false => astray.get_mut(*pair.1).and_then(Vec::pop),
     };
-    bulk.items.iter().zip(ids).map(|(item, id)| of(&item.create, id)).collect()
+    bulk.items.iter().zip(ids).map(of).collect()
 }
 
 fn outcome(item: &Created<'_>) -> Outcome {
@@ -193,6 +199,11 @@ mod tests {
                 &["a", "b", "a", "b"],
                 &[("b", 400), ("a", 400), ("a", 409), ("b", 409)],
                 Some(vec![rejected("a"), rejected("b"), there(), there()]),
+            ),
+            (
+                &["a", "b", "a", "c"],
+                &[("b", 400), ("a", 409), ("c", 400), ("a", 409)],
+                Some(vec![there(), rejected("b"), there(), rejected("c")]),
             ),
             // Nobody can tell whose that is.
             (&["a", "b", "a", "b"], &[("b", 409), ("a", 400), ("a", 409), ("b", 400)], None),
