@@ -1,9 +1,8 @@
 //! The loop's stage: score rows into books, changed alerts into the topic, what is owed to the notifier.
 //!
 //! Invariants: alerts and the offset of their rows are written in one transaction, by which somebody who does not own the
-//! partition any more cannot write them, even if no row came; after an abort a partition's alerts
-//! are read from the topic again, and what was delivered meanwhile is not forgotten; nothing is offered to the notifier
-//! before it is committed.
+//! partition any more cannot write them, even if no row came; after an abort a partition's alerts are read from the topic
+//! again, and what was delivered meanwhile is not forgotten; nothing is offered to the notifier before it is committed.
 
 use super::notify::{Ending, Notifier};
 use crate::kafka::output::Output;

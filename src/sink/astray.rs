@@ -37,13 +37,6 @@ pub struct Whence {
     found: Found,
 }
 
-impl Whence {
-    /// What was committed is none of the topic's offsets any more.
-    pub fn is_moved(&self) -> bool {
-        matches!(self.found, Found::Lost(_) | Found::Anew)
-    }
-}
-
 /// Looks at all partitions of ours; `moved` is where reading was made to go on before. Blocks.
 ///
 /// # Errors
@@ -77,6 +70,11 @@ pub fn look(
 }
 
 impl Whence {
+    /// What was committed is none of the topic's offsets any more.
+    pub fn is_moved(&self) -> bool {
+        matches!(self.found, Found::Lost(_) | Found::Anew)
+    }
+
     /// Says and counts what is gone.
     pub fn tell(&self, lost: &Counter) {
         let Self { place: (_, partition), topic, offset, found } = self;

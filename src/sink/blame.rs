@@ -19,8 +19,8 @@ pub struct Blame {
 }
 
 impl Blame {
-    /// Notes a failure; `taken` is how many documents of their stage the sink has brought into the index so far. True when it is the
-    /// documents' own fault: one after the other was taken, and these were not.
+    /// Notes a failure; `taken` is how many documents of their stage the sink has brought into the index so far. True when
+    /// it is the documents' own fault: one after the other was taken, and these were not.
     pub fn failed(&mut self, taken: u64, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
         if taken > self.taken {

@@ -7,8 +7,9 @@
 //!    └─ backoff ─┘ └──► Fault, Retry, Unavailable
 //! ```
 //!
-//! Invariants: what is not taken goes behind the others, so that one document holds up no other. It ends only when all is settled, or when the sink stops and the index or the broker does not answer;
-//! then nothing of the batch may be committed.
+//! Invariants: what is not taken goes behind the others, so that one document holds up no other. It ends only when all is
+//! settled, or when the sink stops and the index or the broker does not answer; then nothing of the batch may be
+//! committed.
 
 use super::backoff::Backoff;
 use super::batch::{Batch, Partition, Position, Rejected, Source};

@@ -58,7 +58,7 @@ impl Mailer {
                 Ok(_) => return Ok(()),
                 // One address that it refuses, and the server takes the mail for nobody.
                 Err(error) if error.is_permanent() && self.to.len() > 1 => {}
-                Err(error) => return Err(later(&why(&error))),
+                Err(error) => return Err(later(&why(error))),
             }
         }
         self.send_apart(&message.key, &bytes).await
@@ -74,8 +74,8 @@ impl Mailer {
                 Envelope::new(from, vec![to.email.clone()]).map_err(|error| Failure::Never(error.to_string()))?;
             match self.transport.send_raw(&envelope, bytes).await {
                 Ok(_) => self.note(key, to),
-                Err(error) if error.is_permanent() => refused.push(format!("{to}: {}", why(&error))),
-                Err(error) => failed = Some(why(&error)),
+                Err(error) if error.is_permanent() => refused.push(format!("{to}: {}", why(error))),
+                Err(error) => failed = Some(why(error)),
             }
         }
         let refused = refused.join("; ");
@@ -122,13 +122,8 @@ fn later(why: &str) -> Failure {
 }
 
 /// The error with its causes, and what to do where that is known.
-fn why(error: &lettre::transport::smtp::Error) -> String {
-    let mut why = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        why = format!("{why}: {inner}");
-        cause = inner.source();
-    }
+fn why(error: lettre::transport::smtp::Error) -> String {
+    let mut why = format!("{:#}", anyhow::Error::new(error));
     let other = ["expired", "not yet valid", "mismatch"].iter().any(|part| why.contains(part));
     if why.contains("certificate verify failed") && !other {
         why.push_str("; the channel's `ca_file` names the certificate of an authority to trust");
