@@ -76,6 +76,7 @@ struct Metrics {
     began: Counter,
     resolved: Counter,
     beyond: Counter,
+    untold: Counter,
     open: Gauge,
 }
 
@@ -104,10 +105,12 @@ impl AlertStage {
             began: record("began"),
             resolved: record("resolved"),
             beyond: record("beyond"),
+            untold: record("untold"),
             open: telemetry.metrics.gauge("alert", pipeline, "open_alerts"),
         };
         let component = format!("alert {pipeline}");
         telemetry.health.show_count(&component, "beyond", &metrics.beyond);
+        telemetry.health.show_count(&component, "untold", &metrics.untold);
         telemetry.health.show_count(&component, "not_a_score", &metrics.unreadable);
         telemetry.health.show_count(&component, "lost", &metrics.lost);
         telemetry.health.show_level(&component, "open_alerts", &metrics.open);
@@ -295,10 +298,18 @@ impl Stage for AlertStage {
     fn committed(&mut self) {
         self.delivered.clear();
         for book in self.books.values_mut() {
-            let Counts { began, resolved, beyond } = book.take_counts();
+            let Counts { began, resolved, beyond, untold } = book.take_counts();
             self.metrics.began.inc_by(began);
             self.metrics.resolved.inc_by(resolved);
             self.metrics.beyond.inc_by(beyond);
+            self.metrics.untold.inc_by(untold);
+            if untold > 0 {
+                let alerts = untold;
+                tracing::error!(
+                    alerts,
+                    "no channel has taken the messages of alerts that are over: the oldest are given up"
+                );
+            }
         }
         self.metrics.rows.inc_by(std::mem::take(&mut self.rows));
         self.metrics.unreadable.inc_by(std::mem::take(&mut self.unreadable));

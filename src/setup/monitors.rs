@@ -52,6 +52,9 @@ const BUCKETS: u32 = 1_000;
 const SEARCHED: &str = "ctx.results.length > 0";
 const HITS: &str = "ctx.results.length > 0 && ctx.results[0].hits.total.value > 0";
 
+/// Before a flag's name, which may be anything, where the query counts the flag.
+const FLAG: &str = "flag ";
+
 /// The trigger that is about no anomaly.
 const SILENCE: &str = "silence";
 
@@ -117,6 +120,7 @@ impl Own<'_> {
         let name = self.name(&format!(": {}", detector.name));
         let critical = self.config.alerting.critical;
         let lasts = look_back(detector).max(self.throttle() / 2);
+        let (highest, time) = (json!({"max": {"field": "score"}}), json!({"field": "@timestamp"}));
         let query = json!({
             "size": MOST,
             "query": {"bool": {"filter": [
@@ -127,14 +131,21 @@ impl Own<'_> {
             "post_filter": lately(lasts),
             "sort": [{"score": {"order": "desc"}}],
             "docvalue_fields": [{"field": "window_end", "format": "strict_date_time_no_millis"}],
-            "aggregations": {"highest": {"max": {"field": "score"}}},
+            "aggregations": {
+                "near": {"filter": lately(lasts), "aggregations": {"highest": highest, "first": {"min": time}}},
+                "before": {"filter": before(lasts), "aggregations": {"highest": highest, "last": {"max": time}}},
+            },
         });
         let subject = format!("outlier: {{{{ctx.trigger.name}}}} of {} in {}", detector.name, self.pipeline.name);
+        // What began before and was critical then is so until it ends.
+        let (near, before) = ("ctx.results[0].aggregations.near", "ctx.results[0].aggregations.before");
+        let reached = |part: &str| format!("{part}.doc_count > 0 && {part}.highest.value >= {critical:?}");
+        let goes_on = format!("{near}.first.value - {before}.last.value <= {}", lasts * 60_000);
+        let is_critical = format!("({} || {} && {goes_on})", reached(near), reached(before));
         // With a hit one of the two is true, and never both.
-        let found = format!("{HITS} && ctx.results[0].aggregations.highest.value");
         let triggers = [
-            ("critical anomaly", "1", Severity::Critical, format!("{found} >= {critical:?}")),
-            ("anomaly", "2", Severity::All, format!("{found} < {critical:?}")),
+            ("critical anomaly", "1", Severity::Critical, format!("{HITS} && {is_critical}")),
+            ("anomaly", "2", Severity::All, format!("{HITS} && !{is_critical}")),
         ];
         let triggers = triggers.map(|(name, severity, of, script)| {
             trigger(name, severity, &script, self.actions(of, &subject, ANOMALIES))
@@ -192,7 +203,7 @@ impl Own<'_> {
         for group in &self.pipeline.flags {
             let flag = &group.bad.name;
             let total = "ctx.results[0].aggregations.records.value";
-            let bad = format!("ctx.results[0].aggregations['{flag}'].value");
+            let bad = format!("ctx.results[0].aggregations['{FLAG}{flag}'].value");
             let script = format!("{SEARCHED} && {total} >= {SHARE_OF} && {bad} * 2 > {total}");
             triggers.push((Some(flag), trigger(&format!("most are {flag}"), "3", &script, Vec::new())));
         }
@@ -202,7 +213,7 @@ impl Own<'_> {
             let mut aggregations = json!({"records": {"value_count": {"field": "@timestamp"}}});
             for (flag, _) in part {
                 match flag {
-                    Some(flag) => aggregations[flag.as_str()] = json!({"sum": {"field": flag}}),
+                    Some(flag) => aggregations[format!("{FLAG}{flag}")] = json!({"sum": {"field": flag}}),
                     None => aggregations["recent"] = json!({"filter": lately(quiet)}),
                 }
             }
@@ -220,6 +231,8 @@ impl Own<'_> {
         let name = self.name(" (detectors)");
         let all = detectors::wanted(self.config, self.pipeline);
         let minutes = all.iter().map(|detector| detector.interval).max().unwrap_or(1) + 1;
+        // What tells goes on over a pause: not each spike is an alert.
+        let minutes = (minutes as i64).max(if tell { self.throttle() / 2 } else { 0 });
         let ids: Vec<String> = all.iter().map(|detector| format!("{DETECTOR_ID}{}", detector.name)).collect();
         let query = json!({
             "size": MOST,
@@ -247,7 +260,7 @@ impl Own<'_> {
 
     /// A message about an alert that goes on comes no sooner; minutes. An alert ends when its last anomaly leaves the query,
     /// half of this later, so only what lasted for the other half is told again, and what comes back within a half is no
-    /// new alert. In the whole of it a critical anomaly keeps what follows from being an alert of lesser severity.
+    /// new alert: a critical one stays critical until then.
     fn throttle(&self) -> i64 {
         let repeat = (self.config.alerting.repeat_interval.as_secs() / 60) as i64;
         (2 * repeat).clamp(2 * (SLACK + 1), MOST_THROTTLE)
@@ -282,6 +295,14 @@ fn lately(minutes: i64) -> Value {
     json!({"range": {"@timestamp": {
         "from": format!("{{{{period_end}}}}||-{minutes}m"), "to": "{{period_end}}",
         "include_lower": true, "include_upper": true, "format": "epoch_millis",
+    }}})
+}
+
+/// As long a time before [`lately`].
+fn before(minutes: i64) -> Value {
+    json!({"range": {"@timestamp": {
+        "from": format!("{{{{period_end}}}}||-{}m", 2 * minutes), "to": format!("{{{{period_end}}}}||-{minutes}m"),
+        "include_lower": true, "include_upper": false, "format": "epoch_millis",
     }}})
 }
 

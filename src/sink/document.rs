@@ -136,11 +136,11 @@ fn place_id(topic: &str, partition: impl itoa::Integer, offset: impl itoa::Integ
 /// `topic/partition/offset` with dashes.
 fn source_id(header: Option<&[u8]>) -> Result<String, Unfit> {
     let parts = || {
-        let mut parts = str::from_utf8(header?).ok()?.rsplitn(3, '/');
-        let offset: u64 = parts.next()?.parse().ok()?;
-        let partition: u32 = parts.next()?.parse().ok()?;
-        let topic = parts.next().filter(|topic| !topic.is_empty() && !topic.contains('/'))?;
-        Some(place_id(topic, partition, offset))
+        let source = str::from_utf8(header?).ok()?;
+        let (source, offset) = cut(source)?;
+        let (topic, partition) = cut(source)?;
+        let (partition, offset): (u32, u64) = (partition.parse().ok()?, offset.parse().ok()?);
+        (!topic.is_empty() && !topic.contains('/')).then(|| place_id(topic, partition, offset))
     };
     parts().ok_or_else(|| Unfit {
         kind: "no-source",
@@ -148,6 +148,12 @@ fn source_id(header: Option<&[u8]>) -> Result<String, Unfit> {
             "the header {SOURCE_HEADER} is not topic/partition/offset: was the record written by `process`?"
         ),
     })
+}
+
+/// What is before and after the last slash; `rsplit_once` looks at one byte after the other.
+fn cut(text: &str) -> Option<(&str, &str)> {
+    let slash = memchr::memrchr(b'/', text.as_bytes())?;
+    Some((&text[..slash], &text[slash + 1..]))
 }
 
 /// `outlier.event_time`, the last member of this name in what `process` writes. On the path of every record.

@@ -268,8 +268,9 @@ async fn scripts_run_on_a_real_server() {
         json!({"results": [{
             "hits": {"total": {"value": hits.len()}, "hits": hits},
             "aggregations": {
-                "records": {"value": records}, "recent": {"doc_count": records}, "bad": {"value": bad},
-                "highest": {"value": score},
+                "records": {"value": records}, "recent": {"doc_count": records}, "flag bad": {"value": bad},
+                "near": {"doc_count": hits.len(), "highest": {"value": score}, "first": {"value": 5}},
+                "before": {"doc_count": 0, "highest": {"value": null}, "last": {"value": null}},
             },
         }]})
     };
@@ -321,7 +322,7 @@ async fn an_incident_is_told_by_one_trigger_on_a_real_server() {
     };
     let (now, minute) = (1_795_400_000_000_i64, 60_000);
     let mut lines = String::new();
-    for (ago, score) in [(100, 100.0), (99, 92.5), (42, 91.0), (41, 90.0)] {
+    for (ago, score) in [(100, 100.0), (99, 92.5), (42, 91.0), (41, 90.0), (-21, 99.0), (-85, 91.0)] {
         let end = now - ago * minute;
         let mut row = support::score_row("sum(bad)", end - minute, minute, score);
         row["@timestamp"] = json!(end);
@@ -339,7 +340,11 @@ async fn an_incident_is_told_by_one_trigger_on_a_real_server() {
         (-38, 2, "critical anomaly"),
         (17, 2, "critical anomaly"),
         (20, 0, ""),
-        (70, 0, ""),
+        (21, 1, "critical anomaly"),
+        (82, 0, ""),
+        // That was over before this one began.
+        (85, 1, "anomaly"),
+        (146, 0, ""),
     ] {
         let end = now + later * minute;
         let query = search["query"].to_string().replace("{{period_end}}", &end.to_string());
@@ -394,7 +399,7 @@ async fn an_incident_is_told_by_one_trigger_on_a_real_server() {
                 "buckets_path": condition["buckets_path"], "script": condition["script"], "gap_policy": "skip",
             }});
         }
-        for later in [-100, 70] {
+        for later in [-100, 200] {
             let end = (now + later * minute).to_string();
             let query = query.to_string().replace("{{period_end}}", &end);
             assert!(!query.contains("{{"), "{query}");

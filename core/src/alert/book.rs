@@ -1,7 +1,7 @@
 //! The alerts of one partition of the scores topic: rows in, changed alerts out.
 //!
-//! Invariants: at most [`MOST_OPEN`] alerts are open, and as many series are remembered after their alert was over; what
-//! is beyond is counted. A book that is made from the records of the alerts topic goes on as the one that wrote them.
+//! Invariants: at most [`MOST_OPEN`] alerts are open, as many wait after they were over until a channel takes their
+//! message, and as many series are remembered after their alert was over; what is beyond is counted. A book that is made from the records of the alerts topic goes on as the one that wrote them.
 
 use super::Rules;
 use super::record::{Alert, Occasion, Severity, State, Step};
@@ -27,6 +27,8 @@ pub struct Counts {
     pub resolved: u64,
     /// Anomalies whose alert was not opened because too many are open.
     pub beyond: u64,
+    /// Alerts that were over for so long, with so many after them, that what was to be told of them is given up.
+    pub untold: u64,
 }
 
 /// The alerts of one partition.
@@ -196,6 +198,25 @@ impl Book {
             self.open.remove(&alert.name);
         }
         self.touch(id);
+        self.bound_untold();
+    }
+
+    /// Owes nothing any more of the alerts that were over first, where too many wait for a channel.
+    fn bound_untold(&mut self) {
+        if self.alerts.len() - self.open.len() <= MOST_OPEN {
+            return;
+        }
+        let waiting = self.alerts.values().filter(|alert| !alert.open() && !alert.owed.is_empty());
+        let mut waiting: Vec<(Millis, String)> = waiting.map(|alert| (alert.updated, alert.id.clone())).collect();
+        waiting.sort_unstable();
+        waiting.truncate(waiting.len().saturating_sub(MOST_OPEN));
+        for (_, id) in waiting {
+            if let Some(alert) = self.alerts.get_mut(&id) {
+                alert.owed.clear();
+                self.counts.untold += 1;
+                self.touch(&id);
+            }
+        }
     }
 
     /// What the wall clock decides, once the partition is read to its end: alerts of series that are no longer reported

@@ -181,10 +181,31 @@ fn open_alerts_are_bounded() {
         book.row(&row(&series.to_string(), 0, 95.0), 0);
     }
     assert_eq!(book.open_alerts().len(), MOST_OPEN);
-    assert_eq!(book.take_counts(), Counts { began: MOST_OPEN as u64, resolved: 0, beyond: 5 });
+    assert_eq!(book.take_counts(), Counts { began: MOST_OPEN as u64, resolved: 0, beyond: 5, untold: 0 });
     batch(std::iter::once(&mut book), &everybody());
     let messages = owed(std::iter::once(&book));
     assert_eq!(messages.iter().map(|m| (m.alerts.len(), m.total)).collect::<Vec<_>>(), [(50, MOST_OPEN)]);
+}
+
+#[test]
+fn what_no_channel_takes_is_bounded() {
+    let mut book = book(rules());
+    for series in 0..MOST_OPEN + 5 {
+        let (name, begin) = (series.to_string(), series as Millis);
+        book.row(&row(&name, begin, 95.0), 0);
+        book.row(&row(&name, begin + 3, 1.0), 0);
+        if series == 5_000 {
+            book.take_changes();
+        }
+    }
+    let Counts { began, resolved, untold, .. } = book.take_counts();
+    assert_eq!((began, resolved, untold), (MOST_OPEN as u64 + 5, MOST_OPEN as u64 + 5, 5));
+    let given_up = book.take_changes().into_iter().filter(|alert| alert.owed.is_empty());
+    let given_up: Vec<String> = given_up.map(|alert| alert.name.series).collect();
+    assert_eq!((book.alerts.len(), given_up.len()), (MOST_OPEN, 5));
+    assert!(given_up.iter().all(|series| series.parse::<usize>().unwrap() < 5), "the oldest: {given_up:?}");
+    batch(std::iter::once(&mut book), &everybody());
+    assert_eq!(owed(std::iter::once(&book)).iter().map(|message| message.total).max(), Some(MOST_OPEN));
 }
 
 #[test]

@@ -18,15 +18,18 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Replaces the marks by those of `bytes`.
-    pub fn fill(&mut self, bytes: &[u8]) {
+    /// Replaces the marks by those of `bytes`; true if all of them are ASCII.
+    pub fn fill(&mut self, bytes: &[u8]) -> bool {
         self.words.clear();
+        let mut seen = u8x16::default();
         let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-        self.words.extend(blocks.iter().map(word));
+        self.words.extend(blocks.iter().map(|block| word(block, &mut seen)));
         // Zero is a control character: the length is marked.
         let mut last = [0; BLOCK];
         last[..rest.len()].copy_from_slice(rest);
-        self.words.push(word(&last));
+        self.words.push(word(&last, &mut seen));
+        // A lane's highest bit.
+        seen.to_bitmask() == 0
     }
 
     /// Position of the first marked byte from `at` on, which must not be beyond the length.
@@ -50,12 +53,13 @@ impl Marks {
     }
 }
 
-/// One bit for each byte of a block, the first byte's lowest.
+/// One bit for each byte of a block, the first byte's lowest; the bits of all bytes are added to `seen`.
 #[inline(always)]
-fn word(block: &[u8; BLOCK]) -> u64 {
+fn word(block: &[u8; BLOCK], seen: &mut u8x16) -> u64 {
     let (lanes, _) = block.as_chunks::<LANES>();
     let gather = |bits: u64, lane: &[u8; LANES]| {
         let bytes = u8x16::new(*lane);
+        *seen |= bytes;
         let control = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
         let hits = control | bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'));
         bits >> LANES | u64::from(hits.to_bitmask()) << (BLOCK - LANES)
@@ -71,7 +75,7 @@ mod tests {
     fn check(bytes: &[u8]) {
         let mut marks = Marks::default();
         marks.fill(b"\"\"\"");
-        marks.fill(bytes);
+        assert_eq!(marks.fill(bytes), bytes.is_ascii(), "{bytes:?}");
         let mut expected = bytes.len();
         for at in (0..=bytes.len()).rev() {
             if bytes.get(at).is_some_and(|b| *b < 0x20 || matches!(b, b'"' | b'\\')) {

@@ -33,15 +33,11 @@ pub(super) fn place<'a>(
     inner: &'a mut Vec<u8>,
     found: &mut Found,
 ) -> Result<Place<'a>, Reject> {
-    if !record.is_ascii()
-        && let Err(error) = std::str::from_utf8(record)
-    {
-        return Err(Reject::InvalidUtf8 { at: error.valid_up_to() });
-    }
     let mut scan = |bytes: &[u8], in_string: bool| {
         scan(bytes, trie, max_depth, found).map_err(|fault| match fault {
             Fault::Syntax(at) => Reject::Syntax { at, in_string },
             Fault::Depth => Reject::TooDeep { limit: max_depth },
+            Fault::Utf8(at) => Reject::InvalidUtf8 { at },
         })
     };
     let (source, inside, scanned) = match scan(record, false)? {

@@ -1,7 +1,7 @@
 //! One pass over a record: validates the whole of it and notes where the configured values are.
 //!
 //! First step of the transform. Invariants: iterative, so no nesting can exhaust the stack; accepts exactly
-//! RFC 8259 (without lone surrogates) up to the depth limit; of duplicate members the last counts, wholly.
+//! UTF-8 in RFC 8259 (without lone surrogates) up to the depth limit; of duplicate members the last counts, wholly.
 
 use super::marks::Marks;
 use super::names::Name;
@@ -67,6 +67,8 @@ pub(super) enum Fault {
     Syntax(usize),
     /// Nested deeper than allowed.
     Depth,
+    /// Not UTF-8 from this byte on.
+    Utf8(usize),
 }
 
 impl From<usize> for Fault {
@@ -101,10 +103,12 @@ impl Found {
     }
 }
 
-/// Validates `bytes` (valid UTF-8) and fills `found.slots`; objects and arrays may nest `max_depth` deep.
+/// Validates `bytes` and fills `found.slots`; objects and arrays may nest `max_depth` deep.
 pub(super) fn scan(bytes: &[u8], trie: &Trie, max_depth: usize, found: &mut Found) -> Result<Scanned, Fault> {
     let Found { marks, slots, frames, name } = found;
-    marks.fill(bytes);
+    if !marks.fill(bytes) {
+        std::str::from_utf8(bytes).map_err(|error| Fault::Utf8(error.valid_up_to()))?;
+    }
     slots.clear();
     slots.resize(trie.len(), Slot::Missing);
     frames.clear();

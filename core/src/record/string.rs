@@ -1,6 +1,6 @@
 //! JSON strings: finding the end of one, and unescaping it.
 //!
-//! Below `scan` on the data path. Invariants: the bytes handed in are valid UTF-8 (the transform checks the
+//! Below `scan` on the data path. Invariants: the bytes handed in are valid UTF-8 (the scan checks the
 //! whole record first); what is accepted here is RFC 8259 without lone surrogates, as in `serde_json`.
 
 use super::marks::Marks;

@@ -132,10 +132,16 @@ fn body(format: Format, pipeline: &str, message: &Message) -> Value {
             json!({"text": text})
         }
         Format::Teams => {
-            let block =
-                |text: &str, weight: &str| json!({"type": "TextBlock", "text": text, "weight": weight, "wrap": true});
-            let mut blocks = vec![block(&subject, "bolder")];
-            blocks.extend(text.trim_end().split("\n\n").map(|part| block(&part.replace('\n', "\n\n"), "default")));
+            // Not a TextBlock, in which what a log holds would be Markdown: a link, an image.
+            let line = |text: &str, weight: &str, spacing: &str| {
+                let run = json!({"type": "TextRun", "text": text, "weight": weight});
+                json!({"type": "RichTextBlock", "inlines": [run], "spacing": spacing})
+            };
+            let mut blocks = vec![line(&subject, "bolder", "default")];
+            for paragraph in text.trim_end().split("\n\n") {
+                let spacing = std::iter::once("default").chain(std::iter::repeat("none"));
+                blocks.extend(paragraph.lines().zip(spacing).map(|(text, spacing)| line(text, "default", spacing)));
+            }
             json!({
                 "type": "message",
                 "attachments": [{
@@ -213,7 +219,13 @@ mod tests {
         assert_eq!(own["alerts"][0]["occasion"], "over");
         let slack = body(Format::Slack, "a&<b>", &message(Occasion::Began, 1));
         assert!(slack["text"].as_str().unwrap().starts_with("*Critical anomaly: a&amp;&lt;b&gt;: action"), "{slack}");
-        let teams = body(Format::Teams, "waf", &message(Occasion::Began, 1));
-        assert_eq!(teams["attachments"][0]["content"]["body"].as_array().unwrap().len(), 2);
+        let sent = message(Occasion::Began, 1);
+        let teams = body(Format::Teams, "waf", &sent);
+        let blocks = teams["attachments"][0]["content"]["body"].as_array().unwrap();
+        let lines: Vec<&str> = blocks.iter().filter_map(|block| block["inlines"][0]["text"].as_str()).collect();
+        let (subject, text) = (text::subject("waf", &sent), text::body(&sent));
+        assert_eq!(lines.join("\n"), format!("{subject}\n{}", text.trim_end()));
+        // No Markdown: what a log holds stays text.
+        assert!(blocks.iter().all(|block| block["type"] == "RichTextBlock"), "{teams}");
     }
 }
