@@ -23,6 +23,7 @@ use crate::telemetry::health::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -58,11 +59,48 @@ const MOST_SUSPECTS: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abandoned;
 
+/// What is left of a batch, and what became of the rest.
+struct Left {
+    documents: Vec<Document>,
+    /// Of `documents`, in their order.
+    sources: Vec<Source>,
+    rejected: Vec<Rejected>,
+    created: u64,
+    there: u64,
+    /// Whose fault it is where the index fails.
+    blames: BTreeMap<Stage, Blame>,
+    /// How many go at once: fewer after a request that was refused as a whole or got no answer, as it may be too large
+    /// for now.
+    most: usize,
+}
+
+impl Left {
+    fn new(documents: Vec<Document>, sources: Vec<Source>, rejected: Vec<Rejected>) -> Self {
+        let blames = BTreeMap::new();
+        Self { documents, sources, rejected, created: 0, there: 0, blames, most: usize::MAX }
+    }
+
+    /// Takes out what goes next.
+    fn portion(&mut self) -> (Vec<Document>, Vec<Source>) {
+        let later = self.documents.split_off(self.most.min(self.documents.len()));
+        let later_sources = self.sources.split_off(self.sources.len() - later.len());
+        (std::mem::replace(&mut self.documents, later), std::mem::replace(&mut self.sources, later_sources))
+    }
+
+    /// The index refused a document.
+    fn reject(&mut self, Document { id, body, .. }: Document, source: Source, reason: String) {
+        let why = Unfit { kind: "index", reason };
+        self.rejected.push(Rejected { source, body, document: Some(id), why });
+    }
+}
+
 /// A batch that may have to wait.
 struct Patience<'d> {
     backoff: Backoff,
     waiting: Counted<'d>,
     suspect: Counted<'d>,
+    /// Of so many documents or fewer nobody waits for a place.
+    few: usize,
 }
 
 /// One of those that a number counts, if it is.
@@ -88,9 +126,9 @@ impl Drop for Counted<'_> {
 }
 
 impl Delivery {
-    fn patience(&self) -> Patience<'_> {
+    fn patience(&self, few: usize) -> Patience<'_> {
         let of = |number| Counted { number, counts: false };
-        Patience { backoff: Backoff::default(), waiting: of(&self.waiting), suspect: of(&self.suspects) }
+        Patience { backoff: Backoff::default(), waiting: of(&self.waiting), suspect: of(&self.suspects), few }
     }
 
     /// The health component of what the sink writes to.
@@ -140,88 +178,29 @@ impl Delivery {
     /// # Errors
     /// It was given up.
     pub async fn settle(&self, batch: Batch, full: bool) -> Result<BTreeMap<Partition, Position>, Abandoned> {
-        let bytes = batch.bytes();
-        let mut first = true;
-        let Batch { mut documents, mut sources, mut rejected, positions, mut prepared, .. } = batch;
-        let records = documents.len() + rejected.len();
-        let (mut created, mut there) = (0_u64, 0_u64);
-        let mut patience = self.patience();
-        let mut blames: BTreeMap<Stage, Blame> = BTreeMap::new();
+        let (records, bytes) = (batch.len(), batch.bytes());
+        let Batch { documents, sources, rejected, positions, mut prepared, .. } = batch;
         let asked = !documents.is_empty();
-        let few = FEW.max(records / ONE_OF);
-        // After a request that was refused as a whole or got no answer, fewer at a time: it may be too large for now.
-        let mut portion = usize::MAX;
-        while !documents.is_empty() {
-            let mut later = documents.split_off(portion.min(documents.len()));
-            let mut later_sources = sources.split_off(documents.len());
-            let ready = prepared.take().filter(|_| later.is_empty());
+        let mut patience = self.patience(FEW.max(records / ONE_OF));
+        let mut left = Left::new(documents, sources, rejected);
+        let mut first = true;
+        while !left.documents.is_empty() {
+            let (documents, sources) = left.portion();
+            let ready = prepared.take().filter(|_| left.documents.is_empty());
             let ready = ready.unwrap_or_else(|| self.index.prepare(&documents));
             let begun = Instant::now();
             let written = self.index.write_prepared(&documents, ready).await;
-            match &written {
-                Ok(outcomes) if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_))) => {
-                    self.note(Answered::TooMuch);
-                }
-                // What is written again is not a whole batch.
-                Ok(_) => self.note(Answered::Took { bytes, after: begun.elapsed(), full: full && first }),
-                // What is in a request says nothing about how much it may be.
-                Err(Unavailable { refused, .. }) if *refused => {}
-                Err(_) => self.note(Answered::TooMuch),
-            }
-            first = false;
-            let mut why = None;
-            match written {
-                Err(Unavailable { reason, refused }) => {
-                    portion = documents.len().div_ceil(2);
-                    patience.suspect.set(refused && documents.len() + later.len() <= few);
-                    let alone = documents.first().filter(|_| refused && documents.len() == 1);
-                    if alone.is_some_and(|document| self.blamed(&mut blames, document.stage)) {
-                        let alone = documents.drain(..).zip(sources.drain(..));
-                        rejected.extend(alone.map(|(document, source)| refusal(document, source, reason.clone())));
-                    } else {
-                        why = Some(reason);
-                    }
-                }
-                Ok(outcomes) => {
-                    portion = documents.len().saturating_mul(2);
-                    let taken = self.took(&documents, &outcomes);
-                    let pairs = documents.iter().zip(&outcomes);
-                    let faulty: BTreeSet<Stage> =
-                        pairs.filter(|(_, o)| matches!(o, Outcome::Fault(_))).map(|(d, _)| d.stage).collect();
-                    let blamed: Vec<Stage> =
-                        faulty.iter().copied().filter(|stage| self.blamed(&mut blames, *stage)).collect();
-                    let mut again: (Vec<Document>, Vec<_>) = (Vec::new(), Vec::new());
-                    for ((document, source), outcome) in documents.into_iter().zip(sources).zip(outcomes) {
-                        match outcome {
-                            Outcome::Created => created += 1,
-                            Outcome::AlreadyThere => there += 1,
-                            Outcome::Fault(reason) if blamed.contains(&document.stage) => {
-                                rejected.push(refusal(document, source, reason));
-                            }
-                            Outcome::Retry(reason) | Outcome::Fault(reason) => {
-                                why = Some(reason);
-                                again.0.push(document);
-                                again.1.push(source);
-                            }
-                            Outcome::Reject(reason) => rejected.push(refusal(document, source, reason)),
-                        }
-                    }
-                    (documents, sources) = again;
-                    patience.suspect.set(!faulty.is_empty() && documents.len() + later.len() <= few);
-                    if taken > documents.len() {
-                        patience.backoff = Backoff::default();
-                    }
-                    why = why.map(|reason| format!("{} documents wait: {reason}", documents.len()));
-                }
-            }
-            later.append(&mut documents);
-            later_sources.append(&mut sources);
-            (documents, sources) = (later, later_sources);
+            // What is written again is not a whole batch.
+            self.judge_pace(&written, bytes, begun.elapsed(), full && std::mem::take(&mut first));
+            let why = match written {
+                Ok(outcomes) => self.answered(&mut left, documents, sources, outcomes, &mut patience),
+                Err(why) => self.unanswered(&mut left, documents, sources, why, &mut patience),
+            };
             if let Some(why) = why {
                 self.wait(&mut patience, why).await?;
             }
         }
-        self.reject(rejected, &mut patience).await?;
+        self.reject(left.rejected, &mut patience).await?;
         let waited = patience.waiting.counts;
         drop(patience);
         if (asked || waited) && self.waiting.load(Ordering::Relaxed) == 0 {
@@ -229,9 +208,79 @@ impl Delivery {
         }
         // Counted when all is settled, so that the ledger adds up at any moment.
         self.count("in", "", records as u64);
-        self.count("out", "", created);
-        self.count("already_there", "", there);
+        self.count("out", "", left.created);
+        self.count("already_there", "", left.there);
         Ok(positions)
+    }
+
+    fn judge_pace(&self, written: &Result<Vec<Outcome>, Unavailable>, bytes: usize, after: Duration, full: bool) {
+        match written {
+            Ok(outcomes) if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_))) => {
+                self.note(Answered::TooMuch);
+            }
+            Ok(_) => self.note(Answered::Took { bytes, after, full }),
+            // What is in a request says nothing about how much it may be.
+            Err(Unavailable { refused, .. }) if *refused => {}
+            Err(_) => self.note(Answered::TooMuch),
+        }
+    }
+
+    /// Takes in what became of each document; why some are to wait, if any.
+    fn answered(
+        &self,
+        left: &mut Left,
+        documents: Vec<Document>,
+        sources: Vec<Source>,
+        outcomes: Vec<Outcome>,
+        patience: &mut Patience<'_>,
+    ) -> Option<String> {
+        left.most = documents.len().saturating_mul(2);
+        let taken = self.took(&documents, &outcomes);
+        let faulty = documents.iter().zip(&outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Fault(_)));
+        let faulty: BTreeSet<Stage> = faulty.map(|(document, _)| document.stage).collect();
+        let blamed: Vec<Stage> = faulty.iter().copied().filter(|s| self.blamed(&mut left.blames, *s)).collect();
+        let (mut why, before) = (None, left.documents.len());
+        for ((document, source), outcome) in documents.into_iter().zip(sources).zip(outcomes) {
+            match outcome {
+                Outcome::Created => left.created += 1,
+                Outcome::AlreadyThere => left.there += 1,
+                Outcome::Fault(reason) if blamed.contains(&document.stage) => left.reject(document, source, reason),
+                Outcome::Reject(reason) => left.reject(document, source, reason),
+                Outcome::Retry(reason) | Outcome::Fault(reason) => {
+                    why = Some(reason);
+                    left.documents.push(document);
+                    left.sources.push(source);
+                }
+            }
+        }
+        let again = left.documents.len() - before;
+        patience.suspect.set(!faulty.is_empty() && left.documents.len() <= patience.few);
+        if taken > again {
+            patience.backoff = Backoff::default();
+        }
+        why.map(|reason| format!("{again} documents wait: {reason}"))
+    }
+
+    /// Takes in that a request was refused as a whole or got no answer; why its documents are to wait, if they are.
+    fn unanswered(
+        &self,
+        left: &mut Left,
+        mut documents: Vec<Document>,
+        mut sources: Vec<Source>,
+        Unavailable { reason, refused }: Unavailable,
+        patience: &mut Patience<'_>,
+    ) -> Option<String> {
+        left.most = documents.len().div_ceil(2);
+        patience.suspect.set(refused && documents.len() + left.documents.len() <= patience.few);
+        let alone = documents.first().filter(|_| refused && documents.len() == 1).map(|document| document.stage);
+        if alone.is_some_and(|stage| self.blamed(&mut left.blames, stage)) {
+            let alone = documents.into_iter().zip(sources);
+            alone.for_each(|(document, source)| left.reject(document, source, reason.clone()));
+            return None;
+        }
+        left.documents.append(&mut documents);
+        left.sources.append(&mut sources);
+        Some(reason)
     }
 
     async fn reject(&self, mut rejected: Vec<Rejected>, patience: &mut Patience<'_>) -> Result<(), Abandoned> {
@@ -274,9 +323,4 @@ impl Delivery {
             self.telemetry.metrics.records("sink", &self.pipeline, outcome, reason).inc_by(by);
         }
     }
-}
-
-/// A document that the index refused.
-fn refusal(Document { id, body, .. }: Document, source: Source, reason: String) -> Rejected {
-    Rejected { source, body, document: Some(id), why: Unfit { kind: "index", reason } }
 }

@@ -26,11 +26,15 @@ fn told(scores: &[Score]) {
 }
 
 /// Seeds that once failed, with what was wrong.
-const REGRESSIONS: &[u64] = &[];
+///
+/// 3000: the run ended before the last window that holds a record was due, as rejects had held the clock up.
+const REGRESSIONS: &[u64] = &[3_000];
 
-fn for_seeds(name: &str, check: fn(u64)) {
+/// Says whether these were so many seeds that each course must have been among them.
+fn for_seeds(name: &str, check: fn(u64)) -> bool {
     if let Some(seed) = std::env::var("OUTLIER_SIM_SEED").ok().and_then(|s| s.parse().ok()) {
-        return check(seed);
+        check(seed);
+        return false;
     }
     let number = |name: &str, default| std::env::var(name).ok().and_then(|s| s.parse().ok()).unwrap_or(default);
     let (from, count) = (number("OUTLIER_SIM_FROM", 0), number("OUTLIER_SIM_SEEDS", 400));
@@ -40,6 +44,7 @@ fn for_seeds(name: &str, check: fn(u64)) {
         }
     }
     println!("{name}: {count} seeds from {from}");
+    count >= 100
 }
 
 fn same(scores: &[Score], expected: &[Score]) {
@@ -51,7 +56,7 @@ fn same(scores: &[Score], expected: &[Score]) {
 /// Crashes, aborts, rebalances and any interleaving give the scores of one undisturbed instance.
 #[test]
 fn faults_change_no_score() {
-    for_seeds("faults_change_no_score", |seed| {
+    let many = for_seeds("faults_change_no_score", |seed| {
         let mut disturbed = World::new(seed, Idle::Never);
         disturbed.run();
         let mut calm = World::new(seed, Idle::Never);
@@ -66,13 +71,13 @@ fn faults_change_no_score() {
         same(&scores, &expected);
         told(&scores);
     });
-    assert!(TOLD[0].load(Ordering::Relaxed) > 0, "rows tell of late records");
+    assert!(!many || TOLD[0].load(Ordering::Relaxed) > 0, "rows tell of late records");
 }
 
 /// With idle and returning partitions: what was decided is in the log, and every record is accounted for.
 #[test]
 fn idle_decisions_are_in_the_log() {
-    for_seeds("idle_decisions_are_in_the_log", |seed| {
+    let many = for_seeds("idle_decisions_are_in_the_log", |seed| {
         let mut world = World::new(seed, Idle::Sometimes);
         world.run();
         let replay = world.replay();
@@ -97,5 +102,5 @@ fn idle_decisions_are_in_the_log() {
         assert_eq!(scored + world.late + replay.after_close, records, "in = scored + late + after close");
         assert_eq!(world.enriched, world.topics.raw.iter().map(Vec::len).collect::<Vec<_>>());
     });
-    assert!(TOLD[1].load(Ordering::Relaxed) > 0, "rows tell of records after the close");
+    assert!(!many || TOLD[1].load(Ordering::Relaxed) > 0, "rows tell of records after the close");
 }

@@ -274,10 +274,11 @@ impl World {
             }
             self.now += closes;
         }
-        // Idle timeouts, also of new owners, longest window and lateness pass in this many seconds.
+        // Idle timeouts, also of new owners, longest window and lateness pass in this many seconds; as many again once no
+        // rejects come, during which stream time stands still now and then.
         for second in 0.. {
             let unread = (0..self.topics.raw.len()).any(|p| self.committed(p) < self.topics.raw[p].len());
-            if !unread && (self.idle == Idle::Never || second > 2 * closes / 1_000) {
+            if !unread && (self.idle == Idle::Never || second > 4 * closes / 1_000) {
                 break;
             }
             self.look();
