@@ -372,7 +372,7 @@ mod tests {
         let work = move || {
             let mut stage = AlertStage::new(parts, "p", &telemetry).unwrap();
             let committed = |partition| Assigned { partition, committed: Some((5, String::new())) };
-            stage.assign(vec![committed(0), committed(1)], clock(), &mut |_| {}).unwrap();
+            stage.assign(vec![committed(0), committed(1)], clock(), &mut |_| Ok(())).unwrap();
             stage.at_end(0, clock());
             let mut output = Output::connect(settings, None, Duration::from_secs(10), |_| true).unwrap();
             let progress = stage.finish(clock() + 2 * 86_400_000, &mut output).unwrap();

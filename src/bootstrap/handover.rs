@@ -74,9 +74,13 @@ impl<'a> Handover<'a> {
         self.check_groups()?;
         let partitions: Vec<i32> = (0..self.pipeline.windows_partitions).collect();
         let reader = client::reader(&self.config.kafka);
-        read::committed(&reader, &topics.state, &partitions, drop, |_, _, _| {
-            bail!("the state topic {} holds models already. {}", topics.state, self.anew())
-        })?;
+        read::committed(
+            &reader,
+            &topics.state,
+            &partitions,
+            |_| Ok(()),
+            |_, _, _| bail!("the state topic {} holds models already. {}", topics.state, self.anew()),
+        )?;
         let end = |partition: &i32| {
             let (first, end) = self.score.fetch_watermarks(&topics.windows, *partition, PATIENCE).map_err(told)?;
             ensure!(first == end, "the windows topic {} holds frames already. {}", topics.windows, self.anew());

@@ -17,20 +17,23 @@ const SETTLE: Duration = Duration::from_secs(30);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Tells the log how far reading is, as a part of what is done.
-pub fn logged(doing: &'static str) -> impl FnMut(String) {
-    move |progress| tracing::info!("{doing}: {progress}")
+pub fn logged(doing: &'static str) -> impl FnMut(String) -> anyhow::Result<()> {
+    move |progress| {
+        tracing::info!("{doing}: {progress}");
+        Ok(())
+    }
 }
 
-/// Gives every record of the partitions in `starts`, from there to where they end; how many. `tell` is told now and then
-/// how far it is. The consumer must have `enable.partition.eof`.
+/// Gives every record of the partitions in `starts`, from there to where they end; how many. `tell` is told each
+/// second how far it is, and may end it. The consumer must have `enable.partition.eof`.
 ///
 /// # Errors
-/// The broker gives nothing for too long, or those of `each`.
+/// The broker gives nothing for too long, or those of `tell` and `each`.
 pub fn to_end<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     starts: &TopicPartitionList,
-    mut tell: impl FnMut(String),
+    mut tell: impl FnMut(String) -> anyhow::Result<()>,
     mut each: impl FnMut(&BorrowedMessage<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<u64> {
     consumer.assign(starts)?;
@@ -43,16 +46,16 @@ pub fn to_end<C: ConsumerContext>(
                 each(&message)?;
                 records += 1;
                 heard = Instant::now();
-                if heard - told >= TELL_EVERY {
-                    told = heard;
-                    tell(format!("{records} records of {topic}, {} partitions not at their end", unread.len()));
-                }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unread.remove(&partition);
             }
             Some(Err(error)) => tracing::debug!(%error, topic, "reading"),
             None => {}
+        }
+        if told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            tell(format!("{records} records of {topic}, {} partitions not at their end", unread.len()))?;
         }
         if heard.elapsed() > PATIENCE {
             bail!("{topic} gave nothing for {} s while it was read", PATIENCE.as_secs());
@@ -67,12 +70,12 @@ pub fn to_end<C: ConsumerContext>(
 /// are waited for, so that nothing of the same ones can still be hidden; then the partitions are read to their ends.
 ///
 /// # Errors
-/// The broker does not answer, or those of `each`.
+/// The broker does not answer, or those of `tell` and `each`.
 pub fn committed(
     connection: &ClientConfig,
     topic: &str,
     partitions: &[i32],
-    mut tell: impl FnMut(String),
+    mut tell: impl FnMut(String) -> anyhow::Result<()>,
     mut each: impl FnMut(i32, &str, Option<&[u8]>) -> anyhow::Result<()>,
 ) -> anyhow::Result<u64> {
     let consumer: BaseConsumer = connection.create()?;
@@ -87,13 +90,13 @@ pub fn committed(
 /// watermarks are asked, then the last stable offsets must reach them.
 ///
 /// # Errors
-/// The broker does not answer, or a transaction stays open for too long.
+/// The broker does not answer, a transaction stays open for too long, or those of `tell`.
 pub fn settled(
     consumer: &BaseConsumer,
     connection: &ClientConfig,
     topic: &str,
     partitions: &[i32],
-    mut tell: impl FnMut(String),
+    mut tell: impl FnMut(String) -> anyhow::Result<()>,
 ) -> anyhow::Result<TopicPartitionList> {
     let started = Instant::now();
     let uncommitted: BaseConsumer = connection.clone().set("isolation.level", "read_uncommitted").create()?;
@@ -108,7 +111,7 @@ pub fn settled(
         while end(consumer, partition)? < high {
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
-                tell(format!("waiting for the end of a transaction in {topic}/{partition}"));
+                tell(format!("waiting for the end of a transaction in {topic}/{partition}"))?;
             }
             if started.elapsed() > SETTLE {
                 bail!("a transaction holds {topic}/{partition} back for more than {} s", SETTLE.as_secs());

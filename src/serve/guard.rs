@@ -10,14 +10,19 @@
 
 use super::api::Service;
 use crate::config::Secret;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
+use std::time::Duration;
+use tokio::time::timeout;
 
 const COOKIE: &str = "outlier_token";
+/// What a login form may have, and how long it may take.
+const FORM_BYTES: usize = 8 * 1024;
+const FORM_TIME: Duration = Duration::from_secs(10);
 /// All comes from this server. Plotly sets style attributes, and makes a style element that is empty (hence the hash of
 /// nothing) and filled rule by rule.
 const POLICY: &str = "default-src 'none'; script-src 'self'; \
@@ -61,10 +66,11 @@ async fn admit(service: &Service, request: Request, next: Next) -> Response {
         return changing(request, next).await;
     }
     match path {
-        "/" => match request.uri().query().and_then(given) {
+        "/" if request.method() == Method::POST => match login(request).await {
             Some(text) if same(text.as_bytes(), token.expose().as_bytes()) => welcome(token),
             _ => service.assets.login(),
         },
+        "/" => service.assets.login(),
         "/health" | "/ready" => next.run(request).await.status().into_response(),
         path if path.starts_with("/assets/") => next.run(request).await,
         _ => {
@@ -132,7 +138,7 @@ fn authorized(headers: &HeaderMap, token: &Secret) -> bool {
     given.any(|(_, given)| same(given.as_bytes(), expected.as_bytes()))
 }
 
-/// Keeps the token in a cookie and takes it out of the address.
+/// Keeps the token in a cookie.
 fn welcome(token: &Secret) -> Response {
     let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000", hex(token));
     let response = Response::builder().status(StatusCode::SEE_OTHER);
@@ -140,13 +146,18 @@ fn welcome(token: &Secret) -> Response {
     response.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
-/// The `token` of a query.
-fn given(query: &str) -> Option<String> {
+/// The token that the login page's form sends: in its body, as addresses are kept in histories and in logs of proxies.
+async fn login(request: Request) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Login {
         token: String,
     }
-    let uri = Uri::builder().path_and_query(format!("/?{query}")).build().ok()?;
+    if !same_origin(request.headers(), host(request.headers(), request.uri())) {
+        return None;
+    }
+    let body = timeout(FORM_TIME, to_bytes(request.into_body(), FORM_BYTES)).await.ok()?.ok()?;
+    // A form is written as a query is.
+    let uri = Uri::builder().path_and_query(format!("/?{}", str::from_utf8(&body).ok()?)).build().ok()?;
     axum::extract::Query::<Login>::try_from_uri(&uri).ok().map(|login| login.0.token)
 }
 

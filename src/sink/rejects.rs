@@ -188,11 +188,18 @@ mod tests {
         let mut starts = TopicPartitionList::new();
         starts.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
         let mut found = Vec::new();
-        to_end(&consumer, topic, &starts, drop, |message| {
-            let text = |name| last(message.headers()?, name).map(|value| String::from_utf8_lossy(value).into_owned());
-            found.push((text(SOURCE).unwrap(), message.payload_len(), text(CUT)));
-            Ok(())
-        })
+        to_end(
+            &consumer,
+            topic,
+            &starts,
+            |_| Ok(()),
+            |message| {
+                let text =
+                    |name| last(message.headers()?, name).map(|value| String::from_utf8_lossy(value).into_owned());
+                found.push((text(SOURCE).unwrap(), message.payload_len(), text(CUT)));
+                Ok(())
+            },
+        )
         .unwrap();
         found
     }

@@ -21,6 +21,7 @@ use crate::kafka::output::{Commit, Output};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
 use crate::time::now;
+use anyhow::ensure;
 use prometheus_client::metrics::counter::Counter;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -75,6 +76,7 @@ pub fn run(
         stage,
         output,
         telemetry,
+        stop,
         metadata: None,
         owned: BTreeSet::new(),
         moved: BTreeMap::new(),
@@ -105,6 +107,7 @@ struct Worker<'a> {
     stage: &'a mut dyn Stage,
     output: Output,
     telemetry: &'a Telemetry,
+    stop: &'a CancellationToken,
     metadata: Option<ConsumerGroupMetadata>,
     owned: BTreeSet<i32>,
     /// Where partitions went on whose beginning was deleted.
@@ -119,7 +122,7 @@ struct Worker<'a> {
     /// Bytes since the last look.
     bytes: usize,
     held_up: HeldUp,
-    /// Health says that it does not work, which the next event of the client ends, or an answer of the broker. or an answer of the broker.
+    /// Health says that it does not work, which the next event of the client ends, or an answer of the broker.
     troubled: bool,
     /// When the broker is asked next whether that is over, where its answer tells.
     ask_at: Option<Instant>,
@@ -384,8 +387,9 @@ impl Worker<'_> {
         let assigned = committed(group, &self.topic, partitions)?;
         let (health, worker) = (&self.telemetry.health, &self.setup.name);
         let shown = self.held_up.is_shown();
-        let troubled = &mut self.troubled;
+        let (troubled, stop) = (&mut self.troubled, self.stop);
         self.stage.assign(assigned, now(), &mut |progress| {
+            ensure!(!stop.is_cancelled(), "reading what was kept was cut off");
             let reason = format!("reading what was kept, {progress}");
             // What holds it up matters more.
             if shown {
@@ -394,6 +398,7 @@ impl Worker<'_> {
                 *troubled = true;
                 health.set(worker, State::Starting { reason });
             }
+            Ok(())
         })
     }
 
@@ -442,7 +447,7 @@ impl Worker<'_> {
             moved.add_partition_offset(topic, partition, Offset::Offset(start))?;
             self.moved.insert(partition, start);
         }
-        anyhow::ensure!(!self.moved.is_empty(), "the consumer has nowhere to go on: {error}");
+        ensure!(!self.moved.is_empty(), "the consumer has nowhere to go on: {error}");
         // The client seeks in no partition that it has given up.
         group.consumer.incremental_unassign(&moved)?;
         group.consumer.incremental_assign(&moved)?;

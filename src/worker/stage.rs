@@ -16,8 +16,8 @@ pub struct Assigned {
     pub committed: Option<(i64, String)>,
 }
 
-/// Where a stage says how far it is with what takes long.
-pub type Tell<'a> = &'a mut dyn FnMut(String);
+/// Where a stage says how far it is with what takes long; an error ends that, as the worker is to stop.
+pub type Tell<'a> = &'a mut dyn FnMut(String) -> anyhow::Result<()>;
 
 /// What a stage wants after a message.
 #[derive(Debug, PartialEq, Eq)]

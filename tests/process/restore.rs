@@ -2,6 +2,7 @@
 
 use crate::support::kafka::{flush, send};
 use crate::support::opensearch::get;
+use crate::support::outlier::Outlier;
 use crate::support::pipeline::{Alone, START};
 use crate::support::wait;
 use rdkafka::producer::{BaseProducer, Producer};
@@ -20,9 +21,16 @@ fn a_transaction_in_the_state_is_waited_for() {
     other.begin_transaction().unwrap();
     send(&other, &state, 0, Some(b"never committed"), START);
     flush(&other);
+    // Who is to stop waits no longer.
     let process = pipeline.process();
-    let says = |text: &str| get(&process.telemetry(), "/health").is_some_and(|health| health.contains(text));
-    wait("the sentence", PATIENCE, || says(&format!("waiting for the end of a transaction in {state}/0")));
+    let says = |process: &Outlier| {
+        let sentence = format!("waiting for the end of a transaction in {state}/0");
+        get(&process.telemetry(), "/health").is_some_and(|health| health.contains(&sentence))
+    };
+    wait("the sentence", PATIENCE, || says(&process));
+    assert!(process.stop().success());
+    let process = pipeline.process();
+    wait("the sentence", PATIENCE, || says(&process));
     assert_eq!(get(&process.telemetry(), "/ready"), None);
     other.abort_transaction(PATIENCE).unwrap();
     wait("the instance", PATIENCE, || get(&process.telemetry(), "/ready").is_some());

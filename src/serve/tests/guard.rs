@@ -72,7 +72,7 @@ async fn press(world: &World) -> u16 {
 #[tokio::test]
 async fn a_token_is_needed_where_there_is_one() {
     let world = world("[serve]\ntoken = \"s3cret token\"\n");
-    let cases: [(&str, Headers, u16); 17] = [
+    let cases: [(&str, Headers, u16); 16] = [
         ("/api/overview", &[], 401),
         ("/api/overview?token=s3cret%20token", &[], 401),
         ("/api/tail", &[], 401),
@@ -87,8 +87,7 @@ async fn a_token_is_needed_where_there_is_one() {
         ("/api/overview", &[("cookie", "a=b; outlier_token=73336372657420746f6b656e")], 200),
         ("/api/overview", &[("cookie", "outlier_token=s3cret token")], 401),
         ("/", &[], 401),
-        ("/?token=wrong", &[], 401),
-        ("/?token=s3cret%20token", &[], 303),
+        ("/?token=s3cret%20token", &[], 401),
         ("/assets/style.css", &[], 200),
     ];
     for (path, headers, expected) in cases {
@@ -97,7 +96,21 @@ async fn a_token_is_needed_where_there_is_one() {
         let response = world.send("GET", path, &headers, "").await;
         assert_eq!(response.status().as_u16(), expected, "{path} {headers:?}");
     }
-    let login = world.send("GET", "/?token=s3cret+token", &[], "").await;
+    for (path, headers, form, expected) in [
+        ("/", &[][..], "token=s3cret%20token", 303),
+        ("/", &[], "token=wrong", 401),
+        ("/", &[], "", 401),
+        ("/", &[("origin", "https://logs.example")], "token=s3cret+token", 303),
+        ("/", &[("origin", "https://evil.example")], "token=s3cret+token", 401),
+        ("/api/anomaly", &[], "token=s3cret+token", 401),
+    ] {
+        let headers = [headers, &[("host", "logs.example")]].concat();
+        let response = world.send("POST", path, &headers, form).await;
+        assert_eq!(response.status().as_u16(), expected, "{path} {headers:?} {form}");
+    }
+    let long = format!("token=s3cret+token&x={}", "x".repeat(1 << 20));
+    assert_eq!(world.send("POST", "/", &[], &long).await.status().as_u16(), 401);
+    let login = world.send("POST", "/", &[], "token=s3cret+token").await;
     assert_eq!(login.headers()[header::LOCATION], "/");
     let set = login.headers()[header::SET_COOKIE].to_str().expect("text").to_owned();
     assert!(set.starts_with("outlier_token=73336372657420746f6b656e; ") && set.contains("HttpOnly; SameSite=Strict"));
