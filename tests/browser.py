@@ -3,7 +3,7 @@
 
   tests/browser.py BINARY [FOLDER]   FOLDER keeps page.png, page.html and demo.log [default: beside BINARY]
 
-Starts `outlier demo`, opens its page in headless Chromium, waits for tiles, charts and the live tail, presses the
+Starts `outlier demo`, opens its page in headless Chromium, signs in, waits for tiles, charts and the live tail, presses the
 button that enforces an anomaly, waits until the page shows it with its score, keeps a screenshot, and stops the demo
 with ctrl-C's signal. Fails on a script error too. Needs Chromium only: CHROMIUM names it, else `chromium`.
 
@@ -25,6 +25,7 @@ import time
 FIELD = "country"
 # Another port than a demo of your own.
 LISTEN = os.environ.get("OUTLIER_BROWSER_LISTEN", "127.0.0.1:18090")
+TOKEN = "the browser's & own"
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
@@ -151,7 +152,10 @@ def visit(browser, demo, out):
         return "errorText" not in browser.call("Page.navigate", url=f"http://{LISTEN}/")
 
     until("the page opens", 120, opened, demo)
-    browser.errors.clear()  # those of attempts before the demo listened
+    until("the page asks for the token", 30, lambda: browser.evaluate("!!document.querySelector('#token')"), demo)
+    browser.errors.clear()  # those of attempts before the demo listened, and the 401
+    browser.evaluate(f"document.querySelector('#token').value = {json.dumps(TOKEN)}")
+    browser.evaluate("document.querySelector('form button').click()")
     for what, limit, script in SHOWN:
         until(what, limit, lambda: browser.evaluate(script), demo)
     if not browser.evaluate(PRESS):
@@ -176,7 +180,8 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work, \
             open(out / "demo.log", "wb") as log, open(out / "chromium.log", "wb") as chatter:
-        demo = subprocess.Popen([binary, "demo", "--listen", LISTEN], cwd=work, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        demo = subprocess.Popen([binary, "demo", "--listen", LISTEN], cwd=work, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                env={**os.environ, "OUTLIER__SERVE__TOKEN": TOKEN})
         browser = None
         try:
             browser = Browser(program, pathlib.Path(work) / "profile", chatter)

@@ -26,6 +26,8 @@ use std::sync::Arc;
 
 /// Between two looks at what the clock decides; milliseconds.
 const LOOK: Millis = 1_000;
+/// The log says that messages are given up once in so many milliseconds.
+const SAY: Millis = 60_000;
 
 /// What a stage is made of; outlives it when it starts again.
 pub struct Parts {
@@ -54,6 +56,8 @@ pub struct AlertStage {
     /// Partitions that are read to their end.
     at_end: BTreeSet<i32>,
     looked: Millis,
+    /// When the log last said that messages are given up.
+    said: Millis,
     /// Messages whose delivery is not committed yet: after an abort they are delivered all the same.
     delivered: Vec<Ending>,
     /// What is owed may have changed since it was offered.
@@ -121,6 +125,7 @@ impl AlertStage {
             touched: BTreeSet::new(),
             at_end: BTreeSet::new(),
             looked: 0,
+            said: 0,
             delivered: Vec::new(),
             offer: false,
             leaving: false,
@@ -297,19 +302,23 @@ impl Stage for AlertStage {
 
     fn committed(&mut self) {
         self.delivered.clear();
+        let mut given_up = 0;
         for book in self.books.values_mut() {
             let Counts { began, resolved, beyond, untold } = book.take_counts();
             self.metrics.began.inc_by(began);
             self.metrics.resolved.inc_by(resolved);
             self.metrics.beyond.inc_by(beyond);
             self.metrics.untold.inc_by(untold);
-            if untold > 0 {
-                let alerts = untold;
-                tracing::error!(
-                    alerts,
-                    "no channel has taken the messages of alerts that are over: the oldest are given up"
-                );
-            }
+            given_up += untold;
+        }
+        if given_up > 0 && clock().saturating_sub(self.said) >= SAY {
+            self.said = clock();
+            let (topic, all) = (&self.parts.topics.alerts, self.metrics.untold.get());
+            tracing::error!(
+                topic,
+                all,
+                "a channel takes no messages, and too many wait for it: the oldest are given up. /health has the channels"
+            );
         }
         self.metrics.rows.inc_by(std::mem::take(&mut self.rows));
         self.metrics.unreadable.inc_by(std::mem::take(&mut self.unreadable));

@@ -52,7 +52,7 @@ const BUCKETS: u32 = 1_000;
 const SEARCHED: &str = "ctx.results.length > 0";
 const HITS: &str = "ctx.results.length > 0 && ctx.results[0].hits.total.value > 0";
 
-/// Before a flag's name, which may be anything, where the query counts the flag.
+/// Before a flag's name where the query counts the flag: a flag may be called as another count.
 const FLAG: &str = "flag ";
 
 /// The trigger that is about no anomaly.
@@ -137,10 +137,10 @@ impl Own<'_> {
             },
         });
         let subject = format!("outlier: {{{{ctx.trigger.name}}}} of {} in {}", detector.name, self.pipeline.name);
-        // What began before and was critical then is so until it ends.
+        // What was critical before, and goes on, is so for as long again; a score comes when its window's lateness is over.
         let (near, before) = ("ctx.results[0].aggregations.near", "ctx.results[0].aggregations.before");
         let reached = |part: &str| format!("{part}.doc_count > 0 && {part}.highest.value >= {critical:?}");
-        let goes_on = format!("{near}.first.value - {before}.last.value <= {}", lasts * 60_000);
+        let goes_on = format!("{near}.first.value - {before}.last.value <= {}", lasts * 60_000 - detector.lateness);
         let is_critical = format!("({} || {} && {goes_on})", reached(near), reached(before));
         // With a hit one of the two is true, and never both.
         let triggers = [
@@ -260,7 +260,7 @@ impl Own<'_> {
 
     /// A message about an alert that goes on comes no sooner; minutes. An alert ends when its last anomaly leaves the query,
     /// half of this later, so only what lasted for the other half is told again, and what comes back within a half is no
-    /// new alert: a critical one stays critical until then.
+    /// new alert. A critical one stays critical while its last critical anomaly is in twice the time.
     fn throttle(&self) -> i64 {
         let repeat = (self.config.alerting.repeat_interval.as_secs() / 60) as i64;
         (2 * repeat).clamp(2 * (SLACK + 1), MOST_THROTTLE)
@@ -408,6 +408,39 @@ fn by_name<'v>(mut all: impl Iterator<Item = &'v Value>, name: &Value) -> Option
 mod tests {
     use super::*;
     use crate::config::Environment;
+
+    #[test]
+    fn a_flag_may_be_called_as_another_count() {
+        let text = r#"
+            [alerting]
+            quiet = "10m"
+            [[pipeline]]
+            name = "p"
+            [[pipeline.flags]]
+            name = "status"
+            field = "status"
+            good = { name = "recent", match = ["2xx"] }
+            bad = { name = "records", match = ["5xx"] }
+            other = "neither"
+        "#;
+        let config = Config::parse(text, "test", &Environment::default()).unwrap();
+        let all = wanted(&config, &config.pipelines[0], Parts { channels: false, detectors: false });
+        let (_, flags) = all.iter().find(|(name, _)| name.ends_with("(flags)")).unwrap();
+        let counts = flags["inputs"][0]["search"]["query"]["aggregations"].as_object().unwrap();
+        assert_eq!(counts.keys().collect::<Vec<_>>(), ["flag records", "recent", "records"]);
+    }
+
+    #[test]
+    fn what_tells_goes_on_over_a_pause() {
+        for (what, looks_back) in [("\"enriched\", \"scores\"", "-2m"), ("\"enriched\"", "-60m")] {
+            let text = format!("[sink]\nwhat = [{what}]\n[[pipeline]]\npreset = \"waf\"\n");
+            let config = Config::parse(&text, "test", &Environment::default()).unwrap();
+            let all = wanted(&config, &config.pipelines[0], Parts { channels: true, detectors: true });
+            let (_, body) = all.iter().find(|(name, _)| name.ends_with("(detectors)")).unwrap();
+            let query = body["inputs"][0]["search"]["query"]["query"].to_string();
+            assert!(query.contains(&format!("{{{{period_end}}}}||{looks_back}")), "{what}: {query}");
+        }
+    }
 
     #[test]
     fn who_tells_is_decided_for_each_pipeline() {

@@ -99,7 +99,7 @@ struct Patience<'d> {
     backoff: Backoff,
     waiting: Counted<'d>,
     suspect: Counted<'d>,
-    /// Of so many documents or fewer nobody waits for a place.
+    /// With so many documents left, or fewer, it may be a suspect, which takes no place.
     few: usize,
 }
 

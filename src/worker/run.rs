@@ -327,7 +327,12 @@ impl Worker<'_> {
                 // Reading committed offsets may take longer than an open transaction may.
                 self.commit(group)?;
                 let mut start = TopicPartitionList::with_capacity(added.len());
-                for (partition, offset) in self.start_offsets(group, &added)? {
+                let starts = self.start_offsets(group, &added);
+                if starts.is_err() && self.stop.is_cancelled() {
+                    // Those that were here before are let go as always.
+                    self.let_go(group)?;
+                }
+                for (partition, offset) in starts? {
                     start.add_partition_offset(&self.topic, partition, offset)?;
                 }
                 self.owned.extend(&added);

@@ -1,7 +1,8 @@
 //! The alerts of one partition of the scores topic: rows in, changed alerts out.
 //!
-//! Invariants: at most [`MOST_OPEN`] alerts are open, as many wait after they were over until a channel takes their
-//! message, and as many series are remembered after their alert was over; what is beyond is counted. A book that is made from the records of the alerts topic goes on as the one that wrote them.
+//! Invariants: at most [`MOST_OPEN`] alerts are open, as many are kept after they were over until a channel takes their
+//! message, and as many series are remembered after their alert was over; what is beyond is counted. A book that is made
+//! from the records of the alerts topic goes on as the one that wrote them.
 
 use super::Rules;
 use super::record::{Alert, Occasion, Severity, State, Step};
@@ -198,10 +199,10 @@ impl Book {
             self.open.remove(&alert.name);
         }
         self.touch(id);
-        self.bound_untold();
     }
 
-    /// Owes nothing any more of the alerts that were over first, where too many wait for a channel.
+    /// Owes nothing any more of the alerts that were over first, where too many wait for a channel. Looks at all of them: once
+    /// for each transaction.
     fn bound_untold(&mut self) {
         if self.alerts.len() - self.open.len() <= MOST_OPEN {
             return;
@@ -285,6 +286,7 @@ impl Book {
 
     /// The alerts that changed since the last call, to be written.
     pub fn take_changes(&mut self) -> Vec<Alert> {
+        self.bound_untold();
         let changed = std::mem::take(&mut self.changed);
         let alerts = changed.iter().filter_map(|id| self.alerts.get(id)).cloned().collect();
         changed.iter().for_each(|id| self.settle(id));

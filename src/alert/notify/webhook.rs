@@ -219,12 +219,15 @@ mod tests {
         assert_eq!(own["alerts"][0]["occasion"], "over");
         let slack = body(Format::Slack, "a&<b>", &message(Occasion::Began, 1));
         assert!(slack["text"].as_str().unwrap().starts_with("*Critical anomaly: a&amp;&lt;b&gt;: action"), "{slack}");
-        let sent = message(Occasion::Began, 1);
+        let mut sent = message(Occasion::Began, 2);
+        sent.alerts.push(sent.alerts[0].clone());
         let teams = body(Format::Teams, "waf", &sent);
         let blocks = teams["attachments"][0]["content"]["body"].as_array().unwrap();
         let lines: Vec<&str> = blocks.iter().filter_map(|block| block["inlines"][0]["text"].as_str()).collect();
         let (subject, text) = (text::subject("waf", &sent), text::body(&sent));
-        assert_eq!(lines.join("\n"), format!("{subject}\n{}", text.trim_end()));
+        assert_eq!(lines.join("\n"), format!("{subject}\n{}", text.trim_end().replace("\n\n", "\n")));
+        let paragraphs = blocks.iter().filter(|block| block["spacing"] == "default").count();
+        assert_eq!((paragraphs, text.matches("\n\n").count()), (3, 1), "the subject and two alerts: {teams}");
         // No Markdown: what a log holds stays text.
         assert!(blocks.iter().all(|block| block["type"] == "RichTextBlock"), "{teams}");
     }
