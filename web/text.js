@@ -50,5 +50,5 @@ export function number(value) {
   if (size >= 10_000) return new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 }).format(value);
   return new Intl.NumberFormat(undefined, { maximumFractionDigits: size >= 100 ? 0 : size >= 10 ? 1 : 2 }).format(value);
 }
-export const percent = (share) => (share === null || share === undefined ? "–" : `${number(share * 100)} %`);
+export const percent = (share) => (share === null || share === undefined ? "–" : `${number(share * 100)}\u00a0%`);
 export const shown = (value, unit) => (unit === "share" ? percent(value) : number(value));

@@ -431,6 +431,19 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_is_counted_from_when_scores_come() {
+        // An alert ends four minutes after the last score that comes two hours late.
+        for (lateness, pause) in [("0s", 3_600_000), ("2h", 240_000)] {
+            let text = format!("[[pipeline]]\npreset = \"waf\"\nlateness = {lateness:?}\n");
+            let config = Config::parse(&text, "test", &Environment::default()).unwrap();
+            let all = wanted(&config, &config.pipelines[0], Parts { channels: true, detectors: false });
+            let (_, body) = all.iter().find(|(name, _)| name.ends_with(": action")).unwrap();
+            let script = body["triggers"][0]["query_level_trigger"]["condition"]["script"]["source"].to_string();
+            assert!(script.contains(&format!("<= {pause})")), "{lateness}: {script}");
+        }
+    }
+
+    #[test]
     fn what_tells_goes_on_over_a_pause() {
         for (what, looks_back) in [("\"enriched\", \"scores\"", "-2m"), ("\"enriched\"", "-60m")] {
             let text = format!("[sink]\nwhat = [{what}]\n[[pipeline]]\npreset = \"waf\"\n");
