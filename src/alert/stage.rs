@@ -311,13 +311,13 @@ impl Stage for AlertStage {
             self.metrics.untold.inc_by(untold);
             given_up += untold;
         }
-        if given_up > 0 && clock().saturating_sub(self.said) >= SAY {
+        if given_up > 0 && !(0..SAY).contains(&clock().saturating_sub(self.said)) {
             self.said = clock();
             let (topic, all) = (&self.parts.topics.alerts, self.metrics.untold.get());
             tracing::error!(
                 topic,
                 all,
-                "a channel takes no messages, and too many wait for it: the oldest are given up. /health has the channels"
+                "messages about alerts that are over are taken too slowly, or not at all: the oldest are given up. /health has the channels"
             );
         }
         self.metrics.rows.inc_by(std::mem::take(&mut self.rows));

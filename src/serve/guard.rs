@@ -5,7 +5,7 @@
 //!   is healthy and ready (without details).
 //! - Without a token on a loopback address, the request's `Host` must be local: another site that lets its own name
 //!   point at 127.0.0.1 reads nothing.
-//! - Only this page, or what is no browser, may change something.
+//! - Only this page, or what is no browser, may change something; whoever knows the token may sign in.
 //! - Every answer carries the security headers.
 
 use super::api::Service;

@@ -19,7 +19,7 @@ use crate::config::{Channel, Config, Owner, Severity, Stage};
 use crate::index::names;
 use crate::setup::index::plugins::Installed;
 use crate::setup::{channels, detectors};
-use outlier_core::pipeline::{Detector, Pipeline};
+use outlier_core::pipeline::{Detector, Millis, Pipeline};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -119,28 +119,30 @@ impl Own<'_> {
     fn anomalies(&self, detector: &Detector) -> (String, Value) {
         let name = self.name(&format!(": {}", detector.name));
         let critical = self.config.alerting.critical;
-        let lasts = look_back(detector).max(self.throttle() / 2);
+        // A score comes when its window's lateness is over; the next one a hop later.
+        let pause = (minutes(detector.hop) + 1 + SLACK).max(self.throttle() / 2);
+        let lasts = minutes(detector.lateness) + pause;
         let (highest, time) = (json!({"max": {"field": "score"}}), json!({"field": "@timestamp"}));
         let query = json!({
             "size": MOST,
             "query": {"bool": {"filter": [
                 {"term": {"anomaly": {"value": true}}},
                 {"term": {"detector": {"value": detector.name}}},
-                lately(2 * lasts),
+                lately(lasts + pause),
             ]}},
             "post_filter": lately(lasts),
             "sort": [{"score": {"order": "desc"}}],
             "docvalue_fields": [{"field": "window_end", "format": "strict_date_time_no_millis"}],
             "aggregations": {
                 "near": {"filter": lately(lasts), "aggregations": {"highest": highest, "first": {"min": time}}},
-                "before": {"filter": before(lasts), "aggregations": {"highest": highest, "last": {"max": time}}},
+                "before": {"filter": between(lasts + pause, lasts), "aggregations": {"highest": highest, "last": {"max": time}}},
             },
         });
         let subject = format!("outlier: {{{{ctx.trigger.name}}}} of {} in {}", detector.name, self.pipeline.name);
-        // What was critical before, and goes on, is so for as long again; a score comes when its window's lateness is over.
+        // What was critical before, and goes on, is so for a pause longer: no second incident begins in so short a time.
         let (near, before) = ("ctx.results[0].aggregations.near", "ctx.results[0].aggregations.before");
         let reached = |part: &str| format!("{part}.doc_count > 0 && {part}.highest.value >= {critical:?}");
-        let goes_on = format!("{near}.first.value - {before}.last.value <= {}", lasts * 60_000 - detector.lateness);
+        let goes_on = format!("{near}.first.value - {before}.last.value <= {}", pause * 60_000);
         let is_critical = format!("({} || {} && {goes_on})", reached(near), reached(before));
         // With a hit one of the two is true, and never both.
         let triggers = [
@@ -259,8 +261,8 @@ impl Own<'_> {
     }
 
     /// A message about an alert that goes on comes no sooner; minutes. An alert ends when its last anomaly leaves the query,
-    /// half of this later, so only what lasted for the other half is told again, and what comes back within a half is no
-    /// new alert. A critical one stays critical while its last critical anomaly is in twice the time.
+    /// a pause of half of this later, so only what lasted for the other half is told again, and what comes back within a
+    /// pause is no new alert.
     fn throttle(&self) -> i64 {
         let repeat = (self.config.alerting.repeat_interval.as_secs() / 60) as i64;
         (2 * repeat).clamp(2 * (SLACK + 1), MOST_THROTTLE)
@@ -286,9 +288,14 @@ impl Own<'_> {
     }
 }
 
+/// Whole minutes, rounded up.
+fn minutes(of: Millis) -> i64 {
+    of.saturating_add(59_999) / 60_000
+}
+
 /// How long after its end a window's score may come to the index; minutes.
 fn look_back(detector: &Detector) -> i64 {
-    detector.lateness / 60_000 + 1 + SLACK
+    minutes(detector.lateness) + 1 + SLACK
 }
 
 fn lately(minutes: i64) -> Value {
@@ -298,10 +305,10 @@ fn lately(minutes: i64) -> Value {
     }}})
 }
 
-/// As long a time before [`lately`].
-fn before(minutes: i64) -> Value {
+/// The time from so many minutes ago until so many, exclusive.
+fn between(from: i64, to: i64) -> Value {
     json!({"range": {"@timestamp": {
-        "from": format!("{{{{period_end}}}}||-{}m", 2 * minutes), "to": format!("{{{{period_end}}}}||-{minutes}m"),
+        "from": format!("{{{{period_end}}}}||-{from}m"), "to": format!("{{{{period_end}}}}||-{to}m"),
         "include_lower": true, "include_upper": false, "format": "epoch_millis",
     }}})
 }
@@ -405,96 +412,4 @@ fn by_name<'v>(mut all: impl Iterator<Item = &'v Value>, name: &Value) -> Option
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Environment;
-
-    #[test]
-    fn a_flag_may_be_called_as_another_count() {
-        let text = r#"
-            [alerting]
-            quiet = "10m"
-            [[pipeline]]
-            name = "p"
-            [[pipeline.flags]]
-            name = "status"
-            field = "status"
-            good = { name = "recent", match = ["2xx"] }
-            bad = { name = "records", match = ["5xx"] }
-            other = "neither"
-        "#;
-        let config = Config::parse(text, "test", &Environment::default()).unwrap();
-        let all = wanted(&config, &config.pipelines[0], Parts { channels: false, detectors: false });
-        let (_, flags) = all.iter().find(|(name, _)| name.ends_with("(flags)")).unwrap();
-        let counts = flags["inputs"][0]["search"]["query"]["aggregations"].as_object().unwrap();
-        assert_eq!(counts.keys().collect::<Vec<_>>(), ["flag records", "recent", "records"]);
-    }
-
-    #[test]
-    fn a_pause_is_counted_from_when_scores_come() {
-        // An alert ends four minutes after the last score that comes two hours late.
-        for (lateness, pause) in [("0s", 3_600_000), ("2h", 240_000)] {
-            let text = format!("[[pipeline]]\npreset = \"waf\"\nlateness = {lateness:?}\n");
-            let config = Config::parse(&text, "test", &Environment::default()).unwrap();
-            let all = wanted(&config, &config.pipelines[0], Parts { channels: true, detectors: false });
-            let (_, body) = all.iter().find(|(name, _)| name.ends_with(": action")).unwrap();
-            let script = body["triggers"][0]["query_level_trigger"]["condition"]["script"]["source"].to_string();
-            assert!(script.contains(&format!("<= {pause})")), "{lateness}: {script}");
-        }
-    }
-
-    #[test]
-    fn what_tells_goes_on_over_a_pause() {
-        for (what, looks_back) in [("\"enriched\", \"scores\"", "-2m"), ("\"enriched\"", "-60m")] {
-            let text = format!("[sink]\nwhat = [{what}]\n[[pipeline]]\npreset = \"waf\"\n");
-            let config = Config::parse(&text, "test", &Environment::default()).unwrap();
-            let all = wanted(&config, &config.pipelines[0], Parts { channels: true, detectors: true });
-            let (_, body) = all.iter().find(|(name, _)| name.ends_with("(detectors)")).unwrap();
-            let query = body["inputs"][0]["search"]["query"]["query"].to_string();
-            assert!(query.contains(&format!("{{{{period_end}}}}||{looks_back}")), "{what}: {query}");
-        }
-    }
-
-    #[test]
-    fn who_tells_is_decided_for_each_pipeline() {
-        let pipelines = r#"
-            [[pipeline]]
-            preset = "waf"
-            name = "flags-and-detectors"
-
-            [[pipeline]]
-            name = "detectors"
-            [[pipeline.detectors]]
-            name = "all"
-            measures = ["count"]
-
-            [[pipeline]]
-            name = "flags"
-            [[pipeline.flags]]
-            name = "status"
-            field = "status"
-            good = { name = "ok", match = ["2xx"] }
-            bad = { name = "not_ok", match = ["5xx"] }
-            other = "neither"
-
-            [[alerting.channels]]
-            name = "team"
-            type = "webhook"
-            url = "https://hooks.example.com/x"
-        "#;
-        let everything = Installed { alerting: true, notifications: true, detection: true };
-        let silent = Installed { notifications: false, ..everything };
-        for (what, there, want) in [
-            ("\"enriched\", \"scores\"", everything, [true, true, true]),
-            // Without scores only OpenSearch's own detectors know of anomalies, and they look at flags.
-            ("\"enriched\"", everything, [true, false, true]),
-            // Without a detector there is nothing to tell.
-            ("\"enriched\", \"scores\"", silent, [false, false, true]),
-        ] {
-            let text = format!("[sink]\nwhat = [{what}]\n{pipelines}");
-            let config = Config::parse(&text, "test", &Environment::default()).unwrap();
-            let told: Vec<bool> = config.pipelines.iter().map(|pipeline| tell(&config, pipeline, there)).collect();
-            assert_eq!(told, want, "{what} {there:?}");
-        }
-    }
-}
+mod tests;

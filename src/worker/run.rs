@@ -328,11 +328,12 @@ impl Worker<'_> {
                 self.commit(group)?;
                 let mut start = TopicPartitionList::with_capacity(added.len());
                 let starts = self.start_offsets(group, &added);
-                if starts.is_err() && self.stop.is_cancelled() {
-                    // Those that were here before are let go as always.
-                    self.let_go(group)?;
-                }
-                for (partition, offset) in starts? {
+                // Cut off: those that were here before are let go as always.
+                let cut_off = starts.is_err() && self.stop.is_cancelled();
+                let ended = if cut_off { self.let_go(group) } else { Ok(()) };
+                let starts = starts?;
+                ended?;
+                for (partition, offset) in starts {
                     start.add_partition_offset(&self.topic, partition, offset)?;
                 }
                 self.owned.extend(&added);

@@ -322,7 +322,7 @@ async fn an_incident_is_told_by_one_trigger_on_a_real_server() {
     };
     let (now, minute) = (1_795_400_000_000_i64, 60_000);
     let mut lines = String::new();
-    for (ago, score) in [(100, 100.0), (99, 92.5), (42, 91.0), (41, 90.0), (-21, 99.0), (-85, 91.0)] {
+    for (ago, score) in [(100, 100.0), (99, 92.5), (42, 91.0), (41, 90.0), (-23, 99.0), (-87, 91.0)] {
         let end = now - ago * minute;
         let mut row = support::score_row("sum(bad)", end - minute, minute, score);
         row["@timestamp"] = json!(end);
@@ -337,14 +337,14 @@ async fn an_incident_is_told_by_one_trigger_on_a_real_server() {
         (-100, 1, "critical anomaly"),
         (-60, 2, "critical anomaly"),
         // The first two are over for longer than `repeat_interval`; the others begin within two of them.
-        (-38, 2, "critical anomaly"),
+        (-37, 2, "critical anomaly"),
         (17, 2, "critical anomaly"),
-        (20, 0, ""),
-        (21, 1, "critical anomaly"),
-        (82, 0, ""),
+        (21, 0, ""),
+        (23, 1, "critical anomaly"),
+        (85, 0, ""),
         // That was over before this one began.
-        (85, 1, "anomaly"),
-        (146, 0, ""),
+        (87, 1, "anomaly"),
+        (149, 0, ""),
     ] {
         let end = now + later * minute;
         let query = search["query"].to_string().replace("{{period_end}}", &end.to_string());

@@ -209,7 +209,7 @@ impl Running {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok());
-        kilobytes.unwrap_or(0) / 1000
+        kilobytes.unwrap_or(0) * 1_024 / 1_000_000
     }
 }
 
