@@ -298,18 +298,20 @@ fn look_back(detector: &Detector) -> i64 {
     minutes(detector.lateness) + 1 + SLACK
 }
 
+/// The last so many minutes.
 fn lately(minutes: i64) -> Value {
-    json!({"range": {"@timestamp": {
-        "from": format!("{{{{period_end}}}}||-{minutes}m"), "to": "{{period_end}}",
-        "include_lower": true, "include_upper": true, "format": "epoch_millis",
-    }}})
+    from(minutes, "{{period_end}}", true)
 }
 
 /// The time from so many minutes ago until so many, exclusive.
-fn between(from: i64, to: i64) -> Value {
+fn between(minutes: i64, until: i64) -> Value {
+    from(minutes, &format!("{{{{period_end}}}}||-{until}m"), false)
+}
+
+fn from(minutes: i64, to: &str, inclusive: bool) -> Value {
     json!({"range": {"@timestamp": {
-        "from": format!("{{{{period_end}}}}||-{from}m"), "to": format!("{{{{period_end}}}}||-{to}m"),
-        "include_lower": true, "include_upper": false, "format": "epoch_millis",
+        "from": format!("{{{{period_end}}}}||-{minutes}m"), "to": to,
+        "include_lower": true, "include_upper": inclusive, "format": "epoch_millis",
     }}})
 }
 

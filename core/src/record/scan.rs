@@ -1,7 +1,7 @@
 //! One pass over a record: validates the whole of it and notes where the configured values are.
 //!
 //! First step of the transform. Invariants: iterative, so no nesting can exhaust the stack; accepts exactly
-//! UTF-8 in RFC 8259 (without lone surrogates) up to the depth limit; of duplicate members the last counts, wholly.
+//! RFC 8259 in UTF-8 (without lone surrogates) up to the depth limit; of duplicate members the last counts, wholly.
 
 use super::marks::Marks;
 use super::names::Name;
