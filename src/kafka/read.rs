@@ -41,11 +41,13 @@ pub fn to_end<C: ConsumerContext>(
     let mut records = 0u64;
     let (mut heard, mut told) = (Instant::now(), Instant::now());
     while !unread.is_empty() {
-        match consumer.poll(Duration::from_millis(100)) {
+        let polled = consumer.poll(Duration::from_millis(100));
+        let now = Instant::now();
+        match polled {
             Some(Ok(message)) => {
                 each(&message)?;
                 records += 1;
-                heard = Instant::now();
+                heard = now;
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unread.remove(&partition);
@@ -53,11 +55,11 @@ pub fn to_end<C: ConsumerContext>(
             Some(Err(error)) => tracing::debug!(%error, topic, "reading"),
             None => {}
         }
-        if told.elapsed() >= TELL_EVERY {
-            told = Instant::now();
+        if now - told >= TELL_EVERY {
+            told = now;
             tell(format!("{records} records of {topic}, {} partitions not at their end", unread.len()))?;
         }
-        if heard.elapsed() > PATIENCE {
+        if now - heard > PATIENCE {
             bail!("{topic} gave nothing for {} s while it was read", PATIENCE.as_secs());
         }
     }
