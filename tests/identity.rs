@@ -4,7 +4,7 @@
 mod support;
 
 use outlier::index::opensearch::{Client, OpenSearch};
-use outlier::index::{Document, Index, Outcome, Stage};
+use outlier::index::{Document, Outcome, Stage};
 use std::path::Path;
 use std::time::Duration;
 use support::proxy::{Plan, Proxy};
@@ -14,9 +14,9 @@ use support::{Folder, Workplace};
 
 const TAKEN: &str = r#"{"items":[{"create":{"status":201}}]}"#;
 
-fn one() -> [Document; 1] {
-    let body = Some(bytes::Bytes::from_static(b"{}"));
-    [Document { pipeline: "p".into(), stage: Stage::Raw, id: "1".to_owned(), timestamp_ms: 1, period_ms: 1, body }]
+fn one() -> [Document<'static>; 1] {
+    let body = Some(b"{}".as_slice().into());
+    [Document { stage: Stage::Raw, id: "1".into(), timestamp_ms: 1, period_ms: 1, body }]
 }
 
 /// A server in TLS that demands a certificate of the authority and, behind that, a user.
@@ -59,7 +59,8 @@ async fn a_client_certificate_is_shown_where_it_is_demanded() {
         (Some((&*stranger, &*strange_key)), Err("asks for a client certificate that it knows")),
     ] {
         let index = OpenSearch::new(&support::config(&head(certificate), "p")).unwrap();
-        let written = index.write(&one()).await.map(|outcomes| assert_eq!(outcomes, [Outcome::Created]));
+        let written =
+            support::sink::write(&index, &one()).await.map(|outcomes| assert_eq!(outcomes, [Outcome::Created]));
         match want {
             Ok(()) => assert_eq!(written, Ok(()), "{certificate:?}"),
             Err(part) => assert!(written.clone().unwrap_err().reason.contains(part), "{certificate:?}: {written:?}"),

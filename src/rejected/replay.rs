@@ -4,16 +4,16 @@ use super::Which;
 use super::record::{REPLAYED, Record, read};
 use crate::backtest::words;
 use crate::config::Config;
-use crate::index::{self, Document, Index, Outcome, Stage};
+use crate::index::{self, Document, Index, Outcome, Request, Stage};
 use crate::kafka::client;
 use crate::kafka::output::{Commit, Output};
 use crate::sink::document::{Origin, Times, identify, times};
 use crate::worker::group;
 use anyhow::{Context, bail};
-use bytes::Bytes;
 use outlier_core::pipeline::Pipeline;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
@@ -188,17 +188,16 @@ impl<'c> Back<'c> {
 
     /// Those that are in the index now.
     fn write_index(&self, index: &dyn Index, batch: Vec<Record>, tally: &mut Tally) -> anyhow::Result<Vec<Record>> {
-        let (mut documents, mut records) = (Vec::new(), Vec::new());
+        let mut request = Request::new(Arc::from(self.pipeline.name.as_str()));
+        let mut records = Vec::new();
+        let mut id = String::new();
         for record in batch {
-            match self.document(&record) {
-                Ok(document) => {
-                    documents.push(document);
-                    records.push(record);
-                }
+            match self.document(&record, &mut id).and_then(|document| index.add(&mut request, &document)) {
+                Ok(()) => records.push(record),
                 Err(why) => *tally.left.entry(why).or_default() += 1,
             }
         }
-        let outcomes = Handle::current().block_on(index.write(&documents)).context("run it again later")?;
+        let outcomes = Handle::current().block_on(index.write(&request)).context("run it again later")?;
         let mut there = Vec::new();
         for (record, outcome) in records.into_iter().zip(outcomes) {
             match outcome {
@@ -211,7 +210,8 @@ impl<'c> Back<'c> {
         Ok(there)
     }
 
-    fn document(&self, record: &Record) -> Result<Document, String> {
+    /// The document of a record; its id is left in `id`.
+    fn document<'r>(&self, record: &'r Record, id: &'r mut String) -> Result<Document<'r>, String> {
         let mut parts = record.source.rsplitn(3, '/');
         let (offset, partition, topic) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
         let topics = &self.pipeline.topics;
@@ -231,12 +231,14 @@ impl<'c> Back<'c> {
         };
         let (body, sent_ms) = (record.body.as_deref(), record.time.unwrap_or_default());
         let found = match &record.document {
-            Some(id) => times(stage, sent_ms, body).map(|times| (id.clone(), times)),
-            None => identify(stage, Origin { topic, partition, offset, timestamp_ms: sent_ms, source: None }, body),
+            Some(known) => {
+                known.clone_into(id);
+                times(stage, sent_ms, body)
+            }
+            None => identify(stage, Origin { topic, partition, offset, timestamp_ms: sent_ms, source: None }, body, id),
         };
-        let (id, Times { timestamp_ms, period_ms }) = found.map_err(|unfit| unfit.reason)?;
-        let pipeline = Arc::from(self.pipeline.name.as_str());
-        Ok(Document { pipeline, stage, id, timestamp_ms, period_ms, body: record.body.clone().map(Bytes::from) })
+        let Times { timestamp_ms, period_ms } = found.map_err(|unfit| unfit.reason)?;
+        Ok(Document { stage, id: id.as_str().into(), timestamp_ms, period_ms, body: body.map(Cow::Borrowed) })
     }
 }
 

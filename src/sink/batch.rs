@@ -1,11 +1,11 @@
 //! What is collected for one request to the index, and which offsets it answers for.
 //!
 //! Invariants: `positions` covers exactly the records that were added, so that its offsets may be committed when, and
-//! only when, each of them is settled; what is prepared is of exactly the documents that are there.
+//! only when, each of them is settled.
 
 use super::document::Unfit;
 use crate::config::Stage;
-use crate::index::{Document, Index, Prepared};
+use crate::index::{Document, Index, Request};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,55 +53,69 @@ pub struct Position {
 }
 
 /// Records that go to the index together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     /// To be indexed.
-    pub documents: Vec<Document>,
-    /// Of `documents`, in their order.
+    pub request: Request,
+    /// Of the documents, in their order.
     pub sources: Vec<Source>,
     /// Cannot be indexed.
     pub rejected: Vec<Rejected>,
     /// How far it reads.
     pub positions: BTreeMap<Partition, Position>,
-    /// Of exactly these documents.
-    pub prepared: Option<Prepared>,
     bytes: usize,
 }
 
 /// What a record takes beside its body and its key; about what its line in a request has, too.
 const BESIDE: usize = 100;
 
-fn size(source: &Source, body: Option<&Bytes>) -> usize {
-    let length = |bytes: Option<&Bytes>| bytes.map_or(0, Bytes::len);
-    BESIDE + length(source.key.as_ref()) + length(body)
+fn size(source: &Source, body: usize) -> usize {
+    BESIDE + source.key.as_ref().map_or(0, Bytes::len) + body
 }
 
 impl Batch {
+    /// Without records.
+    pub fn new(pipeline: Arc<str>) -> Self {
+        Self::of(Request::new(pipeline))
+    }
+
+    /// Without records, with room for about as many.
+    pub fn next(&self) -> Self {
+        Self { sources: Vec::with_capacity(self.sources.len()), ..Self::of(self.request.next()) }
+    }
+
+    fn of(request: Request) -> Self {
+        Self { request, sources: Vec::new(), rejected: Vec::new(), positions: BTreeMap::new(), bytes: 0 }
+    }
+
     /// Adds a record that was read in this turn of owning its partition.
-    pub fn push(&mut self, turn: u64, source: Source, record: Result<Document, (Unfit, Option<Bytes>)>) {
-        self.prepared = None;
-        self.positions.insert((source.stage, source.partition), Position { next: source.offset + 1, turn });
-        match record {
-            Ok(document) => {
-                self.bytes += size(&source, document.body.as_ref());
-                self.documents.push(document);
+    pub fn push(&mut self, turn: u64, source: Source, document: Document<'_>, index: &dyn Index) {
+        match index.add(&mut self.request, &document) {
+            Ok(()) => {
+                self.read(turn, &source, document.body.as_deref());
                 self.sources.push(source);
             }
-            Err((why, body)) => {
-                self.bytes += size(&source, body.as_ref());
-                self.rejected.push(Rejected { source, body, document: None, why });
+            Err(reason) => {
+                let why = Unfit { kind: "index", reason };
+                self.reject(turn, source, document.body.as_deref(), Some(document.id.into_owned()), why);
             }
         }
     }
 
-    /// Makes ready what can be before it is sent, once.
-    pub fn prepare(&mut self, index: &dyn Index) {
-        self.prepared.get_or_insert_with(|| index.prepare(&self.documents));
+    /// Adds a record that cannot be indexed.
+    pub fn reject(&mut self, turn: u64, source: Source, body: Option<&[u8]>, document: Option<String>, why: Unfit) {
+        self.read(turn, &source, body);
+        self.rejected.push(Rejected { source, body: body.map(Bytes::copy_from_slice), document, why });
+    }
+
+    fn read(&mut self, turn: u64, source: &Source, body: Option<&[u8]>) {
+        self.positions.insert((source.stage, source.partition), Position { next: source.offset + 1, turn });
+        self.bytes += size(source, body.map_or(0, <[u8]>::len));
     }
 
     /// The number of records.
     pub fn len(&self) -> usize {
-        self.documents.len() + self.rejected.len()
+        self.request.len() + self.rejected.len()
     }
 
     /// True when there is no record.
@@ -126,14 +140,15 @@ impl Batch {
         if lost.is_empty() {
             return;
         }
-        self.prepared = None;
         let kept = |source: &Source| !lost.contains(&(source.stage, source.partition));
         self.positions.retain(|partition, _| !lost.contains(partition));
         self.rejected.retain(|rejected| kept(&rejected.source));
-        let pairs = std::mem::take(&mut self.documents).into_iter().zip(std::mem::take(&mut self.sources));
-        (self.documents, self.sources) = pairs.filter(|(_, source)| kept(source)).unzip();
-        let documents = self.documents.iter().zip(&self.sources).map(|(d, source)| size(source, d.body.as_ref()));
-        let rejected = self.rejected.iter().map(|rejected| size(&rejected.source, rejected.body.as_ref()));
+        let places: Vec<usize> = (0..self.sources.len()).filter(|place| kept(&self.sources[*place])).collect();
+        self.sources.retain(kept);
+        self.request = self.request.select(places);
+        let documents = self.sources.iter().enumerate().map(|(place, s)| size(s, self.request.body_len(place)));
+        let length = |rejected: &Rejected| rejected.body.as_ref().map_or(0, Bytes::len);
+        let rejected = self.rejected.iter().map(|rejected| size(&rejected.source, length(rejected)));
         self.bytes = documents.chain(rejected).sum();
     }
 }
@@ -141,40 +156,54 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::{Outcome, Unavailable, Written};
+    use futures::future::BoxFuture;
+
+    /// Refuses tombstones.
+    struct Picky;
+
+    impl Index for Picky {
+        fn add(&self, request: &mut Request, document: &Document<'_>) -> Result<(), String> {
+            match document.body.is_some() {
+                true => request.add(document, |_| Ok(Written::Otherwise)),
+                false => Err("no body".to_owned()),
+            }
+        }
+
+        fn write<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
+            unimplemented!()
+        }
+    }
 
     fn add(batch: &mut Batch, stage: Stage, partition: i32, offset: i64, good: bool) {
-        let body = Some(Bytes::from_static(b"12345"));
         let key = (partition == 0).then(|| Bytes::from_static(b"key"));
         let source = Source { stage, topic: "t".into(), partition, offset, timestamp_ms: 0, key };
-        let why = Unfit { kind: "x", reason: String::new() };
         let id = format!("{stage:?}-{partition}-{offset}");
-        let document = Document { pipeline: "p".into(), stage, id, timestamp_ms: 0, period_ms: 0, body: body.clone() };
-        batch.push(7, source, if good { Ok(document) } else { Err((why, body)) });
+        let body = good.then_some(b"12345".as_slice().into());
+        batch.push(7, source, Document { stage, id: id.into(), timestamp_ms: 0, period_ms: 0, body }, &Picky);
     }
 
     #[test]
     fn what_is_lost_is_forgotten_with_its_offsets() {
-        let mut batch = Batch::default();
+        let mut batch = Batch::new("p".into());
         for offset in 0..3 {
             add(&mut batch, Stage::Raw, 0, offset, true);
             add(&mut batch, Stage::Raw, 1, offset, offset != 1);
             add(&mut batch, Stage::Scores, 1, offset, offset != 2);
         }
-        assert_eq!((batch.len(), batch.bytes), (9, 9 * (BESIDE + 5) + 3 * 3));
-        let prepare = |batch: &mut Batch| batch.prepared = Some(Prepared::default());
-        prepare(&mut batch);
+        assert_eq!((batch.len(), batch.bytes), (9, 9 * BESIDE + 7 * 5 + 3 * 3));
+        let refused: Vec<_> = batch.rejected.iter().map(|r| (r.document.as_deref(), &*r.why.reason)).collect();
+        assert_eq!(refused, [(Some("Raw-1-1"), "no body"), (Some("Scores-1-2"), "no body")]);
         batch.retain(|_, turn| turn == 7);
-        assert_eq!((batch.len(), batch.prepared.is_some()), (9, true));
+        assert_eq!(batch.len(), 9);
         batch.retain(|partition, _| partition != (Stage::Raw, 1));
-        assert_eq!(batch.prepared, None);
-        prepare(&mut batch);
         add(&mut batch, Stage::Raw, 2, 0, true);
-        assert_eq!(batch.prepared.take(), None);
         batch.retain(|partition, _| partition != (Stage::Raw, 2));
-        assert_eq!((batch.documents.len(), batch.rejected.len(), batch.bytes), (5, 1, 6 * (BESIDE + 5) + 3 * 3));
+        assert_eq!((batch.request.len(), batch.rejected.len(), batch.bytes), (5, 1, 6 * BESIDE + 5 * 5 + 3 * 3));
         let mut positions: Vec<_> = batch.positions.iter().map(|(partition, at)| (*partition, at.next)).collect();
         positions.sort();
         assert_eq!(positions, [((Stage::Raw, 0), 3), ((Stage::Scores, 1), 3)]);
-        assert!(batch.documents.iter().zip(&batch.sources).all(|(d, s)| d.id.ends_with(&format!("-{}", s.offset))));
+        let of = |source: &Source| format!("{:?}-{}-{}", source.stage, source.partition, source.offset);
+        assert!(batch.request.documents().zip(&batch.sources).all(|(d, s)| d.id == of(s)));
     }
 }

@@ -17,9 +17,10 @@ use super::blame::Blame;
 use super::document::Unfit;
 use super::pace::{Answered, Pace, Step};
 use super::rejects::Rejects;
-use crate::index::{Document, Index, Outcome, Stage, Unavailable};
+use crate::index::{Document, Index, Outcome, Request, Stage, Unavailable};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,8 +62,8 @@ pub struct Abandoned;
 
 /// What is left of a batch, and what became of the rest.
 struct Left {
-    documents: Vec<Document>,
-    /// Of `documents`, in their order.
+    request: Request,
+    /// Of its documents, in their order.
     sources: Vec<Source>,
     rejected: Vec<Rejected>,
     created: u64,
@@ -75,22 +76,23 @@ struct Left {
 }
 
 impl Left {
-    fn new(documents: Vec<Document>, sources: Vec<Source>, rejected: Vec<Rejected>) -> Self {
+    fn new(request: Request, sources: Vec<Source>, rejected: Vec<Rejected>) -> Self {
         let blames = BTreeMap::new();
-        Self { documents, sources, rejected, created: 0, there: 0, blames, most: usize::MAX }
+        Self { request, sources, rejected, created: 0, there: 0, blames, most: usize::MAX }
     }
 
     /// Takes out what goes next.
-    fn portion(&mut self) -> (Vec<Document>, Vec<Source>) {
-        let later = self.documents.split_off(self.most.min(self.documents.len()));
-        let later_sources = self.sources.split_off(self.sources.len() - later.len());
-        (std::mem::replace(&mut self.documents, later), std::mem::replace(&mut self.sources, later_sources))
+    fn portion(&mut self) -> (Request, Vec<Source>) {
+        let most = self.most.min(self.request.len());
+        let (later, later_sources) = (self.request.split_off(most), self.sources.split_off(most));
+        (std::mem::replace(&mut self.request, later), std::mem::replace(&mut self.sources, later_sources))
     }
 
     /// The index refused a document.
-    fn reject(&mut self, Document { id, body, .. }: Document, source: Source, reason: String) {
+    fn reject(&mut self, Document { id, body, .. }: Document<'_>, source: Source, reason: String) {
         let why = Unfit { kind: "index", reason };
-        self.rejected.push(Rejected { source, body, document: Some(id), why });
+        let body = body.map(|body| Bytes::from(body.into_owned()));
+        self.rejected.push(Rejected { source, body, document: Some(id.into_owned()), why });
     }
 }
 
@@ -145,12 +147,12 @@ impl Delivery {
     }
 
     /// Notes what the index took of these documents.
-    fn took(&self, documents: &[Document], outcomes: &[Outcome]) -> usize {
+    fn took(&self, request: &Request, outcomes: &[Outcome]) -> usize {
         let taken = |outcome: &Outcome| matches!(outcome, Outcome::Created | Outcome::AlreadyThere);
         let mut number = 0;
         let mut by_stage = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        for (document, _) in documents.iter().zip(outcomes).filter(|(_, outcome)| taken(outcome)) {
-            *by_stage.entry(document.stage).or_default() += 1;
+        for (place, _) in outcomes.iter().enumerate().filter(|(_, outcome)| taken(outcome)) {
+            *by_stage.entry(request.stage(place)).or_default() += 1;
             number += 1;
         }
         number
@@ -179,22 +181,20 @@ impl Delivery {
     /// It was given up.
     pub async fn settle(&self, batch: Batch, full: bool) -> Result<BTreeMap<Partition, Position>, Abandoned> {
         let (records, bytes) = (batch.len(), batch.bytes());
-        let Batch { documents, sources, rejected, positions, mut prepared, .. } = batch;
-        let asked = !documents.is_empty();
+        let Batch { request, sources, rejected, positions, .. } = batch;
+        let asked = !request.is_empty();
         let mut patience = self.patience(FEW.max(records / ONE_OF));
-        let mut left = Left::new(documents, sources, rejected);
+        let mut left = Left::new(request, sources, rejected);
         let mut first = true;
-        while !left.documents.is_empty() {
-            let (documents, sources) = left.portion();
-            let ready = prepared.take().filter(|_| left.documents.is_empty());
-            let ready = ready.unwrap_or_else(|| self.index.prepare(&documents));
+        while !left.request.is_empty() {
+            let (request, sources) = left.portion();
             let begun = Instant::now();
-            let written = self.index.write_prepared(&documents, ready).await;
+            let written = self.index.write(&request).await;
             // What is written again is not a whole batch.
             self.judge_pace(&written, bytes, begun.elapsed(), full && std::mem::take(&mut first));
             let why = match written {
-                Ok(outcomes) => self.answered(&mut left, documents, sources, outcomes, &mut patience),
-                Err(why) => self.unanswered(&mut left, documents, sources, why, &mut patience),
+                Ok(outcomes) => self.answered(&mut left, request, sources, outcomes, &mut patience),
+                Err(why) => self.unanswered(&mut left, request, sources, why, &mut patience),
             };
             if let Some(why) = why {
                 self.wait(&mut patience, why).await?;
@@ -229,56 +229,60 @@ impl Delivery {
     fn answered(
         &self,
         left: &mut Left,
-        documents: Vec<Document>,
+        request: Request,
         sources: Vec<Source>,
         outcomes: Vec<Outcome>,
         patience: &mut Patience<'_>,
     ) -> Option<String> {
-        left.most = documents.len().saturating_mul(2);
-        let taken = self.took(&documents, &outcomes);
-        let faulty = documents.iter().zip(&outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Fault(_)));
-        let faulty: BTreeSet<Stage> = faulty.map(|(document, _)| document.stage).collect();
+        left.most = request.len().saturating_mul(2);
+        let taken = self.took(&request, &outcomes);
+        let faulty = outcomes.iter().enumerate().filter(|(_, outcome)| matches!(outcome, Outcome::Fault(_)));
+        let faulty: BTreeSet<Stage> = faulty.map(|(place, _)| request.stage(place)).collect();
         let blamed: Vec<Stage> = faulty.iter().copied().filter(|s| self.blamed(&mut left.blames, *s)).collect();
-        let (mut why, before) = (None, left.documents.len());
-        for ((document, source), outcome) in documents.into_iter().zip(sources).zip(outcomes) {
+        let (mut why, mut again) = (None, Vec::new());
+        for (place, (source, outcome)) in sources.into_iter().zip(outcomes).enumerate() {
             match outcome {
                 Outcome::Created => left.created += 1,
                 Outcome::AlreadyThere => left.there += 1,
-                Outcome::Fault(reason) if blamed.contains(&document.stage) => left.reject(document, source, reason),
-                Outcome::Reject(reason) => left.reject(document, source, reason),
+                Outcome::Fault(reason) if blamed.contains(&request.stage(place)) => {
+                    left.reject(request.document(place), source, reason);
+                }
+                Outcome::Reject(reason) => left.reject(request.document(place), source, reason),
                 Outcome::Retry(reason) | Outcome::Fault(reason) => {
                     why = Some(reason);
-                    left.documents.push(document);
+                    again.push(place);
                     left.sources.push(source);
                 }
             }
         }
-        let again = left.documents.len() - before;
-        patience.suspect.set(!faulty.is_empty() && left.documents.len() <= patience.few);
-        if taken > again {
+        let waits = again.len();
+        if waits > 0 {
+            left.request.append(request.select(again));
+        }
+        patience.suspect.set(!faulty.is_empty() && left.request.len() <= patience.few);
+        if taken > waits {
             patience.backoff = Backoff::default();
         }
-        why.map(|reason| format!("{again} documents wait: {reason}"))
+        why.map(|reason| format!("{waits} documents wait: {reason}"))
     }
 
     /// Takes in that a request was refused as a whole or got no answer; why its documents are to wait, if they are.
     fn unanswered(
         &self,
         left: &mut Left,
-        mut documents: Vec<Document>,
+        request: Request,
         mut sources: Vec<Source>,
         Unavailable { reason, refused }: Unavailable,
         patience: &mut Patience<'_>,
     ) -> Option<String> {
-        left.most = documents.len().div_ceil(2);
-        patience.suspect.set(refused && documents.len() + left.documents.len() <= patience.few);
-        let alone = documents.first().filter(|_| refused && documents.len() == 1).map(|document| document.stage);
-        if alone.is_some_and(|stage| self.blamed(&mut left.blames, stage)) {
-            let alone = documents.into_iter().zip(sources);
-            alone.for_each(|(document, source)| left.reject(document, source, reason.clone()));
+        left.most = request.len().div_ceil(2);
+        patience.suspect.set(refused && request.len() + left.request.len() <= patience.few);
+        let alone = refused && request.len() == 1;
+        if alone && self.blamed(&mut left.blames, request.stage(0)) {
+            sources.into_iter().for_each(|source| left.reject(request.document(0), source, reason.clone()));
             return None;
         }
-        left.documents.append(&mut documents);
+        left.request.append(request);
         left.sources.append(&mut sources);
         Some(reason)
     }

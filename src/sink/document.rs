@@ -70,23 +70,32 @@ pub struct Unfit {
     pub reason: String,
 }
 
-/// Finds a record's id and times.
+/// Finds a record's times, and its id, which is left in `id`.
 ///
 /// # Errors
 /// It is not what its topic promises.
-pub fn identify(stage: Stage, origin: Origin<'_>, body: Option<&[u8]>) -> Result<(String, Times), Unfit> {
+pub fn identify(stage: Stage, origin: Origin<'_>, body: Option<&[u8]>, id: &mut String) -> Result<Times, Unfit> {
     let sent = origin.timestamp_ms;
-    let (id, times) = match stage {
-        Stage::Raw => (place_id(origin.topic, origin.partition, origin.offset), times(stage, sent, body)?),
-        Stage::Enriched => (source_id(origin.source)?, times(stage, sent, body)?),
+    id.clear();
+    let times = match stage {
+        Stage::Raw => {
+            place_id(id, origin.topic, origin.partition, origin.offset);
+            times(stage, sent, body)?
+        }
+        Stage::Enriched => {
+            source_id(id, origin.source)?;
+            times(stage, sent, body)?
+        }
         Stage::Scores => {
             let row = score(body)?;
-            (row.id(), Times::of_window(row.window_end, sent))
+            *id = row.id();
+            Times::of_window(row.window_end, sent)
         }
         // Between two changes of its state an alert is written again and again: the first counts.
         Stage::Alerts => {
             let alert = alert(body)?;
-            (format!("{}-{}", alert.id, alert.sequence), Times::of(&alert))
+            *id = format!("{}-{}", alert.id, alert.sequence);
+            Times::of(&alert)
         }
     };
     if id.len() > MAX_ID_BYTES {
@@ -94,7 +103,7 @@ pub fn identify(stage: Stage, origin: Origin<'_>, body: Option<&[u8]>) -> Result
             format!("its id would have {} bytes and may have {MAX_ID_BYTES}: shorten the names in it", id.len());
         return Err(Unfit { kind: "id-too-long", reason });
     }
-    Ok((id, times))
+    Ok(times)
 }
 
 /// The times of a record's document; `kafka_ms` is the record's own timestamp. Epoch milliseconds.
@@ -123,24 +132,22 @@ fn value(body: Option<&[u8]>) -> Result<&[u8], Unfit> {
 }
 
 /// `topic-partition-offset`. On the path of every record.
-fn place_id(topic: &str, partition: impl itoa::Integer, offset: impl itoa::Integer) -> String {
-    let mut id = String::with_capacity(topic.len() + 32);
+fn place_id(id: &mut String, topic: &str, partition: impl itoa::Integer, offset: impl itoa::Integer) {
     id.push_str(topic);
     id.push('-');
     id.push_str(itoa::Buffer::new().format(partition));
     id.push('-');
     id.push_str(itoa::Buffer::new().format(offset));
-    id
 }
 
 /// `topic/partition/offset` with dashes.
-fn source_id(header: Option<&[u8]>) -> Result<String, Unfit> {
-    let parts = || {
+fn source_id(id: &mut String, header: Option<&[u8]>) -> Result<(), Unfit> {
+    let mut parts = || {
         let source = str::from_utf8(header?).ok()?;
         let (source, offset) = cut(source)?;
         let (topic, partition) = cut(source)?;
         let (partition, offset): (u32, u64) = (partition.parse().ok()?, offset.parse().ok()?);
-        (!topic.is_empty() && !topic.contains('/')).then(|| place_id(topic, partition, offset))
+        (!topic.is_empty() && !topic.contains('/')).then(|| place_id(id, topic, partition, offset))
     };
     parts().ok_or_else(|| Unfit {
         kind: "no-source",
@@ -178,8 +185,9 @@ mod tests {
     fn check(stage: Stage, source: Option<&str>, body: Option<&str>, want: Result<(&str, i64), &str>) {
         let origin =
             Origin { topic: "t.x", partition: 3, offset: 9, timestamp_ms: 77, source: source.map(str::as_bytes) };
-        let got = identify(stage, origin, body.map(str::as_bytes));
-        let got = got.as_ref().map(|(id, times)| (id.as_str(), times.timestamp_ms)).map_err(|unfit| unfit.kind);
+        let mut id = "of the record before".to_owned();
+        let got = identify(stage, origin, body.map(str::as_bytes), &mut id);
+        let got = got.as_ref().map(|times| (id.as_str(), times.timestamp_ms)).map_err(|unfit| unfit.kind);
         assert_eq!(got, want, "{stage:?} {source:?} {body:?}");
         assert!(got.err().is_none_or(|kind| KINDS.contains(&kind)), "{got:?}");
     }
@@ -212,7 +220,9 @@ mod tests {
         let long = |letter: &str| score.replace("sum(a)", &letter.repeat(600));
         let id = |body: &str| {
             let origin = Origin { topic: "t", partition: 0, offset: 0, timestamp_ms: 0, source: None };
-            identify(Stage::Scores, origin, Some(body.as_bytes())).map(|(id, _)| id).unwrap_or_default()
+            let mut id = String::new();
+            identify(Stage::Scores, origin, Some(body.as_bytes()), &mut id).unwrap();
+            id
         };
         let ids = [id(&long("x")), id(&long("y"))];
         assert!(ids.iter().all(|id| id.len() == 35 && id.ends_with("/10")) && ids[0] != ids[1], "{ids:?}");

@@ -31,6 +31,7 @@ use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
@@ -77,9 +78,10 @@ pub struct Worker {
 }
 
 /// What the loop keeps.
-#[derive(Default)]
 struct Reading {
     filling: Batch,
+    /// The id of the record that is being read.
+    id: String,
     /// When the first record of `filling` came.
     since: Option<Instant>,
     turns: BTreeMap<Partition, u64>,
@@ -97,14 +99,31 @@ struct Reading {
 }
 
 /// Whether an error of Kafka's is still in force.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Broken {
-    #[default]
     No,
     /// Asking the broker for the topics tells when it is over.
     Ask,
     /// Only a record or an assignment tells.
     Wait,
+}
+
+impl Reading {
+    fn new(pipeline: Arc<str>) -> Self {
+        Self {
+            filling: Batch::new(pipeline),
+            id: String::new(),
+            since: None,
+            turns: BTreeMap::new(),
+            changes: 0,
+            full_since: None,
+            paused: false,
+            broken: Broken::No,
+            astray: None,
+            moved: BTreeMap::new(),
+            fatal: None,
+        }
+    }
 }
 
 impl Worker {
@@ -167,7 +186,7 @@ impl Worker {
         );
         self.telemetry.health.set(&self.component(), State::Starting { reason: waiting });
         let mut on_the_way: InFlight<Settled> = InFlight::new();
-        let mut reading = Reading::default();
+        let mut reading = Reading::new(Arc::clone(&self.pipeline));
         let stopped = stop.cancelled();
         tokio::pin!(stopped);
         {
@@ -188,9 +207,6 @@ impl Worker {
                 if room && (full || due.is_some_and(|due| due <= now)) {
                     on_the_way.push(self.send(&mut reading, full));
                     continue;
-                }
-                if full {
-                    reading.filling.prepare(&*self.delivery.index);
                 }
                 self.pace(&mut reading, full, now);
                 let read = !full || reading.paused;
@@ -256,7 +272,8 @@ impl Worker {
     }
 
     fn send(&self, reading: &mut Reading, full: bool) -> JoinHandle<Settled> {
-        let batch = std::mem::take(&mut reading.filling);
+        let next = reading.filling.next();
+        let batch = std::mem::replace(&mut reading.filling, next);
         reading.since = None;
         let delivery = Arc::clone(&self.delivery);
         tokio::spawn(async move { delivery.settle(batch, full).await })
@@ -341,14 +358,16 @@ impl Worker {
             timestamp_ms: source.timestamp_ms,
             source: header,
         };
-        let body = message.payload().map(Bytes::copy_from_slice);
-        let record = match identify(*stage, origin, body.as_deref()) {
-            Ok((id, Times { timestamp_ms, period_ms })) => {
-                Ok(Document { pipeline: Arc::clone(&self.pipeline), stage: *stage, id, timestamp_ms, period_ms, body })
+        let body = message.payload();
+        let Reading { filling, id, .. } = reading;
+        match identify(*stage, origin, body, id) {
+            Ok(Times { timestamp_ms, period_ms }) => {
+                let body = body.map(Cow::Borrowed);
+                let document = Document { stage: *stage, id: id.as_str().into(), timestamp_ms, period_ms, body };
+                filling.push(turn, source, document, &*self.delivery.index);
             }
-            Err(unfit) => Err((unfit, body)),
-        };
-        reading.filling.push(turn, source, record);
+            Err(unfit) => filling.reject(turn, source, body, None, unfit),
+        }
         reading.since.get_or_insert_with(Instant::now);
     }
 

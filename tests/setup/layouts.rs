@@ -1,11 +1,11 @@
 //! Dated indices and data streams on a real OpenSearch: made, written, written again, thrown away when old.
 
-use super::support::{self, opensearch::documents, unique};
+use super::support::{self, opensearch::documents, sink::write, unique};
 use super::{INDEX, run, starting_with};
 use opensearch::http::Method;
 use outlier::config::{Config, Stage};
 use outlier::index::opensearch::{Client, OpenSearch};
-use outlier::index::{Document, Index, Outcome};
+use outlier::index::{Document, Outcome};
 use outlier::setup::{Options, retention};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,9 +16,9 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
-fn document(id: u32, time: i64) -> Document {
+fn document(id: u32, time: i64) -> Document<'static> {
     let body = Some(br#"{"a":"b"}"#.as_slice().into());
-    Document { pipeline: "p".into(), stage: Stage::Raw, id: id.to_string(), timestamp_ms: time, period_ms: time, body }
+    Document { stage: Stage::Raw, id: id.to_string().into(), timestamp_ms: time, period_ms: time, body }
 }
 
 /// The indices behind a name.
@@ -53,9 +53,9 @@ async fn every_layout_is_made_written_and_kept_apart() {
         assert_eq!(starting_with(&lines, "ok").len(), 2, "{lines:#?}");
 
         let index = OpenSearch::new(&config).unwrap();
-        let batch: Vec<Document> = (0..10).map(|i| document(i, now - [0, DAY, 40 * DAY][i as usize % 3])).collect();
+        let batch: Vec<Document<'_>> = (0..10).map(|i| document(i, now - [0, DAY, 40 * DAY][i as usize % 3])).collect();
         for want in [Outcome::Created, Outcome::AlreadyThere] {
-            let outcomes = index.write(&batch).await.unwrap();
+            let outcomes = write(&index, &batch).await.unwrap();
             assert!(outcomes.iter().all(|outcome| *outcome == want), "{outcomes:?}");
         }
         let client = Client::new(&config).unwrap();
@@ -108,7 +108,7 @@ async fn an_index_that_cannot_be_made_rejects_nothing() {
     assert!(client.send(Method::Delete, &format!("/{prefix}p-raw-*"), None).await.unwrap().good());
     let put = client.send(Method::Put, &format!("/{prefix}p-raw"), Some(json!({}).to_string().into())).await.unwrap();
     assert!(put.good(), "{}", put.reason());
-    let outcomes = OpenSearch::new(&config).unwrap().write(&[document(1, now())]).await.unwrap();
+    let outcomes = write(&OpenSearch::new(&config).unwrap(), &[document(1, now())]).await.unwrap();
     assert!(matches!(&outcomes[0], Outcome::Retry(why) if why.contains("run `outlier setup`")), "{outcomes:?}");
     let (_, result) = run(&config, INDEX).await;
     assert!(result.unwrap_err().contains("is an index"));

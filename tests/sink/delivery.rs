@@ -2,7 +2,7 @@
 
 use super::*;
 use futures::future::BoxFuture;
-use outlier::index::{Prepared, Unavailable};
+use outlier::index::{self, Unavailable, Written};
 use outlier::sink::document::Unfit;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -25,10 +25,11 @@ fn source(offset: i64) -> Source {
 }
 
 /// Raw records of partition 2.
-fn batch(records: i64) -> Batch {
-    let mut batch = Batch::default();
+fn batch(records: i64, index: &dyn Index) -> Batch {
+    let mut batch = Batch::new("p".into());
     for offset in 0..records {
-        batch.push(1, source(offset), Ok(document(Stage::Raw, &offset.to_string(), Some(br#"{"a":1}"#))));
+        let document = document(Stage::Raw, &offset.to_string(), Some(br#"{"a":1}"#));
+        batch.push(1, source(offset), document, index);
     }
     batch
 }
@@ -46,7 +47,7 @@ async fn waits_until_the_index_takes_it(gzip: bool) {
     let config = support::config(&format!("[opensearch]\nurls = [{url:?}]\ngzip = {gzip}"), "p");
     let telemetry = Telemetry::default();
     let delivery = delivery(&config, &telemetry, CancellationToken::new());
-    let positions = delivery.settle(batch(100), true).await.unwrap();
+    let positions = delivery.settle(batch(100, &*delivery.index), true).await.unwrap();
     assert_eq!(positions[&(Stage::Raw, 2)].next, 100);
     assert_eq!(memory.lock().unwrap().documents.len(), 100);
     // Halves of halves of a request that was too large, after seven faults.
@@ -75,7 +76,7 @@ async fn a_batch_that_never_fits_as_a_whole_goes_in_parts() {
     let config = support::config(&format!("[opensearch]\nurls = [{:?}]", url.await), "p");
     let telemetry = Telemetry::default();
     let delivery = delivery(&config, &telemetry, CancellationToken::new());
-    let positions = delivery.settle(batch(100), true).await.unwrap();
+    let positions = delivery.settle(batch(100, &*delivery.index), true).await.unwrap();
     assert_eq!(positions[&(Stage::Raw, 2)].next, 100);
     assert_eq!((memory.lock().unwrap().documents.len(), outcomes(&telemetry, "p")), (100, (100, 100, 0, 0)));
 }
@@ -98,10 +99,10 @@ async fn a_batch_that_waits_is_seen_beside_one_that_is_taken() {
     let state = || telemetry.health.components().get(&component).cloned();
     let waiting = tokio::spawn({
         let delivery = Arc::clone(&delivery);
-        async move { delivery.settle(batch(40), true).await }
+        async move { delivery.settle(batch(40, &*delivery.index), true).await }
     });
     until("the large one waits", || matches!(state(), Some(State::Waiting { .. }))).await;
-    delivery.settle(batch(1), true).await.unwrap();
+    delivery.settle(batch(1, &*delivery.index), true).await.unwrap();
     assert!(matches!(state(), Some(State::Waiting { .. })), "{:?}", state());
     full.store(false, Ordering::Relaxed);
     waiting.await.unwrap().unwrap();
@@ -115,7 +116,7 @@ async fn a_delivery_is_given_up_when_the_sink_stops() {
     let stop = CancellationToken::new();
     let delivery = delivery(&config, &telemetry, stop.clone());
     let component = delivery.component();
-    let settling = tokio::spawn(async move { delivery.settle(batch(1), true).await });
+    let settling = tokio::spawn(async move { delivery.settle(batch(1, &*delivery.index), true).await });
     let waits =
         |state: Option<&State>| matches!(state, Some(State::Waiting { reason }) if reason.contains("does not answer"));
     until("health says what it waits for", || waits(telemetry.health.components().get(&component))).await;
@@ -134,7 +135,7 @@ async fn one_node_that_is_down_is_passed_over() {
         let urls = if first { [GONE, &url] } else { [&url, GONE] };
         let index = OpenSearch::new(&support::config(&format!("[opensearch]\nurls = {urls:?}"), "p")).unwrap();
         for id in ["1", "2", "3", "4"] {
-            let written = index.write(&[document(Stage::Raw, id, Some(br#"{"a":1}"#))]).await;
+            let written = write(&index, &[document(Stage::Raw, id, Some(br#"{"a":1}"#))]).await;
             assert_eq!(written, Ok(vec![Outcome::Created]), "{urls:?}");
         }
     }
@@ -158,10 +159,11 @@ async fn a_request_that_was_too_large_is_not_tried_again() {
     let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(1_000));
     let mut sent = 0;
     for _ in 0..20 {
-        let mut batch = Batch::default();
+        let mut batch = Batch::new("p".into());
         while !batch.full(delivery.step().bytes, usize::MAX) {
             let source = source(sent);
-            batch.push(1, source, Ok(document(Stage::Raw, &sent.to_string(), Some(body.as_bytes()))));
+            let document = document(Stage::Raw, &sent.to_string(), Some(body.as_bytes()));
+            batch.push(1, source, document, &*delivery.index);
             sent += 1;
         }
         delivery.settle(batch, true).await.unwrap();
@@ -170,10 +172,8 @@ async fn a_request_that_was_too_large_is_not_tried_again() {
     assert_eq!(refused.load(Ordering::Relaxed), 1);
     // One that is too large alone says nothing about the others.
     let most = delivery.step();
-    let mut batch = batch(1);
     let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(MOST));
-    batch.push(1, source(1), Ok(document(Stage::Raw, "large", Some(large.as_bytes()))));
-    let outcomes = delivery.index.write(&batch.documents[1..]).await.unwrap();
+    let outcomes = write(&*delivery.index, &[document(Stage::Raw, "large", Some(large.as_bytes()))]).await.unwrap();
     assert!(matches!(&outcomes[..], [Outcome::Reject(why)] if why.contains("413")), "{outcomes:?}");
     assert_eq!(delivery.step(), most);
 }
@@ -185,24 +185,20 @@ struct Picky {
 }
 
 impl Index for Picky {
-    fn prepare(&self, _: &[Document]) -> Prepared {
-        Prepared::default()
+    fn add(&self, request: &mut index::Request, document: &Document<'_>) -> Result<(), String> {
+        request.add(document, |_| Ok(Written::Otherwise))
     }
 
-    fn write_prepared<'a>(
-        &'a self,
-        batch: &'a [Document],
-        _: Prepared,
-    ) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
+    fn write<'a>(&'a self, request: &'a index::Request) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
         let mut taken = self.taken.lock().unwrap();
-        let mut outcome = |document: &Document| match document.id.as_str() {
+        let mut outcome = |document: Document<'_>| match &*document.id {
             "bad" => Outcome::Fault("it broke".to_owned()),
             id if taken.insert(id.to_owned()) => Outcome::Created,
             _ => Outcome::AlreadyThere,
         };
-        let written = match self.whole && batch.iter().any(|document| document.id == "bad") {
+        let written = match self.whole && request.documents().any(|document| document.id == "bad") {
             true => Err(Unavailable { reason: "it broke".to_owned(), refused: true }),
-            false => Ok(batch.iter().map(&mut outcome).collect()),
+            false => Ok(request.documents().map(&mut outcome).collect()),
         };
         Box::pin(std::future::ready(written))
     }
@@ -238,9 +234,9 @@ async fn a_document_that_the_index_cannot_take_holds_up_no_other() {
         let picky = Arc::new(Picky { whole, taken: Mutex::default() });
         let delivery = Delivery { index: picky.clone(), ..delivery(&config, &telemetry, stop.clone()) };
         let delivery = Arc::new(delivery);
-        let mut with_bad = batch(50);
-        with_bad.push(1, source(50), Ok(document(Stage::Raw, "bad", Some(b"{}"))));
-        with_bad.push(1, source(51), Ok(document(Stage::Raw, "last", Some(b"{}"))));
+        let mut with_bad = batch(50, &*picky);
+        with_bad.push(1, source(50), document(Stage::Raw, "bad", Some(b"{}")), &*picky);
+        with_bad.push(1, source(51), document(Stage::Raw, "last", Some(b"{}")), &*picky);
         let settling = tokio::spawn({
             let delivery = Arc::clone(&delivery);
             async move { delivery.settle(with_bad, true).await }
@@ -250,8 +246,8 @@ async fn a_document_that_the_index_cannot_take_holds_up_no_other() {
                 break;
             }
             if let Some(stage) = others {
-                let mut other = Batch::default();
-                other.push(1, source(n), Ok(document(stage, &format!("other-{n}"), Some(b"{}"))));
+                let mut other = Batch::new("p".into());
+                other.push(1, source(n), document(stage, &format!("other-{n}"), Some(b"{}")), &*picky);
                 delivery.settle(other, true).await.unwrap();
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -288,9 +284,9 @@ async fn rejects_alone_make_nothing_wait_for_ever() {
     cluster.request_errors(rdkafka::types::RDKafkaApiKey::Produce, &[refused]);
     let telemetry = Telemetry::default();
     let delivery = delivery(&config, &telemetry, CancellationToken::new());
-    let mut rejects = Batch::default();
+    let mut rejects = Batch::new("p".into());
     let unfit = Unfit { kind: "no-source", reason: "no".to_owned() };
-    rejects.push(1, source(0), Err((unfit, None)));
+    rejects.reject(1, source(0), None, None, unfit);
     delivery.settle(rejects, true).await.unwrap();
     assert_eq!(telemetry.health.components()[&delivery.component()], State::Ready);
 }

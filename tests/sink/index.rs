@@ -3,7 +3,7 @@
 use super::*;
 
 /// Records of every kind, and whether an index must take them.
-fn all_kinds() -> Vec<(Document, bool)> {
+fn all_kinds() -> Vec<(Document<'static>, bool)> {
     let deep = format!("{{\"a\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
     let long = format!("{{\"obj\":{{\"long\":\"{}\"}}}}", "y".repeat(40_000));
     let raw: Vec<(&str, Option<&[u8]>)> = vec![
@@ -33,9 +33,9 @@ fn all_kinds() -> Vec<(Document, bool)> {
     all
 }
 
-async fn check_outcomes(index: &dyn Index, expected: impl Fn(&Document, bool) -> Option<Outcome>) {
-    let (documents, fit): (Vec<Document>, Vec<bool>) = all_kinds().into_iter().unzip();
-    let outcomes = index.write(&documents).await.unwrap();
+async fn check_outcomes(index: &dyn Index, expected: impl Fn(&Document<'_>, bool) -> Option<Outcome>) {
+    let (documents, fit): (Vec<Document<'_>>, Vec<bool>) = all_kinds().into_iter().unzip();
+    let outcomes = write(index, &documents).await.unwrap();
     for ((document, fit), outcome) in documents.iter().zip(fit).zip(outcomes) {
         let name = format!("{:?} {}", document.stage, document.id);
         match expected(document, fit) {
@@ -63,13 +63,13 @@ async fn sqlite_takes_everything_once_and_bounds_itself() {
     assert_eq!(reader.scores("p", 11_000, 11_001, 10).unwrap(), anomalies);
     assert_eq!(reader.scores("p", 0, 11_000, 10).unwrap(), []);
     for batch in 0..3 {
-        let documents: Vec<Document> =
+        let documents: Vec<Document<'_>> =
             (0..700).map(|i| document(Stage::Enriched, &format!("{batch}-{i}"), Some(b"{}"))).collect();
-        assert!(index.write(&documents).await.unwrap().iter().all(|outcome| *outcome == Outcome::Created));
+        assert!(write(&index, &documents).await.unwrap().iter().all(|outcome| *outcome == Outcome::Created));
     }
     assert_eq!(reader.count("p", Stage::Enriched).unwrap(), 1000);
     assert_eq!(reader.count("p", Stage::Raw).unwrap(), 16);
-    let newest = index.write(&[document(Stage::Enriched, "2-699", Some(b"{}"))]).await.unwrap();
+    let newest = write(&index, &[document(Stage::Enriched, "2-699", Some(b"{}"))]).await.unwrap();
     assert_eq!(newest, [Outcome::AlreadyThere]);
 }
 
@@ -88,11 +88,11 @@ async fn credentials_are_sent() {
         let config = support::config(&format!("[opensearch]\nurls = [{url:?}]\n{credentials}"), "p");
         let index = OpenSearch::new(&config).unwrap();
         let one = [document(Stage::Raw, "1", Some(b"{}"))];
-        assert_eq!(index.write(&one).await, Ok(vec![Outcome::Created]), "{credentials}");
+        assert_eq!(write(&index, &one).await, Ok(vec![Outcome::Created]), "{credentials}");
     }
     let url = standin::serve(|_| Reply::Json(401, "Unauthorized".to_owned())).await;
     let config = support::config(&format!("[opensearch]\nurls = [{url:?}]\ntoken = \"wrong\""), "p");
-    let refused = OpenSearch::new(&config).unwrap().write(&[document(Stage::Raw, "1", None)]).await.unwrap_err();
+    let refused = write(&OpenSearch::new(&config).unwrap(), &[document(Stage::Raw, "1", None)]).await.unwrap_err();
     assert!(refused.reason.contains("check opensearch.username") && !refused.reason.contains("wrong"), "{refused}");
 }
 
@@ -112,7 +112,7 @@ async fn opensearch_takes_everything_once() {
         document(Stage::Enriched, "deep", Some(format!("{}1{}", r#"{"a":"#.repeat(500), "}".repeat(500)).as_bytes())),
         document(Stage::Enriched, "after", Some(br#"{"a":"z"}"#)),
     ];
-    let outcomes = index.write(&bad).await.unwrap();
+    let outcomes = write(&index, &bad).await.unwrap();
     let reason = "mapper_parsing_exception: failed to parse: Duplicate field 'a' (status 400)";
     assert_eq!(outcomes[0], Outcome::Reject(reason.to_owned()));
     assert!(matches!(&outcomes[1], Outcome::Reject(why) if why.contains("128 levels")), "{:?}", outcomes[1]);
@@ -174,7 +174,7 @@ async fn real_aws_waf_logs_are_searchable() {
         documents.push(document(Stage::Enriched, &i.to_string(), Some(enriched.bytes)));
         documents.push(document(Stage::Raw, &i.to_string(), Some(line.as_bytes())));
     }
-    let outcomes = OpenSearch::new(&config).unwrap().write(&documents).await.unwrap();
+    let outcomes = write(&OpenSearch::new(&config).unwrap(), &documents).await.unwrap();
     for (document, outcome) in documents.iter().zip(outcomes) {
         assert_eq!(outcome, Outcome::Created, "{:?} {:?}", document.stage, document.body);
     }
@@ -219,11 +219,11 @@ async fn what_an_ingest_pipeline_refuses_is_known_by_its_id() {
     put(format!("/{index}"), serde_json::json!({"settings": settings, "mappings": mappings})).await;
 
     let bodies = ["fail", "good", "grok", "number", "dissect", "good", "fail", "grok", "dissect"];
-    let documents: Vec<Document> = (0..)
+    let documents: Vec<Document<'_>> = (0..)
         .zip(bodies)
         .map(|(n, name)| document(Stage::Enriched, &format!("{n}"), Some(format!(r#"{{"{name}":"x"}}"#).as_bytes())))
         .collect();
-    let outcomes = OpenSearch::new(&config).unwrap().write(&documents).await.unwrap();
+    let outcomes = write(&OpenSearch::new(&config).unwrap(), &documents).await.unwrap();
     for (name, outcome) in bodies.iter().zip(&outcomes) {
         let want = match *name {
             "fail" => "fail_processor_exception: no (status 500)",

@@ -7,7 +7,6 @@ mod service;
 #[path = "../support/mod.rs"]
 mod support;
 
-use bytes::Bytes;
 use outlier::config::{Config, Stage};
 use outlier::index::opensearch::{Client, OpenSearch};
 use outlier::index::sqlite::{Reader, Sqlite};
@@ -32,7 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::http::plain;
 use support::memory::Memory;
-use support::sink::{Running, outcomes, topics_toml};
+use support::sink::{Running, outcomes, topics_toml, write};
 use support::standin::{self, Reply, Request};
 use support::{Folder, until};
 use tokio_util::sync::CancellationToken;
@@ -87,7 +86,7 @@ fn faulty(memory: Arc<Mutex<Memory>>) -> impl FnMut(Request) -> Reply {
     }
 }
 
-fn document(stage: Stage, id: &str, body: Option<&[u8]>) -> Document {
-    let body = body.map(Bytes::copy_from_slice);
-    Document { pipeline: "p".into(), stage, id: id.to_owned(), timestamp_ms: 11_000, period_ms: 11_000, body }
+fn document(stage: Stage, id: &str, body: Option<&[u8]>) -> Document<'static> {
+    let body = body.map(|body| body.to_vec().into());
+    Document { stage, id: id.to_owned().into(), timestamp_ms: 11_000, period_ms: 11_000, body }
 }

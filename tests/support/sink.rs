@@ -1,6 +1,7 @@
 //! A sink in the test's own process, and its ledger.
 
 use outlier::config::Config;
+use outlier::index::{Document, Index, Outcome, Request, Unavailable};
 use outlier::telemetry::Telemetry;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -46,4 +47,13 @@ pub fn topics_toml(name: &str) -> String {
     let stages = ["raw", "enriched", "windows", "scores", "state", "anomalies", "alerts", "rejected"];
     let lines: Vec<String> = stages.iter().map(|stage| format!("{stage} = \"{name}.{stage}\"")).collect();
     format!("[pipeline.topics]\n{}\n", lines.join("\n"))
+}
+
+/// Writes documents of the pipeline `p`; what cannot be part of a request is rejected, as by the sink.
+pub async fn write(index: &dyn Index, documents: &[Document<'_>]) -> Result<Vec<Outcome>, Unavailable> {
+    let mut request = Request::new("p".into());
+    let added: Vec<Result<(), String>> = documents.iter().map(|d| index.add(&mut request, d)).collect();
+    let mut written = index.write(&request).await?.into_iter();
+    let outcome = |added: Result<(), String>| added.map_or_else(Outcome::Reject, |()| written.next().unwrap());
+    Ok(added.into_iter().map(outcome).collect())
 }

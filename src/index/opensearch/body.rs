@@ -11,12 +11,13 @@
 //! | not UTF-8 | `raw_base64`: the bytes |
 //! | tombstone | `raw`: null |
 
-use crate::index::{Document, Stage};
+use crate::index::{Document, Stage, Written};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use outlier_core::record::{Object, Objects, Reject};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 /// Deeper nesting overflows the stack of OpenSearch 3.4 and ends the node (seen at 500 levels), so it never sees it.
 pub const MAX_DEPTH: usize = 128;
@@ -24,57 +25,53 @@ pub const MAX_DEPTH: usize = 128;
 /// What a log's own `@timestamp` is called in the index, where that name is the sink's.
 pub const OWN_TIMESTAMP: &str = "original_timestamp";
 
-/// The lines of one request.
-pub struct Lines {
-    bytes: Vec<u8>,
-    objects: Objects,
+thread_local! {
+    /// Its buffers are as large as the largest record that this thread has seen.
+    static OBJECTS: RefCell<Objects> = RefCell::new(Objects::new(MAX_DEPTH, "@timestamp"));
 }
 
-impl Lines {
-    /// None yet, with room for so many bytes.
-    pub fn new(room: usize) -> Self {
-        Self { bytes: Vec::with_capacity(room), objects: Objects::new(MAX_DEPTH, "@timestamp") }
-    }
-
-    /// Appends a document, or says why it cannot be one. `as_text`: a raw record that was refused as JSON.
-    ///
-    /// # Errors
-    /// The record is not a JSON object, or too deep; of a raw record never.
-    pub fn push(&mut self, index: &str, document: &Document, as_text: bool) -> Result<(), String> {
-        let Self { bytes: out, objects } = self;
-        let start = out.len();
-        out.extend_from_slice(b"{\"create\":{\"_index\":\"");
-        out.extend_from_slice(index.as_bytes());
-        out.extend_from_slice(b"\",\"_id\":");
-        json_string(out, &document.id);
-        out.extend_from_slice(b"}}\n{\"@timestamp\":");
-        out.extend_from_slice(itoa::Buffer::new().format(document.timestamp_ms).as_bytes());
-        let head = out.len();
-        let body = document.body.as_deref();
-        let written = match body {
-            Some(_) if as_text => Err("it is written as text".to_owned()),
-            Some(body) => objects.find(body).map_err(refusal).and_then(|found| members(out, found)),
-            None => Err("the record has no value".to_owned()),
-        };
-        match written {
-            Ok(()) => {}
-            Err(_) if document.stage == Stage::Raw => {
-                out.truncate(head);
-                text(out, body);
-            }
-            Err(reason) => {
-                out.truncate(start);
-                return Err(reason);
-            }
+/// Appends the lines of a document, or says why it cannot be one. On the path of every record.
+///
+/// # Errors
+/// The record is not a JSON object, or too deep; of a raw record never.
+pub fn lines(out: &mut Vec<u8>, index: &str, document: &Document<'_>) -> Result<Written, String> {
+    begin(out, index, document);
+    let head = out.len();
+    let body = document.body.as_deref();
+    let written = match body {
+        Some(body) => OBJECTS.with_borrow_mut(|objects| {
+            let object = objects.find(body).map_err(refusal)?;
+            members(out, body, object)
+        }),
+        None => Err("the record has no value".to_owned()),
+    };
+    let written = match written {
+        Err(_) if document.stage == Stage::Raw => {
+            out.truncate(head);
+            text(out, body);
+            Written::Otherwise
         }
-        out.push(b'\n');
-        Ok(())
-    }
+        written => written?,
+    };
+    out.push(b'\n');
+    Ok(written)
+}
 
-    /// What is to be sent.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
+/// Appends the lines of a raw record that was refused as JSON.
+pub fn as_text(out: &mut Vec<u8>, index: &str, document: &Document<'_>) {
+    begin(out, index, document);
+    text(out, document.body.as_deref());
+    out.push(b'\n');
+}
+
+/// The action, and of the document what the record does not say.
+fn begin(out: &mut Vec<u8>, index: &str, document: &Document<'_>) {
+    out.extend_from_slice(b"{\"create\":{\"_index\":\"");
+    out.extend_from_slice(index.as_bytes());
+    out.extend_from_slice(b"\",\"_id\":");
+    json_string(out, &document.id);
+    out.extend_from_slice(b"}}\n{\"@timestamp\":");
+    out.extend_from_slice(itoa::Buffer::new().format(document.timestamp_ms).as_bytes());
 }
 
 /// In the words of `process`, apart from the limit, which is not the configured one.
@@ -105,23 +102,26 @@ fn text(out: &mut Vec<u8>, body: Option<&[u8]>) {
 }
 
 /// The rest of a document after its time: the members of its record.
-fn members(out: &mut Vec<u8>, object: Object<'_>) -> Result<(), String> {
+fn members(out: &mut Vec<u8>, body: &[u8], object: Object<'_>) -> Result<Written, String> {
     let start = out.len();
+    let rest = object.text.get(1..).unwrap_or_default();
     if object.named {
         renamed(out, object.text)?;
     } else {
         if !object.empty {
             out.push(b',');
         }
-        out.extend_from_slice(object.text.get(1..).unwrap_or_default());
+        out.extend_from_slice(rest);
     }
     // A line feed ends a document; in JSON it can only stand between tokens.
-    let mut at = start;
+    let (mut at, mut changed) = (start, false);
     while let Some(next) = memchr::memchr(b'\n', &out[at..]) {
         at += next;
         out[at] = b' ';
+        changed = true;
     }
-    Ok(())
+    let whole = !object.named && !changed && std::ptr::eq(object.text, body);
+    Ok(if whole { Written::Spliced } else { Written::Otherwise })
 }
 
 /// Writes all members, a top-level `@timestamp` under another name.
@@ -164,17 +164,22 @@ fn json_string(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
+    use crate::index::Request;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
     fn line(stage: Stage, body: Option<&[u8]>, as_text: bool) -> Result<Value, String> {
-        let body = body.map(Bytes::copy_from_slice);
-        let document =
-            Document { pipeline: "p".into(), stage, id: "a\"b".to_owned(), timestamp_ms: 5, period_ms: 5, body };
-        let mut lines = Lines::new(0);
-        lines.push("p-raw", &document, as_text)?;
-        let text = String::from_utf8(lines.into_bytes()).unwrap();
+        let document = Document { stage, id: "a\"b".into(), timestamp_ms: 5, period_ms: 5, body: body.map(Into::into) };
+        let mut request = Request::new("p".into());
+        request.add(&document, |out| match as_text {
+            true => {
+                super::as_text(out, "p-raw", &document);
+                Ok(Written::Otherwise)
+            }
+            false => lines(out, "p-raw", &document),
+        })?;
+        assert_eq!(request.document(0), document, "as it came");
+        let text = String::from_utf8(request.lines(0..1).into()).unwrap();
         let lines: Vec<&str> = text.split_terminator('\n').collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert_eq!(
@@ -194,6 +199,7 @@ mod tests {
                 r#"{"@timestamp":7,"a":{"@timestamp":8}}"#,
                 json!({"@timestamp": 5, "original_timestamp": 7, "a": {"@timestamp": 8}}),
             ),
+            (r#""{\"a\":1}""#, json!({"@timestamp": 5, "a": 1})),
             (r#"{"a":"say \"@timestamp\""}"#, json!({"@timestamp": 5, "a": "say \"@timestamp\""})),
         ] {
             assert_eq!(line(Stage::Enriched, Some(body.as_bytes()), false), Ok(want.clone()), "{body}");

@@ -113,11 +113,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::send`].
-    pub async fn bulk(&self, path: &str, lines: Vec<u8>) -> Result<Answer, Unavailable> {
+    pub async fn bulk(&self, path: &str, lines: Bytes) -> Result<Answer, Unavailable> {
         // The server would spend more on compressing its short answer than the way costs.
         let mut headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
         if !self.gzip {
-            return self.deliver(Method::Post, path, headers, Some(lines.into()), true).await;
+            return self.deliver(Method::Post, path, headers, Some(lines), true).await;
         }
         // Some tens of milliseconds for a large request, which others must not wait for.
         let compressed = tokio::task::spawn_blocking(move || compress(&lines)).await;

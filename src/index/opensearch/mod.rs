@@ -23,13 +23,15 @@ pub use client::{Answer, Client};
 
 use crate::config::{Config, Indices};
 use crate::index::names::{self, STAGES};
-use crate::index::{Document, Index, Outcome, Prepared, Stage, Unavailable};
+use crate::index::{Document, Index, Outcome, Request, Stage, Unavailable, Written};
 use crate::time::now;
-use body::Lines;
 use futures::future::BoxFuture;
 use outlier_core::pipeline::Millis;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::iter::once;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 
@@ -77,88 +79,75 @@ impl OpenSearch {
         })
     }
 
-    fn index_of(&self, document: &Document) -> Cow<'_, str> {
+    fn index_of(&self, pipeline: &Arc<str>, document: &Document<'_>) -> Cow<'_, str> {
         let position = STAGES.iter().position(|stage| *stage == document.stage).unwrap_or_default();
-        let base = self.names.get(&document.pipeline).map_or("", |names| &names[position]);
+        let base = self.names.get(pipeline).map_or("", |names| &names[position]);
         names::of_period(base, self.indices, document.period_ms)
     }
 
-    async fn write_all(&self, batch: &[Document], prepared: Prepared) -> Result<Vec<Outcome>, Unavailable> {
-        let mut outcomes: Vec<Outcome> = Vec::new();
-        outcomes.resize_with(batch.len(), || Outcome::Retry(String::new()));
-        self.send(batch, (0..batch.len()).collect(), Some(prepared), false, &mut outcomes).await?;
-        let refused = |i: &usize| batch[*i].stage == Stage::Raw && matches!(outcomes[*i], Outcome::Reject(_));
-        let texts: Vec<usize> = (0..batch.len()).filter(refused).collect();
-        if let Some(first) = texts.first() {
+    async fn write_all(&self, request: &Request) -> Result<Vec<Outcome>, Unavailable> {
+        let mut outcomes = self.send(request).await?;
+        let refused = |i: &usize| request.stage(*i) == Stage::Raw && matches!(outcomes[*i], Outcome::Reject(_));
+        let refused: Vec<usize> = (0..request.len()).filter(refused).collect();
+        if let Some(first) = refused.first() {
             let before = self.told.load(Ordering::Relaxed);
             if let Outcome::Reject(reason) = &outcomes[*first]
                 && now().saturating_sub(before) >= TELL
                 && self.told.compare_exchange(before, now(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
             {
-                let (records, id) = (texts.len(), &batch[*first].id);
+                let (records, id) = (refused.len(), request.id(*first));
                 tracing::warn!(records, id, reason, "raw records are stored as text; the first of a request is shown");
             }
-            self.send(batch, texts, None, true, &mut outcomes).await?;
+            let texts = self.send(&self.as_text(request, &refused)).await?;
+            refused.into_iter().zip(texts).for_each(|(i, outcome)| outcomes[i] = outcome);
         }
         Ok(outcomes)
     }
 
-    /// The request for the chosen documents.
-    fn request(&self, batch: &[Document], chosen: &[usize], as_text: bool) -> Prepared {
-        let mut lines = Lines::new(chosen.iter().map(|i| batch[*i].len() + 128).sum());
-        let mut refused = Vec::new();
-        for i in chosen {
-            if let Err(reason) = lines.push(&self.index_of(&batch[*i]), &batch[*i], as_text) {
-                refused.push((*i, reason));
-            }
+    /// The request for raw records that were refused as JSON.
+    fn as_text(&self, refused: &Request, places: &[usize]) -> Request {
+        let pipeline = refused.pipeline();
+        let mut request = Request::new(Arc::clone(pipeline));
+        for place in places {
+            let document = refused.document(*place);
+            let Ok(()) = request.add(&document, |out| {
+                body::as_text(out, &self.index_of(pipeline, &document), &document);
+                Ok::<_, Infallible>(Written::Otherwise)
+            });
         }
-        Prepared { request: lines.into_bytes(), refused }
+        request
     }
 
-    /// Sends the chosen documents (ascending), in halves if need be, and notes their outcomes.
-    async fn send(
-        &self,
-        batch: &[Document],
-        chosen: Vec<usize>,
-        mut prepared: Option<Prepared>,
-        as_text: bool,
-        outcomes: &mut [Outcome],
-    ) -> Result<(), Unavailable> {
-        let mut parts = vec![chosen];
-        while let Some(mut part) = parts.pop() {
-            let prepared = prepared.take().unwrap_or_else(|| self.request(batch, &part, as_text));
-            part.retain(|i| prepared.refused.binary_search_by_key(i, |(refused, _)| *refused).is_err());
-            for (i, reason) in prepared.refused {
-                outcomes[i] = Outcome::Reject(reason);
-            }
+    /// Sends a request, in halves if need be.
+    async fn send(&self, request: &Request) -> Result<Vec<Outcome>, Unavailable> {
+        let mut outcomes = Vec::with_capacity(request.len());
+        let mut parts: Vec<Range<usize>> = once(0..request.len()).collect();
+        while let Some(part) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
-            let bytes = prepared.request.len();
-            let answer = self.client.bulk(BULK, prepared.request).await?;
+            let lines = request.lines(part.clone());
+            let bytes = lines.len();
+            let answer = self.client.bulk(BULK, lines).await?;
             match answer.status {
                 200..=299 => {
                     self.fits();
-                    let ids: Vec<&str> = part.iter().map(|i| batch[*i].id.as_str()).collect();
-                    let found = answer::outcomes(&answer.body, &ids).ok_or_else(|| odd(&answer))?;
-                    for (i, outcome) in part.into_iter().zip(found) {
-                        outcomes[i] = outcome;
-                    }
+                    let ids: Vec<&str> = part.map(|place| request.id(place)).collect();
+                    outcomes.append(&mut answer::outcomes(&answer.body, &ids).ok_or_else(|| odd(&answer))?);
                 }
                 413 if part.len() > 1 => {
                     self.too_large(bytes);
-                    let rest = part.split_off(part.len() / 2);
-                    parts.push(rest);
-                    parts.push(part);
+                    let middle = part.start + part.len() / 2;
+                    parts.push(middle..part.end);
+                    parts.push(part.start..middle);
                 }
                 413 => {
-                    outcomes[part[0]] =
-                        Outcome::Reject("larger than OpenSearch's http.max_content_length (413)".to_owned())
+                    outcomes.push(Outcome::Reject("larger than OpenSearch's http.max_content_length (413)".to_owned()))
                 }
                 _ => return Err(refused(&answer)),
             }
         }
-        Ok(())
+        Ok(outcomes)
     }
 }
 
@@ -187,16 +176,13 @@ impl Index for OpenSearch {
         self.most_bytes.load(Ordering::Relaxed)
     }
 
-    fn prepare(&self, batch: &[Document]) -> Prepared {
-        self.request(batch, &Vec::from_iter(0..batch.len()), false)
+    fn add(&self, request: &mut Request, document: &Document<'_>) -> Result<(), String> {
+        let index = self.index_of(request.pipeline(), document);
+        request.add(document, |out| body::lines(out, &index, document))
     }
 
-    fn write_prepared<'a>(
-        &'a self,
-        batch: &'a [Document],
-        prepared: Prepared,
-    ) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
-        Box::pin(self.write_all(batch, prepared))
+    fn write<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
+        Box::pin(self.write_all(request))
     }
 }
 

@@ -12,7 +12,7 @@ pub use reader::{Reader, StoredScore};
 use crate::config::Config;
 use crate::index::names::{self, STAGES};
 use crate::index::score::ScoreRow;
-use crate::index::{Document, Index, Outcome, Prepared, Stage, Unavailable};
+use crate::index::{Document, Index, Outcome, Request, Stage, Unavailable, Written};
 use futures::future::BoxFuture;
 use outlier_core::alert::Alert;
 use rusqlite::{Connection, ErrorCode, Statement, params};
@@ -56,19 +56,15 @@ impl Sqlite {
 }
 
 impl Index for Sqlite {
-    fn prepare(&self, _: &[Document]) -> Prepared {
-        Prepared::default()
+    fn add(&self, request: &mut Request, document: &Document<'_>) -> Result<(), String> {
+        request.add(document, |_| Ok(Written::Otherwise))
     }
 
-    fn write_prepared<'a>(
-        &'a self,
-        batch: &'a [Document],
-        _: Prepared,
-    ) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
+    fn write<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
         let writer = Arc::clone(&self.0);
-        let batch = batch.to_vec();
+        let request = request.clone();
         Box::pin(async move {
-            let written = tokio::task::spawn_blocking(move || writer.write(&batch)).await;
+            let written = tokio::task::spawn_blocking(move || writer.write(&request)).await;
             match written {
                 Ok(outcomes) => outcomes.map_err(|error| unavailable(&error)),
                 Err(error) => Err(Unavailable::new(format!("the write to SQLite was cut off: {error}"))),
@@ -78,22 +74,22 @@ impl Index for Sqlite {
 }
 
 impl Writer {
-    fn write(&self, batch: &[Document]) -> rusqlite::Result<Vec<Outcome>> {
+    fn write(&self, request: &Request) -> rusqlite::Result<Vec<Outcome>> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction()?;
         let mut outcomes = Vec::new();
-        outcomes.resize_with(batch.len(), || Outcome::Reject("the pipeline is not configured".to_owned()));
-        let mut by_table: BTreeMap<(&Arc<str>, Stage), Vec<usize>> = BTreeMap::new();
-        for (i, document) in batch.iter().enumerate() {
-            by_table.entry((&document.pipeline, document.stage)).or_default().push(i);
-        }
-        for ((pipeline, stage), chosen) in by_table {
-            let Some(table) = self.tables.get(&(Arc::clone(pipeline), stage)) else {
+        outcomes.resize_with(request.len(), || Outcome::Reject("the pipeline is not configured".to_owned()));
+        for stage in STAGES {
+            let Some(table) = self.tables.get(&(Arc::clone(request.pipeline()), stage)) else {
                 continue;
             };
+            let mut chosen = (0..request.len()).filter(|place| request.stage(*place) == stage).peekable();
+            if chosen.peek().is_none() {
+                continue;
+            }
             let mut statement = transaction.prepare(&table.insert)?;
-            for i in chosen {
-                outcomes[i] = insert(&mut statement, &batch[i])?;
+            for place in chosen {
+                outcomes[place] = insert(&mut statement, &request.document(place))?;
             }
             transaction.execute(&table.prune, [])?;
         }
@@ -103,8 +99,8 @@ impl Writer {
 }
 
 /// Inserts one document with its table's statement.
-fn insert(statement: &mut Statement<'_>, document: &Document) -> rusqlite::Result<Outcome> {
-    let (id, time, body) = (&document.id, document.timestamp_ms, document.body.as_deref());
+fn insert(statement: &mut Statement<'_>, document: &Document<'_>) -> rusqlite::Result<Outcome> {
+    let (id, time, body) = (&*document.id, document.timestamp_ms, document.body.as_deref());
     let changed = match (document.stage, body) {
         (Stage::Raw, _) => statement.execute(params![id, time, body])?,
         (_, None) => return Ok(Outcome::Reject("the record has no value".to_owned())),
