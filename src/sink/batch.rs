@@ -80,15 +80,15 @@ impl Batch {
     }
 
     /// Without records, with room for about as many.
-    pub fn next(&self) -> Self {
-        Self { sources: Vec::with_capacity(self.sources.len()), ..Self::of(self.request.next()) }
+    pub fn successor(&self) -> Self {
+        Self { sources: Vec::with_capacity(self.sources.len()), ..Self::of(self.request.successor()) }
     }
 
     fn of(request: Request) -> Self {
         Self { request, sources: Vec::new(), rejected: Vec::new(), positions: BTreeMap::new(), bytes: 0 }
     }
 
-    /// Adds a record that was read in this turn of owning its partition.
+    /// Adds a record that was read in this turn of owning its partition; what the index cannot take is rejected.
     pub fn push(&mut self, turn: u64, source: Source, document: Document<'_>, index: &dyn Index) {
         match index.add(&mut self.request, &document) {
             Ok(()) => {
@@ -156,7 +156,8 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{Outcome, Unavailable, Written};
+    use crate::index::opensearch::body;
+    use crate::index::{Outcome, Unavailable};
     use futures::future::BoxFuture;
 
     /// Refuses tombstones.
@@ -165,7 +166,7 @@ mod tests {
     impl Index for Picky {
         fn add(&self, request: &mut Request, document: &Document<'_>) -> Result<(), String> {
             match document.body.is_some() {
-                true => request.add(document, |_| Ok(Written::Otherwise)),
+                true => request.add(document, |out| body::lines(out, "i", document)),
                 false => Err("no body".to_owned()),
             }
         }
@@ -175,11 +176,16 @@ mod tests {
         }
     }
 
+    fn body_of(offset: i64) -> Vec<u8> {
+        // With a space behind it a body is kept apart.
+        format!("{{\"a\":{offset}}}{}", if offset == 2 { " " } else { "" }).into_bytes()
+    }
+
     fn add(batch: &mut Batch, stage: Stage, partition: i32, offset: i64, good: bool) {
         let key = (partition == 0).then(|| Bytes::from_static(b"key"));
         let source = Source { stage, topic: "t".into(), partition, offset, timestamp_ms: 0, key };
         let id = format!("{stage:?}-{partition}-{offset}");
-        let body = good.then_some(b"12345".as_slice().into());
+        let body = good.then(|| body_of(offset).into());
         batch.push(7, source, Document { stage, id: id.into(), timestamp_ms: 0, period_ms: 0, body }, &Picky);
     }
 
@@ -191,7 +197,7 @@ mod tests {
             add(&mut batch, Stage::Raw, 1, offset, offset != 1);
             add(&mut batch, Stage::Scores, 1, offset, offset != 2);
         }
-        assert_eq!((batch.len(), batch.bytes), (9, 9 * BESIDE + 7 * 5 + 3 * 3));
+        assert_eq!((batch.len(), batch.bytes), (9, 9 * BESIDE + 7 * 7 + 2 + 3 * 3));
         let refused: Vec<_> = batch.rejected.iter().map(|r| (r.document.as_deref(), &*r.why.reason)).collect();
         assert_eq!(refused, [(Some("Raw-1-1"), "no body"), (Some("Scores-1-2"), "no body")]);
         batch.retain(|_, turn| turn == 7);
@@ -199,11 +205,13 @@ mod tests {
         batch.retain(|partition, _| partition != (Stage::Raw, 1));
         add(&mut batch, Stage::Raw, 2, 0, true);
         batch.retain(|partition, _| partition != (Stage::Raw, 2));
-        assert_eq!((batch.request.len(), batch.rejected.len(), batch.bytes), (5, 1, 6 * BESIDE + 5 * 5 + 3 * 3));
+        assert_eq!((batch.request.len(), batch.rejected.len(), batch.bytes), (5, 1, 6 * BESIDE + 5 * 7 + 1 + 3 * 3));
         let mut positions: Vec<_> = batch.positions.iter().map(|(partition, at)| (*partition, at.next)).collect();
         positions.sort();
         assert_eq!(positions, [((Stage::Raw, 0), 3), ((Stage::Scores, 1), 3)]);
         let of = |source: &Source| format!("{:?}-{}-{}", source.stage, source.partition, source.offset);
-        assert!(batch.request.documents().zip(&batch.sources).all(|(d, s)| d.id == of(s)));
+        for (document, source) in batch.request.documents().zip(&batch.sources) {
+            assert_eq!((&*document.id, document.body.as_deref()), (&*of(source), Some(&*body_of(source.offset))));
+        }
     }
 }

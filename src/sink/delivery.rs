@@ -256,9 +256,7 @@ impl Delivery {
             }
         }
         let waits = again.len();
-        if waits > 0 {
-            left.request.append(request.select(again));
-        }
+        left.request.copy_from(&request, again);
         patience.suspect.set(!faulty.is_empty() && left.request.len() <= patience.few);
         if taken > waits {
             patience.backoff = Backoff::default();
@@ -277,9 +275,12 @@ impl Delivery {
     ) -> Option<String> {
         left.most = request.len().div_ceil(2);
         patience.suspect.set(refused && request.len() + left.request.len() <= patience.few);
-        let alone = refused && request.len() == 1;
-        if alone && self.blamed(&mut left.blames, request.stage(0)) {
-            sources.into_iter().for_each(|source| left.reject(request.document(0), source, reason.clone()));
+        if refused
+            && request.len() == 1
+            && self.blamed(&mut left.blames, request.stage(0))
+            && let Some(source) = sources.pop()
+        {
+            left.reject(request.document(0), source, reason);
             return None;
         }
         left.request.append(request);

@@ -272,7 +272,7 @@ impl Worker {
     }
 
     fn send(&self, reading: &mut Reading, full: bool) -> JoinHandle<Settled> {
-        let next = reading.filling.next();
+        let next = reading.filling.successor();
         let batch = std::mem::replace(&mut reading.filling, next);
         reading.since = None;
         let delivery = Arc::clone(&self.delivery);

@@ -2,7 +2,8 @@
 
 use super::*;
 use futures::future::BoxFuture;
-use outlier::index::{self, Unavailable, Written};
+use outlier::index::opensearch::body;
+use outlier::index::{self, Unavailable};
 use outlier::sink::document::Unfit;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -178,6 +179,8 @@ async fn a_request_that_was_too_large_is_not_tried_again() {
     assert_eq!(delivery.step(), most);
 }
 
+const BAD: &[u8] = br#"{"a":"as it came"}"#;
+
 /// Takes everything but the document `bad`, which it refuses with the request it is in, or fails with.
 struct Picky {
     whole: bool,
@@ -186,7 +189,7 @@ struct Picky {
 
 impl Index for Picky {
     fn add(&self, request: &mut index::Request, document: &Document<'_>) -> Result<(), String> {
-        request.add(document, |_| Ok(Written::Otherwise))
+        request.add(document, |out| body::lines(out, "i", document))
     }
 
     fn write<'a>(&'a self, request: &'a index::Request) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
@@ -235,7 +238,7 @@ async fn a_document_that_the_index_cannot_take_holds_up_no_other() {
         let delivery = Delivery { index: picky.clone(), ..delivery(&config, &telemetry, stop.clone()) };
         let delivery = Arc::new(delivery);
         let mut with_bad = batch(50, &*picky);
-        with_bad.push(1, source(50), document(Stage::Raw, "bad", Some(b"{}")), &*picky);
+        with_bad.push(1, source(50), document(Stage::Raw, "bad", Some(BAD)), &*picky);
         with_bad.push(1, source(51), document(Stage::Raw, "last", Some(b"{}")), &*picky);
         let settling = tokio::spawn({
             let delivery = Arc::clone(&delivery);
@@ -269,8 +272,10 @@ async fn a_document_that_the_index_cannot_take_holds_up_no_other() {
         assert_eq!(settling.await.unwrap().is_ok(), blamed);
         assert_eq!(outcomes(&telemetry, "p").3, u64::from(blamed));
     }
-    let reasons = beside(|kafka, topic| kafka.read_all(&topic)).await;
-    assert!(reasons.len() == 2 && reasons.iter().all(|record| record.header("outlier-detail") == Some("it broke")));
+    let rejected = beside(|kafka, topic| kafka.read_all(&topic)).await;
+    let got: Vec<_> =
+        rejected.iter().map(|record| (record.value.as_deref(), record.header("outlier-detail"))).collect();
+    assert_eq!(got, [(Some(BAD), Some("it broke")); 2]);
 }
 
 /// What cannot be documents waits for the rejected topic; once that takes them, all is well.

@@ -104,23 +104,20 @@ fn text(out: &mut Vec<u8>, body: Option<&[u8]>) {
 /// The rest of a document after its time: the members of its record.
 fn members(out: &mut Vec<u8>, body: &[u8], object: Object<'_>) -> Result<Written, String> {
     let start = out.len();
-    let rest = object.text.get(1..).unwrap_or_default();
     if object.named {
         renamed(out, object.text)?;
     } else {
         if !object.empty {
             out.push(b',');
         }
-        out.extend_from_slice(rest);
+        out.extend_from_slice(object.text.get(1..).unwrap_or_default());
     }
     // A line feed ends a document; in JSON it can only stand between tokens.
-    let (mut at, mut changed) = (start, false);
-    while let Some(next) = memchr::memchr(b'\n', &out[at..]) {
-        at += next;
-        out[at] = b' ';
-        changed = true;
+    let one_line = memchr::memchr(b'\n', object.text).is_none();
+    if !one_line {
+        out[start..].iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
     }
-    let whole = !object.named && !changed && std::ptr::eq(object.text, body);
+    let whole = one_line && !object.named && std::ptr::eq(object.text, body);
     Ok(if whole { Written::Spliced } else { Written::Otherwise })
 }
 

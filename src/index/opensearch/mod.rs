@@ -28,7 +28,7 @@ use crate::time::now;
 use futures::future::BoxFuture;
 use outlier_core::pipeline::Millis;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::iter::once;
 use std::ops::Range;
@@ -51,7 +51,7 @@ pub struct OpenSearch {
     client: Client,
     indices: Indices,
     /// Index names by pipeline, in the order of [`STAGES`].
-    names: HashMap<Arc<str>, [String; STAGES.len()]>,
+    names: BTreeMap<Arc<str>, [String; STAGES.len()]>,
     /// When the log last said why a raw record is stored as text.
     told: AtomicI64,
     /// Larger requests were refused for their size.
