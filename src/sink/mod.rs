@@ -25,6 +25,7 @@ pub mod document;
 pub mod headers;
 mod in_flight;
 pub mod pace;
+mod reading;
 pub mod rejects;
 pub mod worker;
 

@@ -1,9 +1,9 @@
 //! The index in production: OpenSearch's bulk API.
 //!
 //! ```text
-//! documents ─► body (splice) ─► POST /_bulk ─► answer ─► outcomes
-//!                  ▲                              │
-//!                  └── raw, refused as JSON ──────┘   once, as text
+//! documents ─► body (splice) ─► request ─► POST /_bulk ─► answer ─► outcomes
+//!                  ▲              as read      once full      │
+//!                  └────────── raw, refused as JSON ──────────┘   once, as text
 //! ```
 //!
 //! Invariants: only `create`, so nothing is ever overwritten; a request that is too large is halved until it fits;
@@ -209,4 +209,37 @@ fn refused(answer: &Answer) -> Unavailable {
     let own = || answer.json().is_ok_and(|json| !json["error"].is_null());
     let passes = matches!(status, 404 | 405 | 407 | 408 | 429) || (status == 403 && own());
     Unavailable { reason, refused: matches!(status, 400..=499) && !passes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn a_limit_on_size_is_learned_and_tried_again() {
+        let config = Config::parse("[[pipeline]]\npreset = \"waf\"\n", "test", &Environment::default()).unwrap();
+        let index = OpenSearch::new(&config).unwrap();
+        let mut taken = 0;
+        // Requests that were taken, one that was too large, and the limit then.
+        for (take, too_large, want) in [
+            (TRY_LARGER, None, usize::MAX),
+            (0, Some(10 << 20), 5 << 20),
+            (TRY_LARGER - 1, None, 5 << 20),
+            (1, None, 10 << 20),
+            (TRY_LARGER - 1, None, 10 << 20),
+            (0, Some(12 << 20), 6 << 20),
+            // A larger one says nothing new, but that it is too early for another.
+            (TRY_LARGER - 1, Some(20 << 20), 6 << 20),
+            (TRY_LARGER - 1, None, 6 << 20),
+            // A single document may be larger than any limit.
+            (0, Some(1_000), LEAST),
+            (64 * TRY_LARGER, None, usize::MAX),
+        ] {
+            (0..take).for_each(|_| index.fits());
+            too_large.into_iter().for_each(|bytes| index.too_large(bytes));
+            taken += take;
+            assert_eq!(index.most_bytes(), want, "after {taken}");
+        }
+    }
 }

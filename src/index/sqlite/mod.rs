@@ -1,6 +1,6 @@
 //! The index on a laptop: one SQLite file with a table for each pipeline and stage.
 //!
-//! Invariants: a batch is one transaction, on disk before its outcomes are known; the id is unique, so a replay
+//! Invariants: a request is one transaction, on disk before its outcomes are known; the id is unique, so a replay
 //! changes nothing; a table never holds more than `sqlite.max_rows`, the oldest written go first (a replay of a
 //! record that has gone this way is written again).
 
