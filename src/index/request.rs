@@ -116,7 +116,7 @@ impl Request {
         document: &Document<'_>,
         write: impl FnOnce(&mut Vec<u8>) -> Result<Written, E>,
     ) -> Result<(), E> {
-        let Buffers { lines, ids, bodies } = own(&mut self.buffers, &mut self.places);
+        let Buffers { lines, ids, bodies } = own(&mut self.buffers, &self.places);
         let (line, id) = (lines.len(), ids.len());
         let written = write(lines).inspect_err(|_| lines.truncate(line))?;
         ids.push_str(&document.id);
@@ -189,7 +189,9 @@ impl Request {
 
     /// Puts another request's documents behind the own ones.
     pub fn append(&mut self, other: Self) {
-        if self.is_empty() {
+        // A few that wait do not hold the room of many.
+        let Buffers { lines, .. } = &*other.buffers;
+        if self.is_empty() && lines.len() >= lines.capacity() / 2 {
             *self = other;
         } else {
             self.copy_from(&other, 0..other.len());
@@ -205,7 +207,7 @@ impl Request {
 
     /// Puts copies of another request's documents in these places behind the own ones.
     pub fn copy_from(&mut self, other: &Self, places: impl IntoIterator<Item = usize>) {
-        let to = own(&mut self.buffers, &mut self.places);
+        let to = own(&mut self.buffers, &self.places);
         self.places.extend(places.into_iter().map(|place| other.places[place].moved(&other.buffers, to)));
     }
 }
@@ -228,13 +230,8 @@ impl Place {
     }
 }
 
-/// Buffers that may be changed and end with the last place: new ones if what they hold is being sent.
-fn own<'b>(buffers: &'b mut Arc<Buffers>, places: &mut [Place]) -> &'b mut Buffers {
-    if Arc::strong_count(buffers) > 1 {
-        let mut new = Buffers::default();
-        places.iter_mut().for_each(|place| *place = place.moved(buffers, &mut new));
-        *buffers = Arc::new(new);
-    }
+/// Buffers that may be changed, the lines to the end of the last place: copies if what they hold is being sent.
+fn own<'b>(buffers: &'b mut Arc<Buffers>, places: &[Place]) -> &'b mut Buffers {
     let buffers = Arc::make_mut(buffers);
     buffers.lines.truncate(places.last().map_or(0, |last| last.line.end));
     buffers
@@ -313,6 +310,7 @@ mod tests {
         Send,
         /// What was being sent has arrived.
         Sent,
+        Successor,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -326,6 +324,7 @@ mod tests {
             1 => Just(Step::Select),
             1 => Just(Step::Send),
             1 => Just(Step::Sent),
+            1 => Just(Step::Successor),
         ]
     }
 
@@ -344,6 +343,7 @@ mod tests {
                     Step::SplitOff(index) => {
                         let place = index.index(want.len() + 1);
                         (out, want_out) = (request.split_off(place), want.split_off(place));
+                        prop_assert_eq!(out.buffers.lines.len(), out.lines(0..out.len()).len(), "nothing else is kept");
                     }
                     Step::Append => {
                         request.append(std::mem::replace(&mut out, new()));
@@ -356,6 +356,10 @@ mod tests {
                         sending = Some(lines);
                     }
                     Step::Sent => sending = None,
+                    Step::Successor => {
+                        request = request.successor();
+                        want.clear();
+                    }
                     Step::Select => {
                         let places: Vec<usize> = (0..want.len()).step_by(2).collect();
                         want = places.iter().map(|place| want[*place].clone()).collect();

@@ -66,7 +66,7 @@ pub struct Batch {
     bytes: usize,
 }
 
-/// What a record takes beside its body and its key; about what its line in a request has, too.
+/// About what a record's lines in a request have beside its body.
 const BESIDE: usize = 100;
 
 fn size(source: &Source, body: usize) -> usize {

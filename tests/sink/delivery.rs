@@ -273,9 +273,11 @@ async fn a_document_that_the_index_cannot_take_holds_up_no_other() {
         assert_eq!(outcomes(&telemetry, "p").3, u64::from(blamed));
     }
     let rejected = beside(|kafka, topic| kafka.read_all(&topic)).await;
-    let got: Vec<_> =
-        rejected.iter().map(|record| (record.value.as_deref(), record.header("outlier-detail"))).collect();
-    assert_eq!(got, [(Some(BAD), Some("it broke")); 2]);
+    let headers = ["outlier-detail", "outlier-document", "outlier-source"];
+    let told = |record: &support::kafka::Record| headers.map(|name| record.header(name).unwrap().to_owned());
+    let got: Vec<_> = rejected.iter().map(|record| (record.value.as_deref(), told(record))).collect();
+    let want = ["it broke", "bad", "p.raw/2/50"].map(str::to_owned);
+    assert_eq!(got, [(Some(BAD), want.clone()), (Some(BAD), want)]);
 }
 
 /// What cannot be documents waits for the rejected topic; once that takes them, all is well.

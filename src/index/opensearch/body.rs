@@ -165,15 +165,17 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    fn line(stage: Stage, body: Option<&[u8]>, as_text: bool) -> Result<Value, String> {
+    /// The document that is sent, and whether its body is spliced into it.
+    fn spliced(stage: Stage, body: Option<&[u8]>, as_text: bool) -> Result<(Value, bool), String> {
         let document = Document { stage, id: "a\"b".into(), timestamp_ms: 5, period_ms: 5, body: body.map(Into::into) };
         let mut request = Request::new("p".into());
-        request.add(&document, |out| match as_text {
-            true => {
-                super::as_text(out, "p-raw", &document);
-                Ok(Written::Otherwise)
+        let mut written = Written::Otherwise;
+        request.add(&document, |out| {
+            match as_text {
+                true => super::as_text(out, "p-raw", &document),
+                false => written = lines(out, "p-raw", &document)?,
             }
-            false => lines(out, "p-raw", &document),
+            Ok::<_, String>(written)
         })?;
         assert_eq!(request.document(0), document, "as it came");
         let text = String::from_utf8(request.lines(0..1).into()).unwrap();
@@ -183,24 +185,32 @@ mod tests {
             serde_json::from_str::<Value>(lines[0]).unwrap(),
             json!({"create": {"_index": "p-raw", "_id": "a\"b"}})
         );
-        Ok(serde_json::from_str(lines[1]).unwrap())
+        Ok((serde_json::from_str(lines[1]).unwrap(), written == Written::Spliced))
+    }
+
+    fn line(stage: Stage, body: Option<&[u8]>, as_text: bool) -> Result<Value, String> {
+        spliced(stage, body, as_text).map(|(document, _)| document)
     }
 
     #[test]
     fn members_are_spliced() {
-        for (body, want) in [
-            (r#"{"a":1}"#, json!({"@timestamp": 5, "a": 1})),
-            (" {\n} ", json!({"@timestamp": 5})),
-            ("{\"a\":\r\n[1]\n}\n", json!({"@timestamp": 5, "a": [1]})),
+        for (body, want, as_it_is) in [
+            (r#"{"a":1}"#, json!({"@timestamp": 5, "a": 1}), true),
+            ("{}", json!({"@timestamp": 5}), true),
+            (" {\n} ", json!({"@timestamp": 5}), false),
+            (r#"{"a":1} "#, json!({"@timestamp": 5, "a": 1}), false),
+            ("{\"a\":\r\n[1]\n}\n", json!({"@timestamp": 5, "a": [1]}), false),
             (
                 r#"{"@timestamp":7,"a":{"@timestamp":8}}"#,
                 json!({"@timestamp": 5, "original_timestamp": 7, "a": {"@timestamp": 8}}),
+                false,
             ),
-            (r#""{\"a\":1}""#, json!({"@timestamp": 5, "a": 1})),
-            (r#"{"a":"say \"@timestamp\""}"#, json!({"@timestamp": 5, "a": "say \"@timestamp\""})),
+            (r#""{\"a\":1}""#, json!({"@timestamp": 5, "a": 1}), false),
+            (r#"{"a":"say \"@timestamp\""}"#, json!({"@timestamp": 5, "a": "say \"@timestamp\""}), true),
         ] {
-            assert_eq!(line(Stage::Enriched, Some(body.as_bytes()), false), Ok(want.clone()), "{body}");
-            assert_eq!(line(Stage::Raw, Some(body.as_bytes()), false), Ok(want), "{body}");
+            let want = Ok((want, as_it_is));
+            assert_eq!(spliced(Stage::Enriched, Some(body.as_bytes()), false), want, "{body}");
+            assert_eq!(spliced(Stage::Raw, Some(body.as_bytes()), false), want, "{body}");
             assert_eq!(
                 line(Stage::Raw, Some(body.as_bytes()), true),
                 Ok(json!({"@timestamp": 5, "raw": body})),

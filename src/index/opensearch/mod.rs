@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! documents ─► body (splice) ─► request ─► POST /_bulk ─► answer ─► outcomes
-//!                  ▲              as read      once full      │
+//!                  ▲              as read     full or due     │
 //!                  └────────── raw, refused as JSON ──────────┘   once, as text
 //! ```
 //!
