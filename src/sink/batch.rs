@@ -160,14 +160,14 @@ mod tests {
     use crate::index::{Outcome, Unavailable};
     use futures::future::BoxFuture;
 
-    /// Refuses tombstones.
+    /// Refuses what is no object.
     struct Picky;
 
     impl Index for Picky {
         fn add(&self, request: &mut Request, document: &Document<'_>) -> Result<(), String> {
-            match document.body.is_some() {
+            match document.body.as_deref().is_some_and(|body| body.starts_with(b"{")) {
                 true => request.add(document, |out| body::lines(out, "i", document)),
-                false => Err("no body".to_owned()),
+                false => Err("no object".to_owned()),
             }
         }
 
@@ -185,7 +185,7 @@ mod tests {
         let key = (partition == 0).then(|| Bytes::from_static(b"key"));
         let source = Source { stage, topic: "t".into(), partition, offset, timestamp_ms: 0, key };
         let id = format!("{stage:?}-{partition}-{offset}");
-        let body = good.then(|| body_of(offset).into());
+        let body = Some(if good { body_of(offset).into() } else { b"12345".as_slice().into() });
         batch.push(7, source, Document { stage, id: id.into(), timestamp_ms: 0, period_ms: 0, body }, &Picky);
     }
 
@@ -197,15 +197,18 @@ mod tests {
             add(&mut batch, Stage::Raw, 1, offset, offset != 1);
             add(&mut batch, Stage::Scores, 1, offset, offset != 2);
         }
-        assert_eq!((batch.len(), batch.bytes), (9, 9 * BESIDE + 7 * 7 + 2 + 3 * 3));
+        assert_eq!((batch.len(), batch.bytes), (9, 9 * BESIDE + 7 * 7 + 2 + 2 * 5 + 3 * 3));
         let refused: Vec<_> = batch.rejected.iter().map(|r| (r.document.as_deref(), &*r.why.reason)).collect();
-        assert_eq!(refused, [(Some("Raw-1-1"), "no body"), (Some("Scores-1-2"), "no body")]);
+        assert_eq!(refused, [(Some("Raw-1-1"), "no object"), (Some("Scores-1-2"), "no object")]);
         batch.retain(|_, turn| turn == 7);
         assert_eq!(batch.len(), 9);
         batch.retain(|partition, _| partition != (Stage::Raw, 1));
         add(&mut batch, Stage::Raw, 2, 0, true);
         batch.retain(|partition, _| partition != (Stage::Raw, 2));
-        assert_eq!((batch.request.len(), batch.rejected.len(), batch.bytes), (5, 1, 6 * BESIDE + 5 * 7 + 1 + 3 * 3));
+        assert_eq!(
+            (batch.request.len(), batch.rejected.len(), batch.bytes),
+            (5, 1, 6 * BESIDE + 5 * 7 + 1 + 5 + 3 * 3)
+        );
         let mut positions: Vec<_> = batch.positions.iter().map(|(partition, at)| (*partition, at.next)).collect();
         positions.sort();
         assert_eq!(positions, [((Stage::Raw, 0), 3), ((Stage::Scores, 1), 3)]);
