@@ -32,6 +32,7 @@ soak seed="1":
     OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test kill -- --nocapture
     OUTLIER_KILLS=100 OUTLIER_SEED={{seed}} cargo test --test alert kills_at -- --nocapture
     OUTLIER_FAULT_SEEDS=20 OUTLIER_FAULT_STALL=30 OUTLIER_SEED={{seed}} cargo test --test faults -- --nocapture
+    OUTLIER_MALFORMED=50 OUTLIER_SEED={{seed}} cargo test --test sink malformed -- --nocapture
 
 # The property tests with other cases each time: as many rounds, each with a seed of its own that is printed.
 properties rounds="20":

@@ -1,9 +1,9 @@
-//! What the transform costs on one core, beside reading the same records into a `serde_json::Value`.
+//! What reading a record costs on one core, beside reading it into a `serde_json::Value`.
 //!
-//! The ratio of the two in one run is the figure to compare; absolute ones depend on the machine.
+//! The ratios in one run are the figures to compare; absolute ones depend on the machine.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use outlier_core::record::{Anomalies, Scratch, Transform};
+use outlier_core::record::{Anomalies, Objects, Scratch, Transform};
 use outlier_core::testing;
 use serde_json::Value;
 use std::hint::black_box;
@@ -39,5 +39,20 @@ fn transform(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, transform);
+/// What the sink asks of every record.
+fn objects(c: &mut Criterion) {
+    let records: Vec<String> = (0..10_000).map(testing::record).collect();
+    let mut objects = Objects::new(128, "@timestamp");
+    let mut group = c.benchmark_group("objects");
+    group.throughput(Throughput::Bytes(records.iter().map(|r| r.len() as u64).sum()));
+    group.bench_function("find", |b| {
+        b.iter(|| assert!(records.iter().all(|record| objects.find(black_box(record.as_bytes())).is_ok())))
+    });
+    group.bench_function("glance", |b| {
+        b.iter(|| assert!(records.iter().all(|record| objects.glance(black_box(record.as_bytes())).is_some())))
+    });
+    group.finish();
+}
+
+criterion_group!(benches, transform, objects);
 criterion_main!(benches);

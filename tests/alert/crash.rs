@@ -3,7 +3,7 @@
 use crate::scene::{Receiver, Scene};
 use crate::support::opensearch::get;
 use crate::support::standin::Reply;
-use crate::support::wait;
+use crate::support::{from_env, wait};
 use rand::prelude::*;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,7 +154,6 @@ fn what_retention_took_is_told() {
 /// same alerts whenever they are told together.
 #[test]
 fn kills_at_any_moment_lose_nothing_and_repeat_keys_only() {
-    let from_env = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (seed, kills) = (from_env("OUTLIER_SEED", 1u64), from_env("OUTLIER_KILLS", 6) as i64);
     println!("seed {seed}, {kills} kills");
     let mut rng = StdRng::seed_from_u64(seed);

@@ -6,11 +6,12 @@
 use crate::feed::Feed;
 use crate::fleet::Fleet;
 use crate::outcome::scores;
+use crate::support::from_env;
 use crate::support::kafka::Kafka;
 use crate::support::outlier::Outlier;
 use crate::support::pipeline::{PARTITIONS, configuration, create, topic};
 use crate::support::{Workplace, parse, read, wait};
-use crate::{COURSE, PATIENCE, RECORDS, from_env, pause};
+use crate::{COURSE, PATIENCE, RECORDS, pause};
 use outlier_core::pipeline::Pipeline;
 use outlier_core::score::Scorer;
 use outlier_core::window::Frame;

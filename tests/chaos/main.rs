@@ -24,7 +24,7 @@ use support::control::Control;
 use support::kafka::Kafka;
 use support::outlier::Outlier;
 use support::pipeline::{BROAD, BROAD_ROWS, PARTITIONS, configuration, create};
-use support::{Workplace, wait};
+use support::{Workplace, from_env, wait};
 
 /// `max_batch_records` and `commit_interval` of the disturbed instances. The first commits each record, which takes
 /// minutes on a busy machine, so it does not stay to the end.
@@ -62,10 +62,6 @@ const DECK: [Event; 6] =
 /// Held by each course: one of them kills the broker that all share.
 static COURSE: Mutex<()> = Mutex::new(());
 
-fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 fn pause(rng: &mut StdRng) {
     std::thread::sleep(Duration::from_millis(rng.random_range(50..1_500)));
 }
@@ -75,7 +71,7 @@ fn pause(rng: &mut StdRng) {
 #[test]
 fn nothing_that_happens_changes_the_results() {
     let _turn = COURSE.lock().unwrap_or_else(PoisonError::into_inner);
-    let (seed, rounds) = (from_env("OUTLIER_SEED", 1), from_env("OUTLIER_KILLS", 12));
+    let (seed, rounds): (u64, u64) = (from_env("OUTLIER_SEED", 1), from_env("OUTLIER_KILLS", 12));
     println!("seed {seed}, {rounds} rounds");
     let kafka = Kafka::start();
     let control = Control::kafka();

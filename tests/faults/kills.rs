@@ -3,11 +3,12 @@
 use crate::course::{Target, check_offsets, config};
 use crate::records::{LARGEST, Records};
 use crate::support::control::Control;
+use crate::support::from_env;
 use crate::support::kafka::Kafka;
 use crate::support::proxy::{Plan, Proxy};
 use crate::support::sink::{Running, outcomes};
 use crate::support::within;
-use crate::{SERVER, from_env, support};
+use crate::{SERVER, support};
 use outlier::setup;
 use rand::prelude::*;
 use rand::rngs::StdRng;

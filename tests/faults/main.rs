@@ -13,11 +13,5 @@ mod records;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::str::FromStr;
-
-fn from_env<T: FromStr>(name: &str, default: T) -> T {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 /// Courses take turns with what kills the server.
 static SERVER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

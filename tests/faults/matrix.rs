@@ -2,9 +2,10 @@
 
 use crate::course::Course;
 use crate::records::Records;
+use crate::support::from_env;
 use crate::support::kafka::Kafka;
 use crate::support::proxy::Fault;
-use crate::{SERVER, from_env, support};
+use crate::{SERVER, support};
 use futures::stream::{self, StreamExt};
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::kafka::{Kafka, Record, flush, send};
 use support::outlier::Outlier;
-use support::{Workplace, score_row, wait};
+use support::{Workplace, from_env, score_row, wait};
 
 /// The pipeline's topics are shared; `name` keeps the groups and indices of the configurations apart.
 fn configuration(kafka: &Kafka, place: &Workplace, name: &str, index: &str) -> PathBuf {
@@ -108,7 +108,6 @@ impl Incidents {
 
 fn course(course: Course) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let from_env = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (seed, kills): (u64, u64) = (from_env("OUTLIER_SEED", 1), from_env("OUTLIER_KILLS", 8));
     println!("seed {seed}, {kills} kills");
     let mut rng = StdRng::seed_from_u64(seed);

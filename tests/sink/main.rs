@@ -3,6 +3,7 @@
 
 mod delivery;
 mod index;
+mod malformed;
 mod service;
 #[path = "../support/mod.rs"]
 mod support;

@@ -23,6 +23,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+/// A course's setting in the environment, or what it is without.
+pub fn from_env<T: std::str::FromStr>(name: &str, default: T) -> T {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 /// A folder that is removed at the end, and a topic prefix.
 pub struct Workplace {
     pub dir: PathBuf,

@@ -10,6 +10,7 @@
 
 mod anomalies;
 mod flags;
+mod glance;
 mod marks;
 mod names;
 mod number;

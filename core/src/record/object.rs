@@ -3,6 +3,7 @@
 //! Every reader of records begins here, so that all agree on what a record is. Invariant: what is found is wholly
 //! valid, in UTF-8, and no deeper than allowed.
 
+use super::glance;
 use super::reject::Reject;
 use super::scan::{Fault, Found, Scanned, scan};
 use super::string;
@@ -62,6 +63,8 @@ pub(super) fn place<'a>(
 pub struct Objects {
     trie: Trie,
     max_depth: usize,
+    /// The first byte of the name that is asked for; of the empty one the quote behind it.
+    initial: u8,
     found: Found,
     inner: Vec<u8>,
 }
@@ -80,7 +83,19 @@ pub struct Object<'o> {
 impl Objects {
     /// Finds objects that nest at most `max_depth` deep, and notes who has a member called `name`.
     pub fn new(max_depth: usize, name: &str) -> Self {
-        Self { trie: Trie::new([], [name]), max_depth, found: Found::default(), inner: Vec::new() }
+        let initial = name.bytes().next().unwrap_or(b'"');
+        Self { trie: Trie::new([], [name]), max_depth, initial, found: Found::default(), inner: Vec::new() }
+    }
+
+    /// What [`Objects::find`] would find if the record were valid, where a glance tells; for whoever passes it on to a
+    /// strict reader. That reader may take comments, invalid UTF-8 and lone surrogates, and need not read on after an
+    /// object: no record with any of these, or with anything behind its object, passes.
+    pub fn glance<'o>(&self, record: &'o [u8]) -> Option<Object<'o>> {
+        glance::one_object(record, self.max_depth, self.initial).then_some(Object {
+            text: record,
+            empty: false,
+            named: false,
+        })
     }
 
     /// The object of a record.

@@ -42,6 +42,15 @@ struct Created<'a> {
 /// With what a processor of an ingest pipeline refuses a document, though its status is 500.
 const REFUSALS: [&str; 2] = ["fail_processor_exception", "find_match"];
 
+/// How a refusal begins that says nothing of its own document: an ingest pipeline that cannot read one document of a
+/// request refuses all that are there for it (seen on OpenSearch 3.4).
+const SHARED: &str = "parse_exception: Failed to parse content to map";
+
+/// True if a document may have been refused for another one of its request.
+pub fn may_be_for_another(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Reject(reason) if reason.starts_with(SHARED))
+}
+
 /// The outcomes of the documents with these ids; `None` when the body is not the answer to such a request.
 pub fn outcomes(body: &[u8], ids: &[&str]) -> Option<Vec<Outcome>> {
     if all_created(body, ids).is_some() {

@@ -6,8 +6,9 @@
 //!                  └────────── raw, refused as JSON ──────────┘   once, as text
 //! ```
 //!
-//! Invariants: only `create`, so nothing is ever overwritten; a request that is too large is halved until it fits;
-//! an answer that cannot be read leaves every document undecided.
+//! Invariants: only `create`, so nothing is ever overwritten; a request that is too large is halved until it fits, and
+//! one that an ingest pipeline refuses for one of its documents, until the others are taken; an answer that cannot be
+//! read leaves every document undecided.
 
 pub mod answer;
 #[cfg(feature = "aws")]
@@ -87,6 +88,7 @@ impl OpenSearch {
 
     async fn write_all(&self, request: &Request) -> Result<Vec<Outcome>, Unavailable> {
         let mut outcomes = self.send(request).await?;
+        self.ask_apart(request, &mut outcomes).await?;
         let refused = |i: &usize| request.stage(*i) == Stage::Raw && matches!(outcomes[*i], Outcome::Reject(_));
         let refused: Vec<usize> = (0..request.len()).filter(refused).collect();
         if let Some(first) = refused.first() {
@@ -102,6 +104,34 @@ impl OpenSearch {
             refused.into_iter().zip(texts).for_each(|(i, outcome)| outcomes[i] = outcome);
         }
         Ok(outcomes)
+    }
+
+    /// Asks again for documents that may have been refused for others, until each outcome is its document's own.
+    async fn ask_apart(&self, request: &Request, outcomes: &mut [Outcome]) -> Result<(), Unavailable> {
+        let places: Vec<usize> = (0..request.len()).filter(|i| answer::may_be_for_another(&outcomes[*i])).collect();
+        if places.len() < 2 {
+            return Ok(());
+        }
+        // What is malformed is refused in any company, and was told another's reason perhaps.
+        let (mut others, all) = (Vec::new(), places.len());
+        for place in places {
+            match body::validate(&request.document(place)) {
+                Ok(()) => others.push(place),
+                Err(reason) => outcomes[place] = Outcome::Reject(reason),
+            }
+        }
+        let mut groups = if others.len() == all { halves(&others) } else { vec![others] };
+        groups.retain(|group| !group.is_empty());
+        while let Some(group) = groups.pop() {
+            let answers = self.send(&request.select(group.iter().copied())).await?;
+            group.iter().zip(answers).for_each(|(i, outcome)| outcomes[*i] = outcome);
+            if group.len() > 1 {
+                let left: Vec<usize> =
+                    group.into_iter().filter(|i| answer::may_be_for_another(&outcomes[*i])).collect();
+                groups.append(&mut halves(&left));
+            }
+        }
+        Ok(())
     }
 
     /// The request for raw records that were refused as JSON.
@@ -184,6 +214,11 @@ impl Index for OpenSearch {
     fn write<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
         Box::pin(self.write_all(request))
     }
+}
+
+/// None of nothing, one of one.
+fn halves(places: &[usize]) -> Vec<Vec<usize>> {
+    places.chunks(places.len().div_ceil(2).max(1)).map(<[usize]>::to_vec).collect()
 }
 
 /// A good status with a body that is no bulk answer.

@@ -1,0 +1,223 @@
+//! What OpenSearch keeps as JSON is JSON, and what it refuses costs no other document: the sink only glances at most
+//! records, and relies on OpenSearch's parser.
+//!
+//! More courses with `OUTLIER_MALFORMED=50`, others with `OUTLIER_SEED=7`.
+
+use super::*;
+use outlier_core::record::Objects;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use support::from_env;
+
+/// Of each kind of index.
+const DOCUMENTS: usize = 900;
+
+const WHOLE: [&str; 6] = [
+    r#"{"n":10,"o":{"list":[{"yes":true},null,-1.5e2],"empty":{}},"s":"a/b, {c}","clientIp":"10.1.2.3"}"#,
+    r#"{"k":"v","l":["x","y"],"m":{"p":{"q":[[1],[2,3]]}}}"#,
+    r#"{"a":1,"b":false,"c":"[","d":[],"e":0.25}"#,
+    r#"{"outer":{"inner":{"deep":{"x":"1"}},"next":"z"},"last":[{"u":1},{"u":2}]}"#,
+    r#"{"text":"say \"no\" \u00e9","tail":7}"#,
+    r#"{"spaced": [1, 2], "utf8":"é"}"#,
+];
+
+/// What somebody might write instead of JSON, each to stand where a value stands.
+const ODD: [&str; 34] = [
+    "1/*x*/",
+    "1//x",
+    "1 #x",
+    "1}{\"b\":2",
+    "1},\"b\":{\"c\":2",
+    "1,",
+    "1,,\"b\":2",
+    "1 \"b\":2",
+    "1,b:2",
+    "'x'",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "01",
+    "+1",
+    ".5",
+    "1.",
+    "0x1",
+    "nul",
+    "truex",
+    "[1",
+    "[1}]",
+    "1}}",
+    "1,\"a\":2",
+    ":1",
+    "",
+    "[{\"b\":1},]",
+    "-",
+    "1e",
+    "1 2",
+    "1\"b\"",
+    "undefined",
+    "[1,,2]",
+    "{1:1}",
+];
+
+fn mutated(rng: &mut StdRng) -> Vec<u8> {
+    let mut bytes = WHOLE.choose(rng).unwrap().as_bytes().to_vec();
+    for _ in 0..rng.random_range(0..4) {
+        let at = rng.random_range(0..bytes.len());
+        let byte = *b"{}[]\":,/*0+-.eEtn #'\\_y\x7f\xc3\t".choose(rng).unwrap();
+        match rng.random_range(0..4) {
+            0 => drop(bytes.remove(at)),
+            1 => bytes.insert(at, byte),
+            2 => bytes[at] = byte,
+            _ => bytes.extend_from_within(at..),
+        }
+    }
+    bytes
+}
+
+fn bodies(rng: &mut StdRng) -> Vec<Vec<u8>> {
+    let odd = ODD.iter().map(|value| format!(r#"{{"a":{value}}}"#).into_bytes());
+    let mut bodies: Vec<Vec<u8>> = odd.collect();
+    bodies.resize_with(DOCUMENTS, || mutated(rng));
+    bodies
+}
+
+/// The record as a value, if it is valid and names nothing twice.
+fn json(body: &[u8]) -> Option<Value> {
+    let valid = Objects::new(128, "@timestamp").find(body).is_ok();
+    valid.then(|| serde_json::from_slice(body).unwrap())
+}
+
+/// True if the record names something twice, which only a lenient reader takes.
+fn repeats(body: &[u8], value: &Value) -> bool {
+    let colons = |text: &[u8]| text.iter().filter(|byte| **byte == b':').count();
+    colons(body) != colons(value.to_string().as_bytes())
+}
+
+/// An index whose ingest pipeline reads each document before the index does, to the end of the first value.
+async fn put_ingesting(client: &Client, name: &str) {
+    let put = async |path: String, body: Value| {
+        let answer = client.send(opensearch::http::Method::Put, &path, Some(body.to_string().into())).await.unwrap();
+        assert!(answer.good(), "{}", answer.reason());
+    };
+    let processors = serde_json::json!([{"set": {"field": "ingested", "value": true}}]);
+    put(format!("/_ingest/pipeline/{name}"), serde_json::json!({ "processors": processors })).await;
+    client.send(opensearch::http::Method::Delete, &format!("/{name}"), None).await.unwrap();
+    let settings = serde_json::json!({"index.default_pipeline": name, "number_of_replicas": 0});
+    put(format!("/{name}"), serde_json::json!({"settings": settings, "mappings": {"dynamic": false}})).await;
+}
+
+/// One course: how many records OpenSearch kept as JSON, and how many that are none were left to it.
+async fn course(url: &str, seed: u64) -> (usize, usize) {
+    let prefix = support::unique("malformed");
+    let head = format!("[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0");
+    let config = support::config(&head, "p");
+    setup::apply_index(&config).await.unwrap();
+    let client = Client::new(&config).unwrap();
+    let ingesting = format!("{prefix}p-alerts");
+    put_ingesting(&client, &ingesting).await;
+
+    let index = OpenSearch::new(&config).unwrap();
+    let objects = Objects::new(128, "@timestamp");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (mut kept, mut left_to_it) = (0, 0);
+    for (stage, name) in [(Stage::Raw, "raw"), (Stage::Enriched, "enriched"), (Stage::Alerts, "alerts")] {
+        let bodies = bodies(&mut rng);
+        let documents: Vec<Document<'_>> =
+            (0..).zip(&bodies).map(|(n, body)| document(stage, &format!("{n}"), Some(body))).collect();
+        let outcomes = write(&index, &documents).await.unwrap();
+        let there: BTreeMap<String, Value> =
+            search(&client, &format!("{prefix}p-{name}"), "*").await.into_iter().collect();
+        for (n, (body, outcome)) in bodies.iter().zip(outcomes).enumerate() {
+            let what = || format!("seed {seed}, {name}: {} ({outcome:?})", String::from_utf8_lossy(body));
+            let want = json(body);
+            left_to_it += usize::from(want.is_none() && objects.glance(body).is_some());
+            let found = there.get(&n.to_string()).cloned();
+            assert_eq!(found.is_some(), outcome == Outcome::Created, "{}", what());
+            assert!(found.is_some() || stage != Stage::Raw, "{}", what());
+            if want.as_ref().is_some_and(|want| !repeats(body, want))
+                && let Outcome::Reject(reason) = &outcome
+            {
+                assert!(!reason.contains("Failed to parse content"), "for another: {}", what());
+            }
+            let Some(Value::Object(mut members)) = found else { continue };
+            members.remove("ingested");
+            assert_eq!(members.remove("@timestamp"), Some(11_000.into()), "{}", what());
+            if members.contains_key("raw") || members.contains_key("raw_base64") {
+                assert_eq!(stage, Stage::Raw);
+                continue;
+            }
+            kept += 1;
+            assert_eq!(Some(Value::Object(members)), want, "{}", what());
+        }
+    }
+    client.send(opensearch::http::Method::Delete, &format!("/_ingest/pipeline/{ingesting}"), None).await.unwrap();
+    clean(&client, &prefix).await;
+    (kept, left_to_it)
+}
+
+/// As an ingest pipeline of OpenSearch 3.4 does: one document that it cannot read makes it refuse the whole request.
+#[tokio::test]
+async fn what_cannot_be_read_costs_no_other_document() {
+    for (count, twice, malformed, most_requests) in [
+        (1, &[0][..], &[][..], 1),
+        (50, &[][..], &[][..], 1),
+        (50, &[], &[7, 31], 2),
+        (64, &[40], &[], 1 + 2 * 6),
+        (64, &[40], &[0, 63], 2 + 2 * 6),
+        (64, &[0, 1, 63], &[], 1 + 3 * 2 * 6),
+        (3, &[0, 1, 2], &[], 5),
+        (3, &[], &[0, 1, 2], 1),
+    ] {
+        for stage in [Stage::Enriched, Stage::Raw] {
+            let requests = Arc::new(Mutex::new(0));
+            let counted = Arc::clone(&requests);
+            let url = standin::serve(move |request| {
+                *counted.lock().unwrap() += 1;
+                let text = String::from_utf8(request.body).unwrap();
+                let refused = text.contains("{\"@timestamp\":11000,\"a\":1,\"a\":2}") || text.contains(",\"a\":01}");
+                let item = match refused {
+                    true => r#"{"create":{"status":400,"error":{"type":"parse_exception","reason":"Failed to parse content to map","caused_by":{"type":"x","reason":"one of them"}}}}"#,
+                    false => r#"{"create":{"status":201}}"#,
+                };
+                let items = vec![item; text.lines().count() / 2];
+                Reply::Json(200, format!(r#"{{"items":[{}]}}"#, items.join(",")))
+            })
+            .await;
+            let index = OpenSearch::new(&support::config(&format!("[opensearch]\nurls = [{url:?}]"), "p")).unwrap();
+            let body = |n: &usize| match (twice.contains(n), malformed.contains(n)) {
+                (true, _) => r#"{"a":1,"a":2}"#,
+                (_, true) => r#"{"a":01}"#,
+                _ => r#"{"a":1}"#,
+            };
+            let documents: Vec<Document<'_>> =
+                (0..count).map(|n| document(stage, &format!("{n}"), Some(body(&n).as_bytes()))).collect();
+            let outcomes = write(&index, &documents).await.unwrap();
+            for (n, outcome) in outcomes.iter().enumerate() {
+                let refused = stage == Stage::Enriched && (twice.contains(&n) || malformed.contains(&n));
+                let what = format!("{n} of {count}, {twice:?} {malformed:?}: {outcome:?}");
+                assert_eq!(matches!(outcome, Outcome::Reject(_)), refused, "{what}");
+                assert!(refused || *outcome == Outcome::Created, "{what}");
+                if let Outcome::Reject(reason) = outcome
+                    && count > 1
+                {
+                    assert_eq!(reason.contains("not JSON at byte"), malformed.contains(&n), "{what}");
+                }
+            }
+            let as_text = usize::from(stage == Stage::Raw && !(twice.is_empty() && malformed.is_empty()));
+            let requests = *requests.lock().unwrap() - as_text;
+            assert!(requests <= most_requests, "{requests} requests of {count}, {twice:?} {malformed:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_opensearch_keeps_as_json_is_json() {
+    let Some(url) = support::opensearch() else { return };
+    let (seed, courses): (u64, u64) = (from_env("OUTLIER_SEED", 1), from_env("OUTLIER_MALFORMED", 1));
+    for seed in seed..seed + courses {
+        let (kept, left_to_it) = course(&url, seed).await;
+        println!("seed {seed}: {kept} kept, {left_to_it} left to OpenSearch that are no JSON");
+        assert!(kept > DOCUMENTS / 2 && left_to_it > DOCUMENTS / 8);
+    }
+}
