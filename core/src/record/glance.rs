@@ -15,7 +15,7 @@ const LANES: usize = 16;
 /// Of a block, one bit for each byte, the first byte's lowest.
 struct Bits {
     quotes: u64,
-    /// Brackets, slashes, and what is not JSON outside of strings.
+    /// Brackets, slashes, and four bytes that are not JSON outside of strings: Y, y, the underscore and DEL.
     specials: u64,
     /// Some byte is not ASCII, a control character or a backslash.
     odd: bool,
@@ -24,8 +24,9 @@ struct Bits {
 }
 
 /// True if the record begins like an object with a member and ends at that object's closing brace, with brackets that
-/// nest at most `max_depth` deep; without white space around it, comments, backslashes, control characters and bytes
-/// that are not ASCII; and no string begins with `initial`.
+/// nest at most `max_depth` deep; without white space around it, backslashes, control characters and bytes that are not
+/// ASCII; outside of strings without slashes, as comments begin with one, and the other [`Bits::specials`]; and no string
+/// begins with `initial`.
 pub(super) fn one_object(record: &[u8], max_depth: usize, initial: u8) -> bool {
     // The last brace is outside of strings if its place is.
     let Some(open) = record.strip_suffix(b"}").filter(|open| open.starts_with(b"{\"")) else { return false };
@@ -83,7 +84,7 @@ fn bits(block: &[u8; BLOCK], initial: u8) -> Bits {
         let is = |byte| bytes.simd_eq(u8x16::splat(byte));
         odd |= bytes | bytes.min(u8x16::splat(0x1f)).simd_eq(bytes) | is(b'\\');
         initials |= is(initial);
-        // Brackets differ in three bits, of which this leaves four other bytes: Y, y, the underscore and DEL.
+        // Brackets differ in three bits, and the other four bytes do too.
         let brackets = (bytes | u8x16::splat(0x26)).simd_eq(u8x16::splat(0x7f));
         let bits = |hits: u8x16| u64::from(hits.to_bitmask()) << (lane * LANES);
         quotes |= bits(is(b'"'));

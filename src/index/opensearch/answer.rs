@@ -42,8 +42,8 @@ struct Created<'a> {
 /// With what a processor of an ingest pipeline refuses a document, though its status is 500.
 const REFUSALS: [&str; 2] = ["fail_processor_exception", "find_match"];
 
-/// How a refusal begins that says nothing of its own document: an ingest pipeline that cannot read one document of a
-/// request refuses all that are there for it (seen on OpenSearch 3.4).
+/// How a refusal begins that says nothing of its own document: where an ingest pipeline cannot read one document of a
+/// request, all that go through one are refused (seen on OpenSearch 3.4).
 const SHARED: &str = "parse_exception: Failed to parse content to map";
 
 /// True if a document may have been refused for another one of its request.

@@ -12,7 +12,7 @@
 //! | tombstone | `raw`: null |
 //!
 //! A record is validated as `process` validates it, unless a glance tells that OpenSearch will refuse it if it is not
-//! valid (ADR 34): then it refuses that document alone, and a raw one comes back to be text.
+//! valid (ADR 34); a raw one comes back then, to be text.
 
 use crate::index::{Document, Stage, Written};
 use base64::Engine;
@@ -66,7 +66,7 @@ pub fn lines(out: &mut Vec<u8>, index: &str, document: &Document<'_>) -> Result<
     Ok(written)
 }
 
-/// Validates a record that only a glance was taken at.
+/// Validates a record that perhaps was only glanced at.
 ///
 /// # Errors
 /// It is not a JSON object, or too deep.

@@ -18,6 +18,7 @@ pub mod client;
 pub mod credentials;
 mod nodes;
 pub mod probe;
+mod unreadable;
 pub mod words;
 
 pub use client::{Answer, Client};
@@ -112,22 +113,22 @@ impl OpenSearch {
         if places.len() < 2 {
             return Ok(());
         }
-        // What is malformed is refused in any company, and was told another's reason perhaps.
-        let (mut others, all) = (Vec::new(), places.len());
+        // The usual causes show without asking.
+        let mut others = Vec::new();
         for place in places {
-            match body::validate(&request.document(place)) {
-                Ok(()) => others.push(place),
-                Err(reason) => outcomes[place] = Outcome::Reject(reason),
+            let lines = request.lines(place..place + 1);
+            let source = lines.iter().position(|byte| *byte == b'\n').map_or(&lines[..], |end| &lines[end + 1..]);
+            match unreadable::reason(&request.document(place), source) {
+                Some(reason) => outcomes[place] = Outcome::Reject(reason),
+                None => others.push(place),
             }
         }
-        let mut groups = if others.len() == all { halves(&others) } else { vec![others] };
-        groups.retain(|group| !group.is_empty());
+        let mut groups = halves(&others);
         while let Some(group) = groups.pop() {
             let answers = self.send(&request.select(group.iter().copied())).await?;
             group.iter().zip(answers).for_each(|(i, outcome)| outcomes[*i] = outcome);
-            if group.len() > 1 {
-                let left: Vec<usize> =
-                    group.into_iter().filter(|i| answer::may_be_for_another(&outcomes[*i])).collect();
+            let left: Vec<usize> = group.into_iter().filter(|i| answer::may_be_for_another(&outcomes[*i])).collect();
+            if left.len() > 1 {
                 groups.append(&mut halves(&left));
             }
         }
@@ -161,7 +162,7 @@ impl OpenSearch {
             let answer = self.client.bulk(BULK, lines).await?;
             match answer.status {
                 200..=299 => {
-                    self.fits();
+                    self.fits(bytes);
                     let ids: Vec<&str> = part.map(|place| request.id(place)).collect();
                     outcomes.append(&mut answer::outcomes(&answer.body, &ids).ok_or_else(|| odd(&answer))?);
                 }
@@ -191,10 +192,12 @@ impl OpenSearch {
         }
     }
 
-    /// A request was taken: now and then a larger one is tried, as the limit may have gone.
-    fn fits(&self) {
+    /// A request of so many bytes was taken: now and then a larger one is tried, as the limit may have gone.
+    fn fits(&self, bytes: usize) {
         let most = self.most_bytes.load(Ordering::Relaxed);
-        if most != usize::MAX && self.taken_since.fetch_add(1, Ordering::Relaxed) + 1 >= TRY_LARGER {
+        // Small ones tell nothing of it.
+        if most != usize::MAX && bytes > most / 2 && self.taken_since.fetch_add(1, Ordering::Relaxed) + 1 >= TRY_LARGER
+        {
             self.taken_since.store(0, Ordering::Relaxed);
             self.most_bytes.store(most.saturating_mul(2), Ordering::Relaxed);
         }
@@ -271,7 +274,8 @@ mod tests {
             (0, Some(1_000), LEAST),
             (64 * TRY_LARGER, None, usize::MAX),
         ] {
-            (0..take).for_each(|_| index.fits());
+            (0..take).for_each(|_| index.fits(index.most_bytes()));
+            index.fits(LEAST / 2);
             too_large.into_iter().for_each(|bytes| index.too_large(bytes));
             taken += take;
             assert_eq!(index.most_bytes(), want, "after {taken}");
