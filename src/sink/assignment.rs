@@ -10,7 +10,7 @@ use crate::kafka::explain::explain;
 use crate::kafka::leaving::Leaving;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use std::collections::BTreeMap;
@@ -24,6 +24,16 @@ pub struct Owned {
     pub turn: u64,
     /// The offset up to which all is done; `None`: nothing yet.
     pub done: Option<i64>,
+    /// The offset that the broker took last.
+    pub committed: Option<i64>,
+}
+
+/// What is done and not committed.
+fn owed(owned: BTreeMap<Partition, Owned>) -> BTreeMap<Partition, Position> {
+    let owed = |ours: &Owned| ours.done.filter(|done| ours.committed != Some(*done));
+    let position =
+        |(partition, ours): (Partition, Owned)| owed(&ours).map(|next| (partition, Position { next, turn: ours.turn }));
+    owned.into_iter().filter_map(position).collect()
 }
 
 /// The consumer's context: keeps book of the assignment.
@@ -31,6 +41,8 @@ pub struct Owned {
 pub struct Assignment {
     topics: Vec<(String, Stage)>,
     owned: Mutex<BTreeMap<Partition, Owned>>,
+    /// Held while offsets are committed.
+    committing: Mutex<()>,
     /// Grows with each change.
     changes: AtomicU64,
     /// The group gave us partitions, or none, and did not take them away for good.
@@ -44,6 +56,7 @@ impl Assignment {
         Self {
             topics,
             owned: Mutex::default(),
+            committing: Mutex::default(),
             changes: AtomicU64::new(0),
             member: AtomicBool::new(false),
             leaving: Leaving::default(),
@@ -70,17 +83,46 @@ impl Assignment {
         self.owned().iter().map(|(partition, owned)| (*partition, owned.turn)).collect()
     }
 
-    /// Notes what is done, and answers which offsets to commit: those of partitions that are still in that turn.
-    pub fn done(&self, positions: &BTreeMap<Partition, Position>) -> TopicPartitionList {
+    /// Notes what is done, of partitions that are still in that turn.
+    pub fn done(&self, positions: &BTreeMap<Partition, Position>) {
+        self.note(positions, |ours, next| ours.done = Some(next));
+    }
+
+    fn note(&self, positions: &BTreeMap<Partition, Position>, note: impl Fn(&mut Owned, i64)) {
         let mut owned = self.owned();
-        let mut offsets = TopicPartitionList::new();
         for (partition, position) in positions {
             if let Some(ours) = owned.get_mut(partition).filter(|ours| ours.turn == position.turn) {
-                ours.done = Some(position.next);
-                self.add(&mut offsets, *partition, position.next);
+                note(ours, position.next);
             }
         }
-        offsets
+    }
+
+    /// Commits what is done. Blocks until the broker has answered, and is done by one at a time, so that no commit comes
+    /// after a later one or after a partition has gone to somebody else.
+    ///
+    /// # Errors
+    /// The broker does not take it, as for a moment of each rebalance.
+    pub fn commit(&self, consumer: &impl Consumer<Self>) -> KafkaResult<()> {
+        let _one = self.committing();
+        let all = self.owned().clone();
+        let owed = owed(all);
+        self.tell(consumer, &owed)?;
+        self.note(&owed, |ours, next| ours.committed = Some(next));
+        Ok(())
+    }
+
+    fn tell(&self, consumer: &impl Consumer<Self>, positions: &BTreeMap<Partition, Position>) -> KafkaResult<()> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let mut offsets = TopicPartitionList::with_capacity(positions.len());
+        for ((stage, partition), position) in positions {
+            if let Some((topic, _)) = self.topics.iter().find(|(_, of)| of == stage) {
+                // Fails only for offsets below zero.
+                let _ = offsets.add_partition_offset(topic, *partition, Offset::Offset(position.next));
+            }
+        }
+        consumer.commit(&offsets, CommitMode::Sync)
     }
 
     /// The stage of a topic.
@@ -88,15 +130,12 @@ impl Assignment {
         self.topics.iter().find(|(name, _)| name == topic).map(|(_, stage)| *stage)
     }
 
-    fn add(&self, offsets: &mut TopicPartitionList, (stage, partition): Partition, next: i64) {
-        if let Some((topic, _)) = self.topics.iter().find(|(_, of)| *of == stage) {
-            // Fails only for offsets below zero.
-            let _ = offsets.add_partition_offset(topic, partition, Offset::Offset(next));
-        }
-    }
-
     fn owned(&self) -> MutexGuard<'_, BTreeMap<Partition, Owned>> {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn committing(&self) -> MutexGuard<'_, ()> {
+        self.committing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn assigned(&self, list: &TopicPartitionList) {
@@ -104,24 +143,21 @@ impl Assignment {
         let turn = self.changes.fetch_add(1, Ordering::AcqRel) + 1;
         let partitions = self.partitions(list);
         tracing::info!(partitions = partitions.len(), "sink: partitions assigned");
-        self.owned().extend(partitions.into_iter().map(|partition| (partition, Owned { turn, done: None })));
+        self.owned()
+            .extend(partitions.into_iter().map(|partition| (partition, Owned { turn, done: None, committed: None })));
     }
 
     fn revoked(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
-        let mut offsets = TopicPartitionList::new();
         let partitions = self.partitions(list);
         tracing::info!(partitions = partitions.len(), "sink: partitions revoked");
-        for partition in partitions {
-            let removed = self.owned().remove(&partition);
-            if let Some(done) = removed.and_then(|owned| owned.done) {
-                self.add(&mut offsets, partition, done);
-            }
-        }
+        let _one = self.committing();
+        let removed = |partition| Some((partition, self.owned().remove(&partition)?));
+        let removed: BTreeMap<Partition, Owned> = partitions.into_iter().filter_map(removed).collect();
         self.changes.fetch_add(1, Ordering::AcqRel);
         if consumer.assignment_lost() {
             self.member.store(false, Ordering::Release);
-        } else if offsets.count() > 0 {
-            report(&consumer.commit(&offsets, CommitMode::Sync));
+        } else if let Err(error) = self.tell(consumer, &owed(removed)) {
+            tracing::warn!("sink: offsets were not committed, so some is read again: {}", explain(&error));
         }
     }
 
@@ -149,17 +185,5 @@ impl ConsumerContext for Assignment {
         if let Err(error) = answered {
             tracing::warn!("sink: rebalance failed: {}", explain(&error));
         }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        report(&result);
-    }
-}
-
-/// A commit that failed is no loss: the next one covers it, and what is read twice changes nothing.
-fn report(result: &KafkaResult<()>) {
-    match result {
-        Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-        Err(error) => tracing::warn!("sink: offsets were not committed: {}", explain(error)),
     }
 }

@@ -20,6 +20,7 @@ mod astray;
 pub mod backoff;
 pub mod batch;
 mod blame;
+mod commits;
 pub mod delivery;
 pub mod document;
 pub mod headers;

@@ -12,6 +12,7 @@
 use super::assignment::Assignment;
 use super::astray::look;
 use super::batch::{Batch, Partition, Position, Source};
+use super::commits::Commits;
 use super::delivery::{Abandoned, Delivery};
 use super::document::{Origin, SOURCE_HEADER, Times, identify};
 use super::headers;
@@ -31,7 +32,7 @@ use futures::FutureExt;
 use futures::stream::StreamExt;
 use outlier_core::pipeline::Pipeline;
 use prometheus_client::metrics::counter::Counter;
-use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
+use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
@@ -40,7 +41,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -142,6 +143,7 @@ impl Worker {
         self.telemetry.health.set(&self.component(), State::Starting { reason: waiting });
         let mut on_the_way: InFlight<Settled> = InFlight::new();
         let mut reading = Reading::new(Arc::clone(&self.pipeline));
+        let mut commits = Commits::new(Arc::clone(&self.consumer));
         let stopped = stop.cancelled();
         tokio::pin!(stopped);
         {
@@ -163,6 +165,10 @@ impl Worker {
                     on_the_way.push(self.send(&mut reading, full));
                     continue;
                 }
+                let idle = on_the_way.is_empty();
+                if commits.due(idle).is_some_and(|due| due <= now) {
+                    commits.begin();
+                }
                 self.pace(&mut reading, full, now);
                 let read = !full || reading.paused;
                 let wake = match (room, due, reading.full_since) {
@@ -170,11 +176,12 @@ impl Worker {
                     (false, _, Some(since)) if !reading.paused => since + PATIENCE,
                     _ => now + CHECK,
                 };
-                let wake = reading.astray.map_or(wake, |at| at.min(wake));
+                let wake = [reading.astray, commits.due(idle)].into_iter().flatten().fold(wake, Instant::min);
                 tokio::select! {
                     biased;
                     () = &mut stopped => break,
-                    settled = on_the_way.next(), if !on_the_way.is_empty() => self.commit(settled)?,
+                    settled = on_the_way.next(), if !idle => commits.note(&done(settled)?),
+                    () = commits.ended(), if commits.is_running() => {}
                     message = stream.next(), if read => {
                         self.take(&mut reading, message);
                         for _ in 0..GREED {
@@ -192,7 +199,7 @@ impl Worker {
             }
         }
         let fatal = reading.fatal.take();
-        self.finish(reading, on_the_way).await?;
+        self.finish(reading, on_the_way, commits).await?;
         match fatal {
             Some(error) => Err(error).context("the sink's consumer failed for good; start it again"),
             None => Ok(()),
@@ -326,23 +333,6 @@ impl Worker {
         reading.since.get_or_insert_with(Instant::now);
     }
 
-    /// Commits what was settled, unless its partitions have gone.
-    fn commit(&self, settled: Vec<Result<Settled, tokio::task::JoinError>>) -> anyhow::Result<()> {
-        let mut done = BTreeMap::new();
-        for settled in settled {
-            // After what was given up comes nothing that may be committed: the worker stops.
-            let Ok(positions) = settled.context("a delivery to the index was cut off")? else { break };
-            done.extend(positions);
-        }
-        let offsets = self.consumer.context().done(&done);
-        if offsets.count() > 0
-            && let Err(error) = self.consumer.commit(&offsets, CommitMode::Async)
-        {
-            tracing::warn!("sink: offsets were not committed: {}", explain(&error));
-        }
-        Ok(())
-    }
-
     /// Goes on in all partitions of ours, where that is possible at the place that reading had come to; says and counts
     /// what is gone.
     async fn find_back(&self, reading: &mut Reading) {
@@ -409,35 +399,34 @@ impl Worker {
     }
 
     /// Settles what is held, as long as the deadline allows, commits it and leaves the group.
-    async fn finish(self, mut reading: Reading, mut on_the_way: InFlight<Settled>) -> anyhow::Result<()> {
+    async fn finish(
+        self,
+        mut reading: Reading,
+        mut on_the_way: InFlight<Settled>,
+        mut commits: Commits,
+    ) -> anyhow::Result<()> {
         self.telemetry.health.set(&self.component(), State::Starting { reason: "stopping".to_owned() });
         self.stop.cancel();
         if !reading.filling.positions.is_empty() {
             on_the_way.push(self.send(&mut reading, false));
         }
-        let mut done: BTreeMap<Partition, Position> = BTreeMap::new();
         let drained = timeout(self.drain, async {
             while !on_the_way.is_empty() {
-                for settled in on_the_way.next().await {
-                    match settled.context("a delivery to the index was cut off")? {
-                        Ok(positions) => done.extend(positions),
-                        // What was read later must not be committed either.
-                        Err(Abandoned) => return anyhow::Ok(()),
-                    }
+                let settled = on_the_way.next().await;
+                let given_up = settled.iter().any(|settled| matches!(settled, Ok(Err(Abandoned))));
+                commits.note(&done(settled)?);
+                // What was read later must not be committed either.
+                if given_up {
+                    break;
                 }
             }
+            commits.ended().await;
             anyhow::Ok(())
         });
         let drained = drained.await;
         let consumer = self.consumer;
         let left = tokio::task::spawn_blocking(move || {
-            let offsets = consumer.context().done(&done);
-            if offsets.count() > 0
-                && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
-            {
-                tracing::warn!("sink: offsets were not committed: {}", explain(&error));
-            }
-            consumer.context().leave();
+            commits.leave();
             drop(consumer);
         });
         left.await.context("the consumer could not be closed")?;
@@ -449,6 +438,17 @@ impl Worker {
             }
         }
     }
+}
+
+/// Up to where all is done.
+fn done(settled: Vec<Result<Settled, JoinError>>) -> anyhow::Result<BTreeMap<Partition, Position>> {
+    let mut done = BTreeMap::new();
+    for settled in settled {
+        // After what was given up comes nothing that may be committed: the worker stops.
+        let Ok(positions) = settled.context("a delivery to the index was cut off")? else { break };
+        done.extend(positions);
+    }
+    Ok(done)
 }
 
 /// The consumer group of a pipeline's sink.

@@ -1,6 +1,7 @@
 //! The sink from topics to the index: everything once, whatever fails on the way.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod commits;
 mod delivery;
 mod index;
 mod malformed;
