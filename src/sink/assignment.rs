@@ -29,11 +29,12 @@ pub struct Owned {
 }
 
 /// What is done and not committed.
-fn owed(owned: BTreeMap<Partition, Owned>) -> BTreeMap<Partition, Position> {
-    let owed = |ours: &Owned| ours.done.filter(|done| ours.committed != Some(*done));
-    let position =
-        |(partition, ours): (Partition, Owned)| owed(&ours).map(|next| (partition, Position { next, turn: ours.turn }));
-    owned.into_iter().filter_map(position).collect()
+fn owed(owned: &BTreeMap<Partition, Owned>) -> BTreeMap<Partition, Position> {
+    let owed = |(partition, ours): (&Partition, &Owned)| {
+        let next = ours.done.filter(|done| ours.committed != Some(*done))?;
+        Some((*partition, Position { next, turn: ours.turn }))
+    };
+    owned.iter().filter_map(owed).collect()
 }
 
 /// The consumer's context: keeps book of the assignment.
@@ -98,14 +99,16 @@ impl Assignment {
     }
 
     /// Commits what is done. Blocks until the broker has answered, and is done by one at a time, so that no commit comes
-    /// after a later one or after a partition has gone to somebody else.
+    /// after a later one or after a partition has gone to somebody else. What was lost is not committed.
     ///
     /// # Errors
     /// The broker does not take it, as for a moment of each rebalance.
     pub fn commit(&self, consumer: &impl Consumer<Self>) -> KafkaResult<()> {
         let _one = self.committing();
-        let all = self.owned().clone();
-        let owed = owed(all);
+        if consumer.assignment_lost() {
+            return Ok(());
+        }
+        let owed = owed(&self.owned());
         self.tell(consumer, &owed)?;
         self.note(&owed, |ours, next| ours.committed = Some(next));
         Ok(())
@@ -156,7 +159,7 @@ impl Assignment {
         self.changes.fetch_add(1, Ordering::AcqRel);
         if consumer.assignment_lost() {
             self.member.store(false, Ordering::Release);
-        } else if let Err(error) = self.tell(consumer, &owed(removed)) {
+        } else if let Err(error) = self.tell(consumer, &owed(&removed)) {
             tracing::warn!("sink: offsets were not committed, so some is read again: {}", explain(&error));
         }
     }

@@ -1,12 +1,13 @@
 //! Commits what is done: one commit at a time, again until the broker has taken it.
 //!
-//! The broker refuses commits for a moment of each rebalance, and librdkafka tells nobody what became of a commit that
-//! was not waited for. Invariant: what is done is committed a second later at most, if the broker takes it.
+//! The broker refuses commits for a moment of each rebalance, and only who waits for a commit learns what became of it.
+//! Invariant: what is done is committed, sooner or later, though nothing follows it.
 
 use super::assignment::Assignment;
 use super::batch::{Partition, Position};
 use crate::kafka::explain::explain;
 use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,26 +17,26 @@ use tokio::time::Instant;
 /// How often it is committed while there is more to do, and tried again.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How often the last commit is tried, and how long after the one before; a rebalance is over by then.
-const LAST_TRIES: usize = 10;
+/// For how long the last commit is tried, and how often: refusals of a rebalance are over by then.
+const LAST: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The commits of a consumer.
 pub struct Commits {
     consumer: Arc<StreamConsumer<Assignment>>,
-    /// On its way: true if the broker takes it.
-    running: Option<JoinHandle<bool>>,
+    /// On its way.
+    running: Option<JoinHandle<KafkaResult<()>>>,
     /// Since when something may be done that is not committed.
     owed: Option<Instant>,
-    /// The last one was refused.
-    refused: bool,
+    /// How many were refused, one after the other.
+    refused: u32,
     began: Option<Instant>,
 }
 
 impl Commits {
     /// Nothing is done yet.
     pub fn new(consumer: Arc<StreamConsumer<Assignment>>) -> Self {
-        Self { consumer, running: None, owed: None, refused: false, began: None }
+        Self { consumer, running: None, owed: None, refused: 0, began: None }
     }
 
     /// Notes what is done.
@@ -49,7 +50,7 @@ impl Commits {
     /// When the next may begin, if there is something to commit: at once when nothing else is to be done.
     pub fn due(&self, idle: bool) -> Option<Instant> {
         let owed = self.owed.filter(|_| !self.is_running())?;
-        let next = self.began.filter(|_| self.refused || !idle).map(|began| began + EVERY);
+        let next = self.began.filter(|_| self.refused > 0 || !idle).map(|began| began + EVERY);
         Some(next.map_or(owed, |next| next.max(owed)))
     }
 
@@ -58,7 +59,7 @@ impl Commits {
         self.owed = None;
         self.began = Some(Instant::now());
         let consumer = Arc::clone(&self.consumer);
-        self.running = Some(tokio::task::spawn_blocking(move || commit(&consumer)));
+        self.running = Some(tokio::task::spawn_blocking(move || consumer.context().commit(&*consumer)));
     }
 
     /// True while one is on its way.
@@ -69,32 +70,39 @@ impl Commits {
     /// Waits for the end of the one that is on its way. Nothing is lost if it is dropped.
     pub async fn ended(&mut self) {
         let Some(running) = &mut self.running else { return };
-        self.refused = !running.await.unwrap_or(false);
+        let ended = running.await;
         self.running = None;
-        if self.refused {
-            self.owed.get_or_insert_with(Instant::now);
+        let reason = match &ended {
+            Ok(Ok(())) => return self.refused = 0,
+            Ok(Err(error)) => explain(error),
+            Err(error) => error.to_string(),
+        };
+        self.refused += 1;
+        self.owed.get_or_insert_with(Instant::now);
+        // The first of a rebalance is nothing to speak of, and one that lasts is said less and less often.
+        if self.refused.is_power_of_two() && !(self.refused == 1 && matches!(ended, Ok(Err(error)) if passes(&error))) {
+            tracing::warn!(times = self.refused, "sink: offsets were not committed, which is tried again: {reason}");
         }
     }
 
     /// Commits the rest, and leaves the group. Blocks.
     pub fn leave(self) {
-        for left in (0..LAST_TRIES).rev() {
-            if commit(&self.consumer) {
+        let assignment = self.consumer.context();
+        let until = Instant::now() + LAST;
+        while let Err(error) = assignment.commit(&*self.consumer) {
+            if !passes(&error) || Instant::now() >= until {
+                tracing::warn!("sink: offsets were not committed, so some is read again: {}", explain(&error));
                 break;
             }
-            if left > 0 {
-                std::thread::sleep(LAST_PAUSE);
-            }
+            std::thread::sleep(LAST_PAUSE);
         }
-        self.consumer.context().leave();
+        assignment.leave();
     }
 }
 
-/// True if nothing is left to commit.
-fn commit(consumer: &StreamConsumer<Assignment>) -> bool {
-    let committed = consumer.context().commit(consumer);
-    if let Err(error) = &committed {
-        tracing::warn!("sink: offsets were not committed, which is tried again: {}", explain(error));
-    }
-    committed.is_ok()
+/// The group or its coordinator is between two states.
+fn passes(error: &KafkaError) -> bool {
+    use Code::{CoordinatorLoadInProgress, IllegalGeneration, RebalanceInProgress};
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(CoordinatorLoadInProgress | IllegalGeneration | RebalanceInProgress))
 }

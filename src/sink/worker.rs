@@ -144,6 +144,7 @@ impl Worker {
         let mut on_the_way: InFlight<Settled> = InFlight::new();
         let mut reading = Reading::new(Arc::clone(&self.pipeline));
         let mut commits = Commits::new(Arc::clone(&self.consumer));
+        let mut cut_off = None;
         let stopped = stop.cancelled();
         tokio::pin!(stopped);
         {
@@ -180,7 +181,13 @@ impl Worker {
                 tokio::select! {
                     biased;
                     () = &mut stopped => break,
-                    settled = on_the_way.next(), if !idle => commits.note(&done(settled)?),
+                    settled = on_the_way.next(), if !idle => match done(settled) {
+                        Ok(positions) => commits.note(&positions),
+                        Err(error) => {
+                            cut_off = Some(error);
+                            break;
+                        }
+                    },
                     () = commits.ended(), if commits.is_running() => {}
                     message = stream.next(), if read => {
                         self.take(&mut reading, message);
@@ -198,12 +205,17 @@ impl Worker {
                 }
             }
         }
-        let fatal = reading.fatal.take();
-        self.finish(reading, on_the_way, commits).await?;
-        match fatal {
-            Some(error) => Err(error).context("the sink's consumer failed for good; start it again"),
-            None => Ok(()),
+        let mut fatal = reading
+            .fatal
+            .take()
+            .map(|error| anyhow::Error::new(error).context("the sink's consumer failed for good; start it again"));
+        if cut_off.is_some() {
+            // What was read later must not be committed.
+            (reading.filling, on_the_way) = (Batch::new(Arc::clone(&self.pipeline)), InFlight::new());
+            fatal = cut_off;
         }
+        self.finish(reading, on_the_way, commits).await?;
+        fatal.map_or(Ok(()), Err)
     }
 
     /// The health component of what the worker reads from.
@@ -420,10 +432,10 @@ impl Worker {
                     break;
                 }
             }
-            commits.ended().await;
             anyhow::Ok(())
         });
         let drained = drained.await;
+        commits.ended().await;
         let consumer = self.consumer;
         let left = tokio::task::spawn_blocking(move || {
             commits.leave();

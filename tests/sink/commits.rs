@@ -69,8 +69,8 @@ async fn a_refused_commit_is_tried_again() {
     let all = |records| vec![Offset::Offset(records); PARTITIONS as usize];
     until("all is committed, with nothing new to read", || scene.committed() == all(10)).await;
     // And before it leaves.
-    scene.fill(5).await;
     scene.refuse();
+    scene.fill(5).await;
     until("all is there", || outcomes(&running.telemetry, "p").1 == 30).await;
     assert_eq!(running.stop().await, (30, 30, 0, 0));
     assert_eq!(scene.committed(), all(15));
