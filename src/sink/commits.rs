@@ -1,6 +1,7 @@
 //! Commits what is done: one commit at a time, again until the broker has taken it.
 //!
-//! The broker refuses commits for a moment of each rebalance, and only who waits for a commit learns what became of it.
+//! The broker refuses commits for a moment of each rebalance, and only who waits for a commit learns what became of it
+//! (ADR 35).
 //! Invariant: what is done is committed, sooner or later, though nothing follows it.
 
 use super::assignment::Assignment;
@@ -30,13 +31,15 @@ pub struct Commits {
     owed: Option<Instant>,
     /// How many were refused, one after the other.
     refused: u32,
+    /// The last one was, and not for a moment only.
+    stuck: bool,
     began: Option<Instant>,
 }
 
 impl Commits {
     /// Nothing is done yet.
     pub fn new(consumer: Arc<StreamConsumer<Assignment>>) -> Self {
-        Self { consumer, running: None, owed: None, refused: 0, began: None }
+        Self { consumer, running: None, owed: None, refused: 0, stuck: false, began: None }
     }
 
     /// Notes what is done.
@@ -72,24 +75,28 @@ impl Commits {
         let Some(running) = &mut self.running else { return };
         let ended = running.await;
         self.running = None;
-        let reason = match &ended {
-            Ok(Ok(())) => return self.refused = 0,
-            Ok(Err(error)) => explain(error),
-            Err(error) => error.to_string(),
+        let (reason, passes) = match ended {
+            Ok(Ok(())) => return (self.refused, self.stuck) = (0, false),
+            Ok(Err(error)) => (explain(&error), passes(&error)),
+            Err(error) => (error.to_string(), false),
         };
         self.refused += 1;
+        self.stuck = !passes;
         self.owed.get_or_insert_with(Instant::now);
         // The first of a rebalance is nothing to speak of, and one that lasts is said less and less often.
-        if self.refused.is_power_of_two() && !(self.refused == 1 && matches!(ended, Ok(Err(error)) if passes(&error))) {
+        if self.refused.is_power_of_two() && (self.refused > 1 || self.stuck) {
             tracing::warn!(times = self.refused, "sink: offsets were not committed, which is tried again: {reason}");
         }
     }
 
-    /// Commits the rest, and leaves the group. Blocks.
+    /// Commits the rest, unless that has just failed for more than a moment, and leaves the group. Blocks until Kafka has
+    /// answered.
     pub fn leave(self) {
         let assignment = self.consumer.context();
         let until = Instant::now() + LAST;
-        while let Err(error) = assignment.commit(&*self.consumer) {
+        while !self.stuck
+            && let Err(error) = assignment.commit(&*self.consumer)
+        {
             if !passes(&error) || Instant::now() >= until {
                 tracing::warn!("sink: offsets were not committed, so some is read again: {}", explain(&error));
                 break;

@@ -1,6 +1,6 @@
 //! One pipeline's consumer: reads, collects, sends, commits.
 //!
-//! What is read is validated and written into the request at once, in one task: a pipeline's sink reads as fast as one core
+//! What is read is checked and written into the request at once, in one task: a pipeline's sink reads as fast as one core
 //! does that, more than 200,000 records a second.
 //!
 //! How large a batch is, and how many may be on the way, the index's answers say ([`super::pace`]). A full batch waits
@@ -134,7 +134,7 @@ impl Worker {
     /// Works until `stop`, then settles what it holds, commits and leaves the group.
     ///
     /// # Errors
-    /// A delivery was cut off.
+    /// A delivery was cut off, or the consumer cannot go on at all.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let waiting = format!(
             "waiting for partitions of {}",
@@ -214,8 +214,8 @@ impl Worker {
             (reading.filling, on_the_way) = (Batch::new(Arc::clone(&self.pipeline)), InFlight::new());
             fatal = cut_off;
         }
-        self.finish(reading, on_the_way, commits).await?;
-        fatal.map_or(Ok(()), Err)
+        let finished = self.finish(reading, on_the_way, commits).await;
+        fatal.map_or(finished, Err)
     }
 
     /// The health component of what the worker reads from.

@@ -23,7 +23,7 @@ impl Scene {
         let folder = Folder::new();
         let path = folder.0.join("index.sqlite");
         let head = format!(
-            "[kafka]\nbootstrap_servers = {servers:?}\n[sink]\nindex = \"sqlite\"\nwhat = [\"raw\"]\nflush_interval = \"10ms\"\n[sqlite]\npath = {path:?}"
+            "[kafka]\nbootstrap_servers = {servers:?}\n[sink]\nindex = \"sqlite\"\nwhat = [\"raw\"]\nflush_interval = \"100ms\"\n[sqlite]\npath = {path:?}"
         );
         let config = support::parse(&support::text(&head, "p"));
         let topic = config.pipelines[0].topics.raw.clone();
@@ -63,9 +63,10 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_commit_is_tried_again() {
     let scene = Scene::new();
-    let running = Running::start(&scene.config);
-    scene.refuse();
+    // All is there from the beginning: one or two commits, and then nothing that would bring others.
     scene.fill(10).await;
+    scene.refuse();
+    let running = Running::start(&scene.config);
     let all = |records| vec![Offset::Offset(records); PARTITIONS as usize];
     until("all is committed, with nothing new to read", || scene.committed() == all(10)).await;
     // And before it leaves.

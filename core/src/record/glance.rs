@@ -1,9 +1,9 @@
 //! What can be said of a record without reading its values: that it is one object, if it is JSON at all.
 //!
-//! For whoever hands a record on to a strict reader, which then finds what is wrong with it. One pass without
-//! validation, in vector instructions: where strings are follows from the quotes alone if there is no backslash, and
-//! what stands outside of them from counting brackets. Invariant: nothing that passes hides anything from a reader
-//! that takes comments or stops at the end of the first value.
+//! For records that were valid when they were written. One pass without validation, in vector instructions: where
+//! strings are follows from the quotes alone if there is no backslash, and what stands outside of them from counting
+//! brackets. Invariant: nothing that passes hides anything from a reader that takes comments or stops at the end of the
+//! first value, or nests deeper than allowed.
 
 use wide::u8x16;
 

@@ -1,7 +1,7 @@
 //! Where a record's object is: the record itself, or what is written inside its JSON string.
 //!
 //! Every reader of records begins here, so that all agree on what a record is. Invariant: what is found is wholly
-//! valid, in UTF-8, and no deeper than allowed.
+//! valid, in UTF-8, and no deeper than allowed; what is only glanced at is no deeper than allowed.
 
 use super::glance;
 use super::reject::Reject;
@@ -69,7 +69,7 @@ pub struct Objects {
     inner: Vec<u8>,
 }
 
-/// A valid object.
+/// An object: valid if it was found, unread if it was glanced at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Object<'o> {
     /// From its opening to its closing brace.
@@ -87,9 +87,8 @@ impl Objects {
         Self { trie: Trie::new([], [name]), max_depth, initial, found: Found::default(), inner: Vec::new() }
     }
 
-    /// What [`Objects::find`] would find if the record were valid, where a glance tells; for whoever passes it on to a
-    /// strict reader. That reader may take comments, invalid UTF-8 and lone surrogates, and need not read on after an
-    /// object: no record with any of these, or with anything behind its object, passes.
+    /// What [`Objects::find`] would find if the record were valid, where a glance tells; for records that were valid when
+    /// they were written. None passes with comments, bytes that are not ASCII, or anything behind its object.
     pub fn glance<'o>(&self, record: &'o [u8]) -> Option<Object<'o>> {
         glance::one_object(record, self.max_depth, self.initial).then_some(Object {
             text: record,

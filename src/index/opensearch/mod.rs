@@ -117,8 +117,9 @@ impl OpenSearch {
         let mut others = Vec::new();
         for place in places {
             let lines = request.lines(place..place + 1);
-            let source = lines.iter().position(|byte| *byte == b'\n').map_or(&lines[..], |end| &lines[end + 1..]);
-            match unreadable::reason(&request.document(place), source) {
+            let source = memchr::memchr(b'\n', &lines).map_or(&lines[..], |end| &lines[end + 1..]);
+            let record = || request.document(place).body.map(Cow::into_owned).unwrap_or_default();
+            match unreadable::reason(source, record) {
                 Some(reason) => outcomes[place] = Outcome::Reject(reason),
                 None => others.push(place),
             }
