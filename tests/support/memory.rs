@@ -17,29 +17,21 @@ impl Memory {
     /// Takes the lines of a bulk request that is not compressed, and answers it.
     pub fn bulk(&mut self, body: &[u8]) -> String {
         let text = str::from_utf8(body).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        let create = |pair: &[&str]| {
-            let action: Value = serde_json::from_str(pair[0]).unwrap();
-            self.create(&action["create"], pair[1])
-        };
-        let items: Vec<Value> = lines.chunks(2).map(create).collect();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let items: Vec<Value> = lines.chunks(2).map(|pair| self.create(&pair[0]["create"], &pair[1])).collect();
         json!({"errors": false, "items": items}).to_string()
     }
 
-    fn create(&mut self, action: &Value, document: &str) -> Value {
-        let refused = |reason: &str| {
-            let error = json!({"type": "mapper_parsing_exception", "reason": reason});
-            json!({"create": {"status": 400, "error": error}})
-        };
-        let Ok(document) = serde_json::from_str::<Value>(document) else { return refused("failed to parse") };
+    fn create(&mut self, action: &Value, document: &Value) -> Value {
         if document.get(CONFLICT).is_some_and(|value| !value.is_object()) {
-            return refused("object mapping for [httpRequest]");
+            let error = json!({"type": "mapper_parsing_exception", "reason": "object mapping for [httpRequest]"});
+            return json!({"create": {"status": 400, "error": error}});
         }
         let key = ["_index", "_id"].map(|name| action[name].as_str().unwrap().to_owned());
         match self.documents.entry(key.into()) {
             std::collections::btree_map::Entry::Occupied(_) => json!({"create": {"status": 409}}),
             std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(document);
+                place.insert(document.clone());
                 json!({"create": {"status": 201}})
             }
         }
