@@ -8,13 +8,16 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A broker for one test.
 pub struct Kafka {
     pub bootstrap: String,
     runtime: Option<tokio::runtime::Runtime>,
-    _embedded: Option<Broker>,
+    embedded: Option<Broker>,
+    /// Deleted at the end from a broker that outlives the test: it starts slowly with thousands of partitions.
+    topics: Mutex<Vec<String>>,
 }
 
 /// A record as a test sees it.
@@ -42,11 +45,10 @@ impl Kafka {
     pub fn start() -> Self {
         let start = || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
-            if let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
-                return Self { bootstrap, runtime: Some(runtime), _embedded: None };
-            }
-            let broker = runtime.block_on(Broker::start(Config::default())).unwrap();
-            Self { bootstrap: broker.address().to_string(), runtime: Some(runtime), _embedded: Some(broker) }
+            let running = std::env::var("KAFKA_BOOTSTRAP_SERVERS").ok();
+            let embedded = running.is_none().then(|| runtime.block_on(Broker::start(Config::default())).unwrap());
+            let bootstrap = running.unwrap_or_else(|| embedded.as_ref().unwrap().address().to_string());
+            Self { bootstrap, runtime: Some(runtime), embedded, topics: Mutex::default() }
         };
         std::thread::scope(|scope| scope.spawn(start).join().unwrap())
     }
@@ -59,15 +61,17 @@ impl Kafka {
 
     pub fn create(&self, topics: &[(String, i32)]) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        // Room for records over the limit of a pipeline, and for their headers.
+        // Room for records over the limit of a pipeline, and for their headers; and records of a fixed day, which a broker
+        // deletes when that day is a week ago and it looks, half a minute after its start and every five minutes.
         let topic = |(name, partitions)| {
-            NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "4300000")
+            let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+            topic.set("max.message.bytes", "4300000").set("retention.ms", "-1")
         };
         let new: Vec<_> = topics.iter().map(|(name, n)| topic((name.as_str(), *n))).collect();
         let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));
         let runtime = self.runtime.as_ref().unwrap();
         for result in runtime.block_on(admin.create_topics(&new, &options)).unwrap() {
-            result.unwrap();
+            self.topics.lock().unwrap().push(result.unwrap());
         }
     }
 
@@ -137,9 +141,18 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        let runtime = self.runtime.take().unwrap();
+        let topics = std::mem::take(self.topics.get_mut().unwrap_or_else(PoisonError::into_inner));
+        // What a failed test wrote may be looked at.
+        if self.embedded.is_none() && !topics.is_empty() && !std::thread::panicking() {
+            let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+            let names: Vec<_> = topics.iter().map(String::as_str).collect();
+            let delete = || runtime.block_on(admin.delete_topics(&names, &AdminOptions::new()));
+            if let Err(error) = std::thread::scope(|scope| scope.spawn(delete).join()).unwrap() {
+                println!("topics stay: {error}");
+            }
         }
+        runtime.shutdown_background();
     }
 }
 
