@@ -107,6 +107,12 @@ impl Request {
         self.places.is_empty()
     }
 
+    /// What its documents take in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        let Buffers { lines, ids, bodies } = &*self.buffers;
+        lines.len() + ids.len() + bodies.len()
+    }
+
     /// Puts a document behind the others; `write` appends what is sent for it.
     ///
     /// # Errors

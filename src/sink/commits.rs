@@ -113,3 +113,40 @@ fn passes(error: &KafkaError) -> bool {
     let code = error.rdkafka_error_code();
     matches!(code, Some(CoordinatorLoadInProgress | IllegalGeneration | RebalanceInProgress))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Stage;
+
+    const PLACE: Partition = (Stage::Raw, 0);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_begins_at_once_or_a_second_after_the_last() {
+        let consumer =
+            rdkafka::ClientConfig::new().set("group.id", "g").create_with_context(Assignment::new(Vec::new()));
+        let mut commits = Commits::new(Arc::new(consumer.unwrap()));
+        let start = Instant::now();
+        let after = |seconds: u64| Some(start + Duration::from_secs(seconds));
+        let due = |commits: &Commits| [commits.due(true), commits.due(false)];
+        let position = BTreeMap::from([(PLACE, Position { next: 1, turn: 1 })]);
+
+        commits.note(&BTreeMap::new());
+        assert_eq!(due(&commits), [None, None], "nothing is done");
+        commits.note(&position);
+        assert_eq!(due(&commits), [after(0), after(0)], "the first");
+        commits.begin();
+        commits.note(&position);
+        assert_eq!(due(&commits), [None, None], "one is on its way");
+        // Nothing of an assignment that has no partitions is asked of a broker.
+        commits.ended().await;
+        assert_eq!(due(&commits), [after(0), after(1)], "done during a commit");
+        commits.refused = 1;
+        assert_eq!(due(&commits), [after(1), after(1)], "refused");
+        commits.refused = 0;
+        commits.owed = None;
+        tokio::time::advance(Duration::from_secs(5)).await;
+        commits.note(&position);
+        assert_eq!(due(&commits), [after(5), after(5)], "after a rest");
+    }
+}

@@ -17,6 +17,7 @@ use super::blame::Blame;
 use super::document::Unfit;
 use super::pace::{Answered, Pace, Step};
 use super::rejects::Rejects;
+use super::suspects::{Suspect, Suspects};
 use crate::index::{Document, Index, Outcome, Request, Stage, Unavailable};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
@@ -45,7 +46,7 @@ pub struct Delivery {
     /// Documents of each stage that the index has taken, of all batches.
     pub taken: Mutex<BTreeMap<Stage, u64>>,
     /// Batches of which only a few documents are left, with which the index failed.
-    pub suspects: AtomicUsize,
+    pub suspects: Suspects,
     /// Batches that wait now: while there is one, another's success makes nothing ready.
     pub waiting: AtomicUsize,
 }
@@ -53,8 +54,6 @@ pub struct Delivery {
 /// A batch of which no more are left than so many, or than one of so many, needs no place on the way.
 const FEW: usize = 64;
 const ONE_OF: usize = 16;
-/// The most such batches: they do not take all places before the first of them is decided.
-const MOST_SUSPECTS: usize = 256;
 
 /// The batch was given up because the sink stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,38 +98,38 @@ impl Left {
 /// A batch that may have to wait.
 struct Patience<'d> {
     backoff: Backoff,
-    waiting: Counted<'d>,
-    suspect: Counted<'d>,
+    waiting: Waiting<'d>,
+    suspect: Suspect<'d>,
     /// With so many documents left, or fewer, it may be a suspect, which takes no place.
     few: usize,
 }
 
-/// One of those that a number counts, if it is.
-struct Counted<'d> {
+/// One of the batches that wait, once it has begun to.
+struct Waiting<'d> {
     number: &'d AtomicUsize,
     counts: bool,
 }
 
-impl Counted<'_> {
-    fn set(&mut self, counts: bool) {
-        match (std::mem::replace(&mut self.counts, counts), counts) {
-            (false, true) => self.number.fetch_add(1, Ordering::Relaxed),
-            (true, false) => self.number.fetch_sub(1, Ordering::Relaxed),
-            _ => 0,
-        };
+impl Waiting<'_> {
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.counts, true) {
+            self.number.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.set(false);
+        if self.counts {
+            self.number.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Delivery {
     fn patience(&self, few: usize) -> Patience<'_> {
-        let of = |number| Counted { number, counts: false };
-        Patience { backoff: Backoff::default(), waiting: of(&self.waiting), suspect: of(&self.suspects), few }
+        let waiting = Waiting { number: &self.waiting, counts: false };
+        Patience { backoff: Backoff::default(), waiting, suspect: self.suspects.none(), few }
     }
 
     /// The health component of what the sink writes to.
@@ -142,8 +141,7 @@ impl Delivery {
     pub fn step(&self) -> Step {
         let step = self.pace.lock().unwrap_or_else(PoisonError::into_inner).step();
         // A few documents that nobody may ever take keep no place of another request.
-        let requests = step.requests + self.suspects.load(Ordering::Relaxed).min(MOST_SUSPECTS);
-        Step { bytes: step.bytes.min(self.index.most_bytes()), requests }
+        Step { bytes: step.bytes.min(self.index.most_bytes()), requests: step.requests + self.suspects.number() }
     }
 
     /// Notes what the index took of these documents.
@@ -257,7 +255,8 @@ impl Delivery {
         }
         let waits = again.len();
         left.request.copy_from(&request, again);
-        patience.suspect.set(!faulty.is_empty() && left.request.len() <= patience.few);
+        let few = !faulty.is_empty() && left.request.len() <= patience.few;
+        patience.suspect.set(few.then(|| left.request.bytes()));
         if taken > waits {
             patience.backoff = Backoff::default();
         }
@@ -274,7 +273,8 @@ impl Delivery {
         patience: &mut Patience<'_>,
     ) -> Option<String> {
         left.most = request.len().div_ceil(2);
-        patience.suspect.set(refused && request.len() + left.request.len() <= patience.few);
+        let few = refused && request.len() + left.request.len() <= patience.few;
+        patience.suspect.set(few.then(|| request.bytes() + left.request.bytes()));
         if refused
             && request.len() == 1
             && self.blamed(&mut left.blames, request.stage(0))
@@ -314,7 +314,7 @@ impl Delivery {
     }
 
     async fn wait(&self, patience: &mut Patience<'_>, reason: String) -> Result<(), Abandoned> {
-        patience.waiting.set(true);
+        patience.waiting.begin();
         self.telemetry.health.set(&self.component(), State::Waiting { reason });
         tokio::select! {
             biased;

@@ -28,6 +28,7 @@ mod in_flight;
 pub mod pace;
 mod reading;
 pub mod rejects;
+pub mod suspects;
 pub mod worker;
 
 use crate::config::{Config, IndexKind};

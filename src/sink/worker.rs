@@ -20,6 +20,7 @@ use super::in_flight::{InFlight, Join};
 use super::pace::{Pace, Step};
 use super::reading::{Broken, Reading};
 use super::rejects::Rejects;
+use super::suspects::Suspects;
 use crate::config::{Config, Sink, Stage};
 use crate::index::{Document, Index};
 use crate::kafka::client;
@@ -113,7 +114,7 @@ impl Worker {
             pace: Mutex::new(Pace::new(config.sink.bulk_bytes, config.sink.bulk_requests)),
             stop: stop.clone(),
             taken: Mutex::default(),
-            suspects: AtomicUsize::new(0),
+            suspects: Suspects::default(),
             waiting: AtomicUsize::new(0),
         };
         let worker = Self {

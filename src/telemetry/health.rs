@@ -84,6 +84,11 @@ impl Health {
         own.state = Some(state);
     }
 
+    /// Says nothing of a component any more, as another instance knows better.
+    pub fn forget(&self, component: &str) {
+        self.lock().remove(component);
+    }
+
     /// Shows a counter of `/metrics` with a component, as the cause that it counts.
     pub fn show_count(&self, component: &str, cause: &str, counter: &Counter) {
         self.lock().entry(component.to_owned()).or_default().counts.insert(cause.to_owned(), counter.clone());

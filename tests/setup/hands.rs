@@ -69,9 +69,19 @@ async fn what_a_person_added_stays() {
         webhook["header_params"]["Authorization"] = json!("Bearer x");
         let template = &mut cluster.stored.get_mut("/_index_template/p-raw").unwrap()["template"];
         template["settings"]["index"]["refresh_interval"] = json!("30s");
+        let detectors = cluster.stored.iter_mut().filter(|(id, _)| id.starts_with("detector"));
+        detectors.for_each(|(_, detector)| detector["rules"] = json!("mine"));
     }
-    let after = config(&url, &format!("shards = 2\n{}", channel("https://b")));
+    let mut after = config(&url, &format!("shards = 2\n{}", channel("https://b")));
+    // The anomaly detector waits longer.
+    after.pipelines[0].detectors[0].lateness = 90_000;
     run(&after, INDEX).await.1.unwrap();
+    let detector = || {
+        let cluster = cluster.lock().unwrap();
+        let found = cluster.stored.iter().find(|(id, _)| id.starts_with("detector")).unwrap().1;
+        (found["window_delay"]["period"]["interval"].clone(), found["rules"].clone())
+    };
+    assert_eq!(detector(), (json!(120), json!("mine")));
     let (headers, address, settings) = {
         let cluster = cluster.lock().unwrap();
         let webhook = &cluster.stored["channel-team"]["webhook"];
@@ -80,6 +90,10 @@ async fn what_a_person_added_stays() {
     };
     assert_eq!((&headers["Authorization"], address), (&json!("Bearer x"), json!("https://b")));
     assert_eq!((&settings["refresh_interval"], &settings["number_of_shards"]), (&json!("30s"), &json!("2")));
+    // Rules name features.
+    after.pipelines[0].flags[0].good.name = "fine".into();
+    run(&after, INDEX).await.1.unwrap();
+    assert_ne!(detector().1, json!("mine"));
     run(&after, FORCE).await.1.unwrap();
     let (found, result) = run(&after, INDEX).await;
     result.unwrap();

@@ -64,6 +64,19 @@ async fn every_layout_is_made_written_and_kept_apart() {
         let all = behind(&client, &name).await;
         assert!(all.len() >= indices && all.iter().all(|index| index.contains(&name) && *index != name), "{all:?}");
 
+        // What documents would meet is told before any is written, and asking leaves nothing behind.
+        let newest = all.iter().max().unwrap();
+        let set = async |pipeline: Value| {
+            let settings = Some(json!({"index.default_pipeline": pipeline}).to_string().into());
+            assert!(client.send(Method::Put, &format!("/{newest}/_settings"), settings).await.unwrap().good());
+        };
+        set(json!("nowhere")).await;
+        let error = run(&config, INDEX).await.1.unwrap_err();
+        assert!(error.contains("cannot be written to") && error.contains("[nowhere]"), "{error}");
+        set(Value::Null).await;
+        run(&config, INDEX).await.1.unwrap();
+        assert_eq!(documents(server, &name), 10);
+
         // Whoever changes the layout hears of it before the first document.
         let other = if layout == "data_stream" { "single" } else { "data_stream" };
         let (_, result) = run(&with(other, ""), INDEX).await;

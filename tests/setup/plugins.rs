@@ -47,11 +47,10 @@ pub const DETECTORS: usize = 1;
 pub const MONITORS: usize = 4;
 
 #[tokio::test]
-async fn one_node_that_is_down_is_passed_over() {
-    const GONE: &str = "http://127.0.0.1:1";
-    for first in [true, false] {
+async fn one_node_that_is_of_no_use_is_passed_over() {
+    for (useless, first) in support::useless_nodes().await.iter().flat_map(|url| [(url, true), (url, false)]) {
         let (cluster, url) = serve(Cluster::default()).await;
-        let urls = if first { [GONE, &url] } else { [&url, GONE] };
+        let urls = if first { [useless, &url] } else { [&url, useless] };
         let config = support::config(&format!("[opensearch]\nurls = {urls:?}"), "p");
         let (_, result) = run(&config, INDEX).await;
         assert_eq!(result, Ok(()), "{urls:?}");

@@ -2,6 +2,7 @@
 
 use super::plugins::{config, serve};
 use super::support::cluster::Cluster;
+use super::support::standin::Reply;
 use super::{INDEX, run};
 use outlier::index::opensearch::Client;
 use outlier::setup::detectors::reconcile::Reconciler;
@@ -88,9 +89,30 @@ async fn one_instance_looks_at_a_time() {
     assert_eq!((first.health.components().len(), second.health.components().len()), (1, 0));
     one.leave().await;
     assert!(two.look(now).await.unwrap());
-    assert_eq!(second.health.components().len(), 1);
+    // Who does not look any more says nothing of them.
+    assert!(one.look(now).await.unwrap());
+    assert_eq!((first.health.components().len(), second.health.components().len()), (0, 1));
     // Started once.
     assert_eq!(cluster.lock().unwrap().written().iter().filter(|path| path.ends_with("_start")).count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_looked_at_is_not_said_to_be_well() {
+    let (cluster, url) = serve(Cluster { intervals: 40, ..Cluster::default() }).await;
+    let config = config(&url, "");
+    run(&config, INDEX).await.1.unwrap();
+    let (client, telemetry) = (Client::new(&config).unwrap(), Telemetry::default());
+    let mut reconciler = Reconciler::new(&config, &client, &telemetry);
+    let state = || telemetry.health.components()["opensearch.detector.p-action"].clone();
+    reconciler.look(Instant::now()).await.unwrap();
+    let learns = |state: State| matches!(state, State::Learning { reason } if reason == "it was started" || reason == "it learns");
+    assert!(learns(state()), "{:?}", state());
+    let gone = Reply::Json(500, r#"{"error":{"type":"x","reason":"out of order"},"status":500}"#.to_owned());
+    cluster.lock().unwrap().instead.push(("POST", "/outlier-setup/_search".to_owned(), gone));
+    reconciler.look(Instant::now()).await.unwrap_err();
+    assert!(matches!(state(), State::Learning { reason } if reason.contains("out of order")), "{:?}", state());
+    reconciler.look(Instant::now()).await.unwrap();
+    assert!(learns(state()), "{:?}", state());
 }
 
 #[tokio::test]

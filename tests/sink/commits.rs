@@ -1,6 +1,10 @@
-//! What is done is committed, though a broker refuses commits while its group rebalances.
+//! What is done is committed, though a broker refuses commits while its group rebalances; what is not done is not, though
+//! what was read behind it is.
 
 use super::*;
+use futures::future::{BoxFuture, FutureExt};
+use outlier::index::{self, Unavailable};
+use outlier::sink::worker::Worker;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
@@ -23,7 +27,7 @@ impl Scene {
         let folder = Folder::new();
         let path = folder.0.join("index.sqlite");
         let head = format!(
-            "[kafka]\nbootstrap_servers = {servers:?}\n[sink]\nindex = \"sqlite\"\nwhat = [\"raw\"]\nflush_interval = \"100ms\"\n[sqlite]\npath = {path:?}"
+            "[kafka]\nbootstrap_servers = {servers:?}\n[sink]\nindex = \"sqlite\"\nwhat = [\"raw\"]\nflush_interval = \"100ms\"\nbulk_records = 2\n[sqlite]\npath = {path:?}"
         );
         let config = support::parse(&support::text(&head, "p"));
         let topic = config.pipelines[0].topics.raw.clone();
@@ -75,4 +79,79 @@ async fn a_refused_commit_is_tried_again() {
     until("all is there", || outcomes(&running.telemetry, "p").1 == 30).await;
     assert_eq!(running.stop().await, (30, 30, 0, 0));
     assert_eq!(scene.committed(), all(15));
+}
+
+/// Panics with one write, as soon as another that began later is done.
+struct Panics {
+    inner: Arc<dyn Index>,
+    armed: AtomicBool,
+    /// Partition and offset of its records.
+    cut: Mutex<Vec<(usize, i64)>>,
+    later: tokio::sync::Notify,
+}
+
+impl Index for Panics {
+    fn add(&self, request: &mut index::Request, document: &Document<'_>) -> Result<(), String> {
+        self.inner.add(request, document)
+    }
+
+    fn write<'a>(&'a self, request: &'a index::Request) -> BoxFuture<'a, Result<Vec<Outcome>, Unavailable>> {
+        async move {
+            if self.armed.swap(false, Ordering::AcqRel) {
+                let place = |document: Document<'_>| {
+                    let mut parts = document.id.rsplit('-').map(|part| part.parse().unwrap());
+                    let offset: i64 = parts.next().unwrap();
+                    (parts.next().unwrap() as usize, offset)
+                };
+                self.cut.lock().unwrap().extend(request.documents().map(place));
+                self.later.notified().await;
+                panic!("this write is cut off");
+            }
+            let behind = !self.cut.lock().unwrap().is_empty();
+            let written = self.inner.write(request).await;
+            if behind {
+                self.later.notify_one();
+            }
+            written
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cut_off_is_read_again() {
+    let scene = Scene::new();
+    let inner = outlier::index::open(&scene.config).unwrap();
+    let index = Arc::new(Panics {
+        inner,
+        armed: AtomicBool::new(false),
+        cut: Mutex::default(),
+        later: tokio::sync::Notify::new(),
+    });
+    let (telemetry, stop) = (Telemetry::default(), CancellationToken::new());
+    let pipeline = &scene.config.pipelines[0];
+    let worker = Worker::new(&scene.config, pipeline, Arc::clone(&index) as Arc<dyn Index>, telemetry.clone()).unwrap();
+    let run = tokio::spawn(worker.run(stop));
+    // So many answers let it send several requests at a time.
+    scene.fill(100).await;
+    let all = |records| vec![Offset::Offset(records); PARTITIONS as usize];
+    until("all is committed", || scene.committed() == all(100)).await;
+
+    index.armed.store(true, Ordering::Release);
+    scene.fill(50).await;
+    let error = run.await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("cut off"), "{error:#}");
+    let committed = scene.committed();
+    for (partition, offset) in &*index.cut.lock().unwrap() {
+        let Offset::Offset(next) = committed[*partition] else { panic!("{committed:?}") };
+        assert!(next <= *offset, "{committed:?}, but {offset} of {partition} was not done");
+    }
+    assert!(outcomes(&telemetry, "p").1 > 200, "none was done behind it");
+
+    let running = Running::start(&scene.config);
+    until("all is committed", || scene.committed() == all(150)).await;
+    let (read, created, there, rejected) = running.stop().await;
+    assert_eq!((read, rejected), (created + there, 0));
+    // A request that was on its way when the first one ended is counted when it is done.
+    until("each is there once", || outcomes(&telemetry, "p").1 + created == 300).await;
 }

@@ -5,6 +5,7 @@ use futures::future::BoxFuture;
 use outlier::index::opensearch::body;
 use outlier::index::{self, Unavailable};
 use outlier::sink::document::Unfit;
+use outlier::sink::suspects::Suspects;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn delivery(config: &Config, telemetry: &Telemetry, stop: CancellationToken) -> Delivery {
@@ -16,7 +17,7 @@ fn delivery(config: &Config, telemetry: &Telemetry, stop: CancellationToken) -> 
         pace: Mutex::new(Pace::new(1 << 20, 1)),
         stop,
         taken: Mutex::default(),
-        suspects: AtomicUsize::new(0),
+        suspects: Suspects::default(),
         waiting: AtomicUsize::new(0),
     }
 }
@@ -127,18 +128,22 @@ async fn a_delivery_is_given_up_when_the_sink_stops() {
 }
 
 #[tokio::test]
-async fn one_node_that_is_down_is_passed_over() {
-    const GONE: &str = "http://127.0.0.1:1";
-    for first in [true, false] {
+async fn one_node_that_is_of_no_use_is_passed_over() {
+    for (useless, first) in support::useless_nodes().await.iter().flat_map(|url| [(url, true), (url, false)]) {
         let memory = Arc::new(Mutex::new(Memory::default()));
         let served = Arc::clone(&memory);
         let url = standin::serve(move |request| Reply::Json(200, served.lock().unwrap().bulk(&request.body))).await;
-        let urls = if first { [GONE, &url] } else { [&url, GONE] };
-        let index = OpenSearch::new(&support::config(&format!("[opensearch]\nurls = {urls:?}"), "p")).unwrap();
-        for id in ["1", "2", "3", "4"] {
-            let written = write(&index, &[document(Stage::Raw, id, Some(br#"{"a":1}"#))]).await;
-            assert_eq!(written, Ok(vec![Outcome::Created]), "{urls:?}");
+        let urls = if first { [useless, &url] } else { [&url, useless] };
+        let config = support::config(&format!("[opensearch]\nurls = {urls:?}"), "p");
+        let telemetry = Telemetry::default();
+        let mut delivery = delivery(&config, &telemetry, CancellationToken::new());
+        delivery.pace = Mutex::new(Pace::new(1 << 20, 8));
+        for _ in 0..20 {
+            delivery.settle(batch(4, &*delivery.index), true).await.unwrap();
         }
+        assert_eq!(memory.lock().unwrap().documents.len(), 4, "{urls:?}");
+        // Not taken for load.
+        assert!(delivery.step().requests > 1, "{urls:?}: {:?}", delivery.step());
     }
 }
 

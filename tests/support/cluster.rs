@@ -95,6 +95,18 @@ impl Cluster {
     fn core(&mut self, method: &str, path: &str, bytes: &[u8], body: Value) -> Reply {
         match (method, path) {
             ("POST", "/_bulk?refresh=true") => self.bulk(bytes),
+            // Documents that are to replace others: there are none.
+            ("POST", path) if path.starts_with("/_bulk?filter_path") => {
+                let missing = json!({"index": {"status": 409, "error": {"type": "version_conflict_engine_exception"}}});
+                json(200, &json!({"items": vec![missing; bytes.split(|byte| *byte == b'\n').count() / 2]}))
+            }
+            ("GET", path) if path.contains("/_settings/index.uuid,index.blocks") => {
+                let name = path.split('/').nth(1).unwrap();
+                match self.stored.contains_key(&format!("/{name}")) {
+                    true => json(200, &json!({name: {"settings": {"index.uuid": "u"}}})),
+                    false => error(404, "index_not_found_exception", "none"),
+                }
+            }
             ("POST", "/_mget") => {
                 let id = body["docs"][0]["_id"].as_str().unwrap();
                 let found = self.ledger.get(id).map_or(
@@ -449,7 +461,8 @@ fn detector_defaults(detector: &mut Value) {
     detector["recency_emphasis"] = json!(2560);
     detector["history"] = json!(40);
     detector["detector_type"] = json!("SINGLE_ENTITY");
-    detector["rules"] = json!([{"action": "IGNORE_ANOMALY", "conditions": []}]);
+    let rules = || json!([{"action": "IGNORE_ANOMALY", "conditions": []}]);
+    detector.as_object_mut().unwrap().entry("rules").or_insert_with(rules);
     for (i, feature) in detector["feature_attributes"].as_array_mut().unwrap().iter_mut().enumerate() {
         feature["feature_id"] = format!("f{i}").into();
     }

@@ -86,6 +86,15 @@ pub fn opensearch() -> Option<String> {
     found("OPENSEARCH_URL")
 }
 
+/// Addresses of nodes that cannot help: nobody is there, the node finds no cluster, a proxy finds no node.
+pub async fn useless_nodes() -> [String; 3] {
+    let no_cluster = r#"{"error":{"type":"cluster_manager_not_discovered_exception","reason":null},"status":503}"#;
+    let answers = [(503, no_cluster), (502, "<html>bad gateway")];
+    let [no_cluster, no_node] =
+        answers.map(|(status, body)| standin::serve(move |_| standin::Reply::Json(status, body.to_owned())));
+    ["http://127.0.0.1:1".to_owned(), no_cluster.await, no_node.await]
+}
+
 fn found(variable: &str) -> Option<String> {
     let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
     if value.is_none() {

@@ -25,7 +25,7 @@ struct Bulk<'a> {
 
 #[derive(Deserialize)]
 struct Item<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, alias = "index")]
     create: Created<'a>,
 }
 

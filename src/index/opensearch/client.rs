@@ -100,7 +100,7 @@ impl Client {
     }
 
     /// Sends a request with a JSON body, or without one, to the node whose turn it is; to the next ones if that does not
-    /// answer and nothing can be done twice by asking again.
+    /// answer, or says that it reaches no cluster, and nothing can be done twice by asking again.
     ///
     /// # Errors
     /// No answer came, or the credentials were refused.
@@ -149,26 +149,30 @@ impl Client {
         body: Option<Bytes>,
         repeatable: bool,
     ) -> Result<Answer, Unavailable> {
-        let mut answer = Err(Unavailable::new(String::new()));
+        let mut told = Err(Unavailable::new(String::new()));
         for node in self.nodes.in_turn(Instant::now()) {
             let (transport, server) = &node.value;
-            let (why, timed_out) = match ask(transport, method, path, &headers, &body).await {
+            let mut timed_out = false;
+            told = match ask(transport, method, path, &headers, &body).await {
                 Ok(Answer { status: 401, .. }) => return Err(Unavailable::new(words::unauthorised(server))),
-                Ok(answer) => {
+                Ok(answer) if !answer.is_nobodys() => {
                     node.answered();
                     return Ok(answer);
                 }
-                Err(error) => (why(&error), error.is_timeout()),
+                Ok(answer) => Ok(answer),
+                Err(error) => {
+                    timed_out = error.is_timeout();
+                    Err(Unavailable::new(words::no_answer(server, &why(&error), timed_out)))
+                }
             };
             node.failed(Instant::now());
-            answer = Err(Unavailable::new(words::no_answer(server, &why, timed_out)));
             // A cluster that is too slow for a request gets no more of it at once, but questions.
             let question = matches!(method, Method::Get | Method::Head);
             if !question && (timed_out || !repeatable) {
                 break;
             }
         }
-        answer
+        told
     }
 }
 
@@ -235,6 +239,11 @@ fn compress(bytes: &[u8]) -> Vec<u8> {
 }
 
 impl Answer {
+    /// True when a proxy reached no node, or the node no cluster: another one may do better.
+    fn is_nobodys(&self) -> bool {
+        matches!(self.status, 502..=504)
+    }
+
     /// True for 200 to 299.
     pub fn good(&self) -> bool {
         (200..300).contains(&self.status)

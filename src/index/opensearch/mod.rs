@@ -40,6 +40,9 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 /// What the answer needs to hold; the rest would be parsed for nothing.
 const BULK: &str = "/_bulk?filter_path=error,items.*._id,items.*.status,items.*.error";
 
+/// Why a single document is refused.
+const TOO_LARGE: &str = "larger than OpenSearch (http.max_content_length) or a proxy before it takes (413)";
+
 /// Requests are not made smaller than that for a limit on their size; bytes.
 const LEAST: usize = 64 * 1024;
 /// After so many requests of a limited size the limit is doubled.
@@ -173,9 +176,7 @@ impl OpenSearch {
                     parts.push(middle..part.end);
                     parts.push(part.start..middle);
                 }
-                413 => {
-                    outcomes.push(Outcome::Reject("larger than OpenSearch's http.max_content_length (413)".to_owned()))
-                }
+                413 => outcomes.push(Outcome::Reject(TOO_LARGE.to_owned())),
                 _ => return Err(refused(&answer)),
             }
         }

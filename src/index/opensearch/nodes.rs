@@ -1,4 +1,4 @@
-//! The nodes of a cluster: whose turn it is, and which rest because they did not answer. No I/O.
+//! The nodes of a cluster: whose turn it is, and which rest because they were of no use. No I/O.
 //!
 //! Invariant: every node can be asked; those that rest come last.
 
@@ -53,12 +53,12 @@ impl<T> Node<T> {
         self.lately().1.is_some_and(|until| until > now)
     }
 
-    /// It answered, whatever.
+    /// It answered, and had a cluster behind it.
     pub fn answered(&self) {
         *self.lately() = (0, None);
     }
 
-    /// It did not answer.
+    /// It did not answer, or reached no cluster.
     pub fn failed(&self, now: Instant) {
         let (failures, until) = &mut *self.lately();
         *until = Some(now + doubled(REST.0, *failures, REST.1));

@@ -1,12 +1,12 @@
-//! Is it OpenSearch, and of a version that outlier knows? Asked before anything else is.
+//! Is it OpenSearch, of a version that outlier knows, and would it take documents?
 //!
-//! Invariant: a server that does not tell its version passes: Amazon OpenSearch Serverless has no `GET /`, and a user
+//! Invariants: nothing comes of a question; a server that does not tell its version passes: Amazon OpenSearch Serverless has no `GET /`, and a user
 //! need not have the right to it.
 
-use super::{Answer, Client};
-use crate::index::Unavailable;
+use super::{Answer, BULK, Client, answer};
+use crate::index::{Outcome, Unavailable};
 use opensearch::http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What `GET /` says under `tagline`, also where OpenSearch 2 gives its version as Elasticsearch's 7.10.2.
 const TAGLINE: &str = "The OpenSearch Project";
@@ -18,6 +18,34 @@ const TAGLINE: &str = "The OpenSearch Project";
 pub async fn probe(client: &Client) -> Result<(), Unavailable> {
     let answer = client.send(Method::Get, "/", None).await?;
     judge(&answer)
+}
+
+/// Asks for documents that are never written, as each is to replace one that is not there. Answers which indices would
+/// not take them now, and why.
+///
+/// # Errors
+/// OpenSearch does not answer, or something else does.
+pub async fn refusals(client: &Client, indices: &[String]) -> Result<Vec<(String, String)>, Unavailable> {
+    if indices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let replace = |index: &String| {
+        let action = json!({"index": {"_index": index, "_id": "nobody", "if_seq_no": 0, "if_primary_term": 1}});
+        format!("{action}\n{{}}\n")
+    };
+    let lines: String = indices.iter().map(replace).collect();
+    let answer = client.bulk(BULK, lines.into()).await?;
+    let ids = vec!["nobody"; indices.len()];
+    let outcomes = match answer.good() {
+        true => answer::outcomes(&answer.body, &ids).ok_or_else(|| answer.not_opensearch())?,
+        false => vec![Outcome::Retry(answer.reason()); indices.len()],
+    };
+    // Whatever else is wrong with such a document is wrong with it alone.
+    let refusal = |(index, outcome): (&String, Outcome)| match outcome {
+        Outcome::Retry(why) => Some((index.clone(), why)),
+        Outcome::Created | Outcome::AlreadyThere | Outcome::Fault(_) | Outcome::Reject(_) => None,
+    };
+    Ok(indices.iter().zip(outcomes).filter_map(refusal).collect())
 }
 
 fn judge(answer: &Answer) -> Result<(), Unavailable> {

@@ -88,6 +88,11 @@ pub fn decide(seen: &Seen) -> Act {
     }
 }
 
+/// The health component of a detector.
+fn component(detector: &Detector) -> String {
+    format!("opensearch.detector.{}", detector.name)
+}
+
 /// Whether a detector that does not run was stopped by somebody. A profile keeps its last error through that; the one error
 /// is the server's own reason to stop.
 fn by_hand(error: &str) -> bool {
@@ -168,6 +173,14 @@ impl<'a> Reconciler<'a> {
     /// # Errors
     /// OpenSearch does not answer, or the lease cannot be written.
     pub async fn look(&mut self, now: Instant) -> anyhow::Result<bool> {
+        let looked = self.look_at_all(now).await;
+        if let Err(error) = &looked {
+            self.tell_all(&format!("it was not looked at: {error:#}"));
+        }
+        looked
+    }
+
+    async fn look_at_all(&mut self, now: Instant) -> anyhow::Result<bool> {
         if !self.present {
             match Plugins::find(self.client).await?.detection {
                 Presence::There => self.present = true,
@@ -179,6 +192,7 @@ impl<'a> Reconciler<'a> {
             }
         }
         if !self.hold().await? {
+            self.detectors.iter().for_each(|detector| self.telemetry.health.forget(&component(detector)));
             return Ok(true);
         }
         let all_started = self.ledger.started().await?;
@@ -190,7 +204,7 @@ impl<'a> Reconciler<'a> {
                 Ok(Act::Stop) => State::Learning { reason: "it was stuck, and is started again".to_owned() },
                 Err(error) => State::Learning { reason: format!("{error:#}") },
             };
-            self.telemetry.health.set(&format!("opensearch.detector.{}", detector.name), state);
+            self.telemetry.health.set(&component(&detector), state);
         }
         Ok(true)
     }
@@ -199,7 +213,7 @@ impl<'a> Reconciler<'a> {
     fn tell_all(&self, reason: &str) {
         for detector in &self.detectors {
             let state = State::Learning { reason: reason.to_owned() };
-            self.telemetry.health.set(&format!("opensearch.detector.{}", detector.name), state);
+            self.telemetry.health.set(&component(detector), state);
         }
     }
 

@@ -67,7 +67,7 @@ pub struct Report {
 pub async fn apply(config: &Config, client: &Client, how: How) -> anyhow::Result<Report> {
     let plugins = Plugins::find(client).await?;
     let setup = Setup::new(config, client, how.force);
-    let blocked = shape::check(config, client, now()).await?;
+    shape::check(config, client).await?;
     let looked = setup.pass(wanted::all(config, &plugins, now()), None).await?;
     // Forced, it is also forgotten who stopped which detector.
     let mut report = if how.dry_run || (looked.writes == 0 && !how.force) {
@@ -79,7 +79,7 @@ pub async fn apply(config: &Config, client: &Client, how: How) -> anyhow::Result
         done?
     };
     report.lines.extend(setup.own(config).await?.1);
-    report.failed.extend(blocked);
+    report.failed.extend(shape::obstacles(config, client, now(), !how.dry_run).await?);
     Ok(report)
 }
 
@@ -251,9 +251,8 @@ impl<'a> Setup<'a> {
         // Whoever has it next finds what is written now, or there would be two of what has no name of its own.
         self.keep(lease).await?;
         self.ledger.note_pending(thing).await?;
-        let body = match (thing.kind, found, written) {
-            // A header for a receiver, a mapping of one's own.
-            (Kind::Channel | Kind::Template, Some(found), Some(written)) if !self.force => {
+        let body = match (found, written) {
+            (Some(found), Some(written)) if !self.force && thing.takes_additions(&found.body) => {
                 merged(&thing.body, &written.body, &found.body)
             }
             _ => thing.body.clone(),

@@ -1,11 +1,11 @@
 //! Whether what has an index's name is of the configured shape (an index, an alias of dated ones, a data stream) and takes
 //! documents.
 //!
-//! The server answers both document by document; here it is one sentence before anything is written.
+//! The server answers both document by document; here it is one sentence.
 
 use crate::config::{Config, Indices};
 use crate::index::names;
-use crate::index::opensearch::{Client, words};
+use crate::index::opensearch::{Client, probe, words};
 use anyhow::bail;
 use opensearch::http::Method;
 use outlier_core::pipeline::Millis;
@@ -14,38 +14,68 @@ use serde_json::Value;
 /// Settings of an index that keep documents out.
 const BLOCKS: [&str; 3] = ["index.blocks.read_only_allow_delete", "index.blocks.read_only", "index.blocks.write"];
 
-/// Looks at the name of each stage's index. Answers what blocks those that documents of `now` go to.
+/// Looks at what has the name of each stage's index.
 ///
 /// # Errors
-/// What has the name is of another shape; or OpenSearch does not answer.
-pub async fn check(config: &Config, client: &Client, now: Millis) -> anyhow::Result<Vec<String>> {
-    let mut blocked = Vec::new();
-    let indices = config.opensearch.indices;
+/// It is of another shape; or OpenSearch does not answer.
+pub async fn check(config: &Config, client: &Client) -> anyhow::Result<()> {
+    for (name, behind) in behind(config, client).await? {
+        if let Some(wrong) = wrong(&name, config.opensearch.indices, &behind) {
+            bail!("{wrong}");
+        }
+    }
+    Ok(())
+}
+
+/// What keeps documents out of the indices that those of `now` go to, and what to do. Earlier ones may be read-only.
+/// `ask`: also by documents that are never taken, which shows whether this user may write, and whether there is room.
+///
+/// # Errors
+/// OpenSearch does not answer.
+pub async fn obstacles(config: &Config, client: &Client, now: Millis, ask: bool) -> anyhow::Result<Vec<String>> {
+    let (mut obstacles, mut free) = (Vec::new(), Vec::new());
+    for (name, behind) in behind(config, client).await? {
+        let Some(index) = written_to(&name, config.opensearch.indices, &behind, now) else { continue };
+        match block(&index, &behind) {
+            Some(block) => obstacles.push(block),
+            None => free.push(index),
+        }
+    }
+    if ask {
+        let refusals = probe::refusals(client, &free).await?;
+        obstacles.extend(refusals.iter().map(|(index, why)| format!("documents cannot be written to {index}: {why}")));
+    }
+    Ok(obstacles)
+}
+
+/// What is behind the name of each stage's index, if there is anything: settings of indices, by their own names.
+async fn behind(config: &Config, client: &Client) -> anyhow::Result<Vec<(String, Value)>> {
+    let mut all = Vec::new();
     for pipeline in &config.pipelines {
         for stage in &config.sink.what {
             let name = names::index(&config.opensearch.index_prefix, &pipeline.name, *stage);
-            // The settings of all indices behind the name, by their own names.
             let path = format!("/{name}/_settings/index.uuid,index.blocks.*?flat_settings=true");
             let answer = client.send(Method::Get, &path, None).await?;
             if answer.good() {
-                let behind = answer.json()?;
-                if let Some(wrong) = wrong(&name, indices, &behind) {
-                    bail!("{wrong}");
-                }
-                blocked.extend(block(&name, indices, &behind, now));
+                all.push((name, answer.json()?));
             }
         }
     }
-    Ok(blocked)
+    Ok(all)
 }
 
-/// What keeps documents out of the index that they go to now. Earlier ones may be read-only.
-fn block(name: &str, indices: Indices, behind: &Value, now: Millis) -> Option<String> {
+/// The index that documents of `now` go to, if it is there.
+fn written_to(name: &str, indices: Indices, behind: &Value, now: Millis) -> Option<String> {
     let index = match indices {
         Indices::DataStream => behind.as_object()?.keys().max()?.clone(),
         _ => names::of_period(name, indices, now).into_owned(),
     };
-    let settings = behind[&index]["settings"].as_object()?;
+    behind.get(&index).is_some().then_some(index)
+}
+
+/// Which setting keeps documents out of an index.
+fn block(index: &str, behind: &Value) -> Option<String> {
+    let settings = behind[index]["settings"].as_object()?;
     let key = settings.iter().find(|(key, value)| BLOCKS.contains(&key.as_str()) && *value == "true")?.0;
     let remedy = match key.ends_with("allow_delete") {
         true => words::remedy(403, "read-only").to_owned(),
@@ -118,7 +148,7 @@ mod tests {
             (DataStream, json!({".ds-p-raw-000001": blocked(write)}), Some([".ds-p-raw-000001 is", "lift it"])),
             (Single, json!({}), None),
         ] {
-            let told = block("p-raw", indices, &behind, now);
+            let told = written_to("p-raw", indices, &behind, now).and_then(|index| block(&index, &behind));
             let fits = |parts: [&str; 2]| parts.iter().all(|part| told.as_ref().unwrap().contains(part));
             assert!(told.is_some() == want.is_some() && want.is_none_or(fits), "{behind}: {told:?}");
         }

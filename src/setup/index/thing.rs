@@ -5,6 +5,7 @@
 
 use super::lifecycle;
 use crate::index::opensearch::{Answer, Client, words};
+use crate::setup::diff::differences;
 use crate::setup::{dashboards, monitors, script};
 use anyhow::bail;
 use bytes::Bytes;
@@ -105,6 +106,17 @@ impl Thing {
     /// For people: `monitor "x"`.
     pub fn title(&self) -> String {
         title(self.kind, &self.name)
+    }
+
+    /// Whether what somebody added stays when it is written: a header for a receiver, a mapping of one's own, a rule of a
+    /// detector, but not one whose features change, as rules name them.
+    pub fn takes_additions(&self, found: &Value) -> bool {
+        const FEATURES: &str = "feature_attributes";
+        match self.kind {
+            Kind::Channel | Kind::Template => true,
+            Kind::Detector => differences(&self.body[FEATURES], &found[FEATURES]).is_empty(),
+            Kind::Policy | Kind::Index | Kind::Monitor | Kind::Saved => false,
+        }
     }
 
     /// The body with secrets as their hash, which is what is compared and kept.
