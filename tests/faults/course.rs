@@ -5,7 +5,7 @@ use crate::support::http::plain;
 use crate::support::kafka::Kafka;
 use crate::support::memory::Memory;
 use crate::support::proxy::{Fault, Plan, Proxy};
-use crate::support::sink::{Running, outcomes};
+use crate::support::sink::{Running, check_offsets, outcomes};
 use crate::support::standin::{self, Reply};
 use crate::support::tls::Certificate;
 use crate::support::{self, Folder, within};
@@ -13,8 +13,6 @@ use opensearch::http::Method;
 use outlier::config::Config;
 use outlier::index::opensearch::Client;
 use outlier::setup;
-use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -106,27 +104,6 @@ pub fn config(records: &Records, own: &str, opensearch: &str) -> Config {
     support::parse(&(support::text(&head, "p") + &topics))
 }
 
-/// The offsets that a course's group committed are the ends of what it read.
-pub fn check_offsets(kafka: &Kafka, records: &Records, config: &Config, what: &str) {
-    let pipeline = &config.pipelines[0];
-    let group = outlier::sink::worker::group(config, pipeline);
-    let consumer: BaseConsumer = kafka.client().set("group.id", &group).create().unwrap();
-    let mut list = TopicPartitionList::new();
-    for stage in STAGES {
-        let metadata = consumer.fetch_metadata(Some(&format!("{}.{stage}", records.name)), Duration::from_secs(30));
-        for partition in metadata.unwrap().topics()[0].partitions() {
-            list.add_partition(&format!("{}.{stage}", records.name), partition.id());
-        }
-    }
-    let committed = consumer.committed_offsets(list, Duration::from_secs(30)).unwrap();
-    for element in committed.elements() {
-        let (topic, partition) = (element.topic(), element.partition());
-        let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(30)).unwrap();
-        let offset = element.offset().to_raw().unwrap_or(-1).max(0);
-        assert_eq!(offset, end, "{what}: {topic}/{partition} is committed to its end");
-    }
-}
-
 impl Course<'_> {
     /// For what is printed.
     pub fn name(&self) -> String {
@@ -172,7 +149,7 @@ impl Course<'_> {
         assert_eq!(rejected as usize, expected.rejected.len(), "{what}: rejected");
         target.check(&own, expected, &what);
         expected.check_rejected(&kafka.read_all(&config.pipelines[0].topics.rejected), &what);
-        check_offsets(kafka, records, &config, &what);
+        check_offsets(&kafka.bootstrap, &config, &what);
         target.clean(&own).await;
         proxy.done()
     }

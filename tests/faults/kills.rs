@@ -1,11 +1,12 @@
 //! OpenSearch itself is killed (`kill -9`) and started again while the sink writes.
 
-use crate::course::{Target, check_offsets, config};
+use crate::course::{Target, config};
 use crate::records::{LARGEST, Records};
 use crate::support::control::Control;
 use crate::support::from_env;
 use crate::support::kafka::Kafka;
 use crate::support::proxy::{Plan, Proxy};
+use crate::support::sink::check_offsets;
 use crate::support::sink::{Running, outcomes};
 use crate::support::within;
 use crate::{SERVER, support};
@@ -55,7 +56,7 @@ async fn no_kill_of_opensearch_loses_or_doubles_a_record() {
         assert_eq!((out + there) as usize, records.expected.indexed(), "{what}");
         target.check(&own, &records.expected, &what);
         records.expected.check_rejected(&kafka.read_all(&config.pipelines[0].topics.rejected), &what);
-        check_offsets(&kafka, &records, &config, &what);
+        check_offsets(&kafka.bootstrap, &config, &what);
         target.clean(&own).await;
     }
 }

@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::http::plain;
 use support::memory::Memory;
-use support::sink::{Running, outcomes, topics_toml, write};
+use support::sink::{Running, check_offsets, outcomes, topics_toml, write};
 use support::standin::{self, Reply, Request};
 use support::{Folder, until};
 use tokio_util::sync::CancellationToken;

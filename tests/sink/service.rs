@@ -217,8 +217,10 @@ async fn sinks_that_come_and_go_share_the_work() {
     let (b, out_b, there_b, rejected_b) = second.stop().await;
     assert_eq!(a + b, out_a + there_a + rejected_a + out_b + there_b + rejected_b);
     assert_eq!(out_a + out_b, distinct as u64);
-    // Each stop committed what was done: nobody has anything left to do.
-    assert_eq!((a + b, rejected_a + rejected_b), (all + more, 2 * bad));
+    // What was on the way when its partition went to the second was read by both.
+    assert!(a + b >= all + more && rejected_a + rejected_b >= 2 * bad);
+    let asked = config.clone();
+    tokio::task::spawn_blocking(move || check_offsets(&servers, &asked, "after the last stop")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

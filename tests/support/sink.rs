@@ -1,9 +1,12 @@
 //! A sink in the test's own process, and its ledger.
 
-use outlier::config::Config;
+use outlier::config::{Config, Stage};
 use outlier::index::{Document, Index, Outcome, Request, Unavailable};
 use outlier::telemetry::Telemetry;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, TopicPartitionList};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// A started sink of the pipeline `p`.
@@ -40,6 +43,33 @@ pub fn outcomes(telemetry: &Telemetry, pipeline: &str) -> (u64, u64, u64, u64) {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     };
     (of("in"), of("out"), of("already_there"), of("rejected"))
+}
+
+/// The offsets that the group of a sink has committed are the ends of what it reads.
+pub fn check_offsets(servers: &str, config: &Config, what: &str) {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let pipeline = &config.pipelines[0];
+    let group = outlier::sink::worker::group(config, pipeline);
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", servers).set("group.id", &group).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    for stage in &config.sink.what {
+        let topic = match stage {
+            Stage::Raw => &pipeline.topics.raw,
+            Stage::Enriched => &pipeline.topics.enriched,
+            Stage::Scores => &pipeline.topics.scores,
+            Stage::Alerts => &pipeline.topics.alerts,
+        };
+        for partition in consumer.fetch_metadata(Some(topic), PATIENCE).unwrap().topics()[0].partitions() {
+            list.add_partition(topic, partition.id());
+        }
+    }
+    for element in consumer.committed_offsets(list, PATIENCE).unwrap().elements() {
+        let (topic, partition) = (element.topic(), element.partition());
+        let (_, end) = consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap();
+        let offset = element.offset().to_raw().unwrap_or(-1).max(0);
+        assert_eq!(offset, end, "{what}: {topic}/{partition} is committed to its end");
+    }
 }
 
 /// Topics of a pipeline that are named `NAME.<stage>`.
