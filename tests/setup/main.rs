@@ -3,6 +3,7 @@
 
 mod hands;
 mod layouts;
+mod obstacles;
 mod plugins;
 mod reconcile;
 mod recorded;

@@ -116,6 +116,21 @@ async fn what_is_not_looked_at_is_not_said_to_be_well() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_could_not_be_looked_for_and_is_absent_leaves_nothing_on_health() {
+    let (cluster, url) = serve(Cluster { absent: ["_anomaly_detection"].into(), ..Cluster::default() }).await;
+    let config = config(&url, "");
+    let (client, telemetry) = (Client::new(&config).unwrap(), Telemetry::default());
+    let mut reconciler = Reconciler::new(&config, &client, &telemetry);
+    let path = "/_plugins/_anomaly_detection/detectors/count";
+    let broken = Reply::Json(500, "<html>".to_owned());
+    cluster.lock().unwrap().instead.push(("GET", path.to_owned(), broken));
+    assert!(reconciler.look(Instant::now()).await.unwrap());
+    assert_eq!(telemetry.health.components().len(), 1);
+    assert!(!reconciler.look(Instant::now()).await.unwrap());
+    assert!(telemetry.health.components().is_empty());
+}
+
+#[tokio::test]
 async fn without_the_plugin_there_is_nothing_to_watch() {
     let (_, url) = serve(Cluster { absent: ["_anomaly_detection"].into(), ..Cluster::default() }).await;
     let config = config(&url, "");

@@ -147,6 +147,24 @@ async fn one_node_that_is_of_no_use_is_passed_over() {
     }
 }
 
+/// A cluster that is too slow for a request does not get it twice.
+#[tokio::test]
+async fn a_proxy_that_does_not_wait_any_longer_is_no_reason_to_ask_another_node() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut urls = Vec::new();
+    for _ in 0..2 {
+        let asked = Arc::clone(&asked);
+        let slow = move |_| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Reply::Json(504, "<html>gateway timeout".to_owned())
+        };
+        urls.push(standin::serve(slow).await);
+    }
+    let index = OpenSearch::new(&support::config(&format!("[opensearch]\nurls = {urls:?}"), "p")).unwrap();
+    write(&index, &[document(Stage::Raw, "1", Some(br#"{"a":1}"#))]).await.unwrap_err();
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
 #[tokio::test]
 async fn a_request_that_was_too_large_is_not_tried_again() {
     const MOST: usize = 600 << 10;

@@ -265,6 +265,7 @@ async fn what_opensearch_keeps_as_json_is_json() {
     for seed in seed..seed + courses {
         let (kept, left_to_it) = course(&url, seed).await;
         println!("seed {seed}: {kept} kept, {left_to_it} left to OpenSearch that are no JSON");
-        assert!(kept > DOCUMENTS / 2 && left_to_it > DOCUMENTS / 8);
+        // With fewer it would prove little.
+        assert!(kept > DOCUMENTS / 3 && left_to_it > DOCUMENTS / 8);
     }
 }

@@ -96,7 +96,7 @@ impl Cluster {
         match (method, path) {
             ("POST", "/_bulk?refresh=true") => self.bulk(bytes),
             // Documents that are to replace others: there are none.
-            ("POST", path) if path.starts_with("/_bulk?filter_path") => {
+            ("POST", path) if path.starts_with("/_bulk?timeout") => {
                 let missing = json!({"index": {"status": 409, "error": {"type": "version_conflict_engine_exception"}}});
                 json(200, &json!({"items": vec![missing; bytes.split(|byte| *byte == b'\n').count() / 2]}))
             }

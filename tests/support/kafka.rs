@@ -147,9 +147,11 @@ impl Drop for Kafka {
         if self.embedded.is_none() && !topics.is_empty() && !std::thread::panicking() {
             let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
             let names: Vec<_> = topics.iter().map(String::as_str).collect();
-            let delete = || runtime.block_on(admin.delete_topics(&names, &AdminOptions::new()));
-            if let Err(error) = std::thread::scope(|scope| scope.spawn(delete).join()).unwrap() {
-                println!("topics stay: {error}");
+            let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(10)));
+            let delete = || runtime.block_on(admin.delete_topics(&names, &options));
+            match std::thread::scope(|scope| scope.spawn(delete).join()).unwrap() {
+                Ok(deleted) => deleted.into_iter().flat_map(Result::err).for_each(|stays| println!("stays: {stays:?}")),
+                Err(error) => println!("topics stay: {error}"),
             }
         }
         runtime.shutdown_background();

@@ -25,6 +25,7 @@ struct Bulk<'a> {
 
 #[derive(Deserialize)]
 struct Item<'a> {
+    // The sink creates; the setup's question is to replace.
     #[serde(borrow, alias = "index")]
     create: Created<'a>,
 }

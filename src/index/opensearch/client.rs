@@ -109,7 +109,7 @@ impl Client {
     }
 
     /// Sends the lines of a bulk request, compressed if that is configured. Each of its documents has an id, so it may go to
-    /// another node when one closes the connection.
+    /// another node when one closes the connection or reaches no cluster.
     ///
     /// # Errors
     /// As [`Client::send`].
@@ -149,31 +149,42 @@ impl Client {
         body: Option<Bytes>,
         repeatable: bool,
     ) -> Result<Answer, Unavailable> {
-        let mut told = Err(Unavailable::new(String::new()));
+        let mut last = Err(Unavailable::new(String::new()));
         for node in self.nodes.in_turn(Instant::now()) {
             let (transport, server) = &node.value;
-            let mut timed_out = false;
-            told = match ask(transport, method, path, &headers, &body).await {
+            let timed_out;
+            let told = match ask(transport, method, path, &headers, &body).await {
                 Ok(Answer { status: 401, .. }) => return Err(Unavailable::new(words::unauthorised(server))),
                 Ok(answer) if !answer.is_nobodys() => {
                     node.answered();
                     return Ok(answer);
                 }
-                Ok(answer) => Ok(answer),
+                Ok(answer) => {
+                    timed_out = answer.status == 504;
+                    Ok(answer)
+                }
                 Err(error) => {
                     timed_out = error.is_timeout();
                     Err(Unavailable::new(words::no_answer(server, &why(&error), timed_out)))
                 }
             };
             node.failed(Instant::now());
+            // What a node says tells more than that another one is silent.
+            if told.is_ok() || last.is_err() {
+                last = told;
+            }
             // A cluster that is too slow for a request gets no more of it at once, but questions.
-            let question = matches!(method, Method::Get | Method::Head);
-            if !question && (timed_out || !repeatable) {
+            if !is_question(method, path) && (timed_out || !repeatable) {
                 break;
             }
         }
-        told
+        last
     }
+}
+
+/// Whether a request only reads.
+fn is_question(method: Method, path: &str) -> bool {
+    matches!(method, Method::Get | Method::Head) || path.ends_with("/_search") || path == "/_mget"
 }
 
 fn transport(server: &Server, config: &Config) -> anyhow::Result<Transport> {

@@ -1,9 +1,9 @@
 //! Is it OpenSearch, of a version that outlier knows, and would it take documents?
 //!
-//! Invariants: nothing comes of a question; a server that does not tell its version passes: Amazon OpenSearch Serverless has no `GET /`, and a user
-//! need not have the right to it.
+//! Invariants: asking writes no document; a server that does not tell its version passes: Amazon OpenSearch Serverless has
+//! no `GET /`, and a user need not have the right to it.
 
-use super::{Answer, BULK, Client, answer};
+use super::{Answer, Client, answer};
 use crate::index::{Outcome, Unavailable};
 use opensearch::http::Method;
 use serde_json::{Value, json};
@@ -20,8 +20,11 @@ pub async fn probe(client: &Client) -> Result<(), Unavailable> {
     judge(&answer)
 }
 
-/// Asks for documents that are never written, as each is to replace one that is not there. Answers which indices would
-/// not take them now, and why.
+/// A bulk request that waits for a shard for less long than for an answer.
+const QUESTION: &str = "/_bulk?timeout=5s&filter_path=error,items.*._id,items.*.status,items.*.error";
+
+/// Asks for documents that are never written, as each is to replace a version that no document has. An ingest pipeline of
+/// the index runs on it all the same. Answers which indices would not take documents now, and why.
 ///
 /// # Errors
 /// OpenSearch does not answer, or something else does.
@@ -29,17 +32,20 @@ pub async fn refusals(client: &Client, indices: &[String]) -> Result<Vec<(String
     if indices.is_empty() {
         return Ok(Vec::new());
     }
+    // Each its own id, by which answers in each other's places are told apart.
     let replace = |index: &String| {
-        let action = json!({"index": {"_index": index, "_id": "nobody", "if_seq_no": 0, "if_primary_term": 1}});
+        let action = json!({"index": {"_index": index, "_id": index, "if_seq_no": i64::MAX, "if_primary_term": 1}});
         format!("{action}\n{{}}\n")
     };
     let lines: String = indices.iter().map(replace).collect();
-    let answer = client.bulk(BULK, lines.into()).await?;
-    let ids = vec!["nobody"; indices.len()];
-    let outcomes = match answer.good() {
-        true => answer::outcomes(&answer.body, &ids).ok_or_else(|| answer.not_opensearch())?,
-        false => vec![Outcome::Retry(answer.reason()); indices.len()],
-    };
+    let answer = client.bulk(QUESTION, lines.into()).await?;
+    if !answer.good() {
+        // A question that is refused for what it is says nothing of documents.
+        let why = super::refused(&answer);
+        return if why.refused { Ok(Vec::new()) } else { Err(why) };
+    }
+    let ids: Vec<&str> = indices.iter().map(String::as_str).collect();
+    let outcomes = answer::outcomes(&answer.body, &ids).ok_or_else(|| super::odd(&answer))?;
     // Whatever else is wrong with such a document is wrong with it alone.
     let refusal = |(index, outcome): (&String, Outcome)| match outcome {
         Outcome::Retry(why) => Some((index.clone(), why)),

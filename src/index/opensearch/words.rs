@@ -95,12 +95,12 @@ pub fn remedy(status: u16, reason: &str) -> &'static str {
 pub fn index_remedy(kind: &str, reason: &str) -> Option<&'static str> {
     const SETUP: &str = "run `outlier setup`, which says what is in the way";
     match kind {
-        // Too many shards in the cluster, an alias in the way of an index or the reverse, a closed index.
+        // Too many shards in the cluster, an alias in the way of an index or the reverse.
         "validation_exception"
         | "invalid_alias_name_exception"
         | "invalid_index_name_exception"
-        | "index_closed_exception"
         | "index_create_block_exception" => Some(SETUP),
+        "index_closed_exception" => Some("open it again: POST /<index>/_open"),
         "illegal_argument_exception" if reason.starts_with("no write index is defined") => Some(SETUP),
         "illegal_argument_exception" if reason.starts_with("Number of documents in the index can't exceed") => Some(
             "one of its shards is full: set opensearch.indices = \"daily\" or raise opensearch.shards, which counts for new indices, and reindex or delete this one",

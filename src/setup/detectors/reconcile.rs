@@ -184,7 +184,10 @@ impl<'a> Reconciler<'a> {
         if !self.present {
             match Plugins::find(self.client).await?.detection {
                 Presence::There => self.present = true,
-                Presence::Absent => return Ok(false),
+                Presence::Absent => {
+                    self.forget_all();
+                    return Ok(false);
+                }
                 Presence::Refused(reason) => {
                     self.tell_all(&reason);
                     return Ok(true);
@@ -192,7 +195,7 @@ impl<'a> Reconciler<'a> {
             }
         }
         if !self.hold().await? {
-            self.detectors.iter().for_each(|detector| self.telemetry.health.forget(&component(detector)));
+            self.forget_all();
             return Ok(true);
         }
         let all_started = self.ledger.started().await?;
@@ -207,6 +210,11 @@ impl<'a> Reconciler<'a> {
             self.telemetry.health.set(&component(&detector), state);
         }
         Ok(true)
+    }
+
+    /// Says nothing of them any more.
+    fn forget_all(&self) {
+        self.detectors.iter().for_each(|detector| self.telemetry.health.forget(&component(detector)));
     }
 
     /// What holds up all of them.

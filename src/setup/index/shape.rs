@@ -10,17 +10,21 @@ use anyhow::bail;
 use opensearch::http::Method;
 use outlier_core::pipeline::Millis;
 use serde_json::Value;
+use std::time::Duration;
 
 /// Settings of an index that keep documents out.
 const BLOCKS: [&str; 3] = ["index.blocks.read_only_allow_delete", "index.blocks.read_only", "index.blocks.write"];
+
+/// What is over after so long is no obstacle: a moment of load, a shard that is just made.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Looks at what has the name of each stage's index.
 ///
 /// # Errors
 /// It is of another shape; or OpenSearch does not answer.
 pub async fn check(config: &Config, client: &Client) -> anyhow::Result<()> {
-    for (name, behind) in behind(config, client).await? {
-        if let Some(wrong) = wrong(&name, config.opensearch.indices, &behind) {
+    for (name, found) in behind(config, client).await? {
+        if let Some(wrong) = wrong(&name, config.opensearch.indices, &found) {
             bail!("{wrong}");
         }
     }
@@ -34,16 +38,21 @@ pub async fn check(config: &Config, client: &Client) -> anyhow::Result<()> {
 /// OpenSearch does not answer.
 pub async fn obstacles(config: &Config, client: &Client, now: Millis, ask: bool) -> anyhow::Result<Vec<String>> {
     let (mut obstacles, mut free) = (Vec::new(), Vec::new());
-    for (name, behind) in behind(config, client).await? {
-        let Some(index) = written_to(&name, config.opensearch.indices, &behind, now) else { continue };
-        match block(&index, &behind) {
+    for (name, found) in behind(config, client).await? {
+        let Some(index) = written_to(&name, config.opensearch.indices, &found, now) else { continue };
+        match block(&index, &found) {
             Some(block) => obstacles.push(block),
             None => free.push(index),
         }
     }
     if ask {
-        let refusals = probe::refusals(client, &free).await?;
-        obstacles.extend(refusals.iter().map(|(index, why)| format!("documents cannot be written to {index}: {why}")));
+        let mut refusals = probe::refusals(client, &free).await?;
+        if !refusals.is_empty() {
+            tokio::time::sleep(MOMENT).await;
+            let refused: Vec<String> = refusals.into_iter().map(|(index, _)| index).collect();
+            refusals = probe::refusals(client, &refused).await?;
+        }
+        obstacles.extend(refusals.iter().map(|(index, why)| format!("{index} takes no documents: {why}")));
     }
     Ok(obstacles)
 }

@@ -109,12 +109,13 @@ impl Thing {
     }
 
     /// Whether what somebody added stays when it is written: a header for a receiver, a mapping of one's own, a rule of a
-    /// detector, but not one whose features change, as rules name them.
+    /// detector. A detector with other features or another interval is written anew: rules name features, and a frequency
+    /// must be a multiple of the interval.
     pub fn takes_additions(&self, found: &Value) -> bool {
-        const FEATURES: &str = "feature_attributes";
+        let same = |name: &str| differences(&self.body[name], &found[name]).is_empty();
         match self.kind {
             Kind::Channel | Kind::Template => true,
-            Kind::Detector => differences(&self.body[FEATURES], &found[FEATURES]).is_empty(),
+            Kind::Detector => same("feature_attributes") && same("detection_interval"),
             Kind::Policy | Kind::Index | Kind::Monitor | Kind::Saved => false,
         }
     }
