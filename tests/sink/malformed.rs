@@ -102,6 +102,16 @@ fn json(body: &[u8]) -> Option<Value> {
     valid.then(|| serde_json::from_slice(body).unwrap())
 }
 
+/// An ingest pipeline reads the number -0 and writes 0.
+fn without_sign_of_zero(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.as_f64().is_some_and(|n| n == 0.0 && n.is_sign_negative()) => *value = 0.into(),
+        Value::Array(items) => items.iter_mut().for_each(without_sign_of_zero),
+        Value::Object(members) => members.values_mut().for_each(without_sign_of_zero),
+        _ => {}
+    }
+}
+
 /// True if the record names something twice, which only a lenient reader takes.
 fn repeats(body: &[u8], value: &Value) -> bool {
     let colons = |text: &[u8]| text.iter().filter(|byte| **byte == b':').count();
@@ -155,7 +165,7 @@ async fn course(url: &str, seed: u64) -> (usize, usize) {
         let there: BTreeMap<String, Value> = there.into_iter().collect();
         for (n, (body, outcome)) in bodies.iter().zip(outcomes).enumerate() {
             let what = || format!("seed {seed}, {name}: {} ({outcome:?})", String::from_utf8_lossy(body));
-            let (want, created) = (json(body), outcome == Outcome::Created);
+            let (mut want, created) = (json(body), outcome == Outcome::Created);
             assert!(created || stage != Stage::Raw, "{}", what());
             if stage == Stage::Enriched {
                 left_to_it += usize::from(want.is_none() && objects.glance(body).is_some());
@@ -177,6 +187,7 @@ async fn course(url: &str, seed: u64) -> (usize, usize) {
                 continue;
             }
             kept += 1;
+            want.iter_mut().filter(|_| ingesting).for_each(without_sign_of_zero);
             assert_eq!(Some(Value::Object(members)), want, "{}", what());
         }
     }
