@@ -87,6 +87,12 @@ impl Left {
         (std::mem::replace(&mut self.request, later), std::mem::replace(&mut self.sources, later_sources))
     }
 
+    /// What it takes in memory, in bytes.
+    fn bytes(&self) -> usize {
+        let bodies = self.rejected.iter().filter_map(|rejected| rejected.body.as_ref());
+        self.request.bytes() + bodies.map(Bytes::len).sum::<usize>()
+    }
+
     /// The index refused a document.
     fn reject(&mut self, Document { id, body, .. }: Document<'_>, source: Source, reason: String) {
         let why = Unfit { kind: "index", reason };
@@ -198,6 +204,8 @@ impl Delivery {
                 self.wait(&mut patience, why).await?;
             }
         }
+        // What waits for the rejected topic is decided.
+        patience.suspect.set(None);
         self.reject(left.rejected, &mut patience).await?;
         let waited = patience.waiting.counts;
         drop(patience);
@@ -256,7 +264,7 @@ impl Delivery {
         let waits = again.len();
         left.request.copy_from(&request, again);
         let few = !faulty.is_empty() && left.request.len() <= patience.few;
-        patience.suspect.set(few.then(|| left.request.bytes()));
+        patience.suspect.set(few.then(|| left.bytes()));
         if taken > waits {
             patience.backoff = Backoff::default();
         }
@@ -274,7 +282,7 @@ impl Delivery {
     ) -> Option<String> {
         left.most = request.len().div_ceil(2);
         let few = refused && request.len() + left.request.len() <= patience.few;
-        patience.suspect.set(few.then(|| request.bytes() + left.request.bytes()));
+        patience.suspect.set(few.then(|| request.bytes() + left.bytes()));
         if refused
             && request.len() == 1
             && self.blamed(&mut left.blames, request.stage(0))

@@ -4,6 +4,7 @@ use super::plugins::{DETECTORS, DRY, FORCE, MONITORS, REMOVE, channel, config, l
 use super::support::standin::Reply;
 use super::support::{self, cluster::Cluster};
 use super::{INDEX, run};
+use outlier::config::Config;
 use serde_json::json;
 
 const POLICY: &str = "/_plugins/_ism/policies/outlier-p";
@@ -90,10 +91,19 @@ async fn what_a_person_added_stays() {
     };
     assert_eq!((&headers["Authorization"], address), (&json!("Bearer x"), json!("https://b")));
     assert_eq!((&settings["refresh_interval"], &settings["number_of_shards"]), (&json!("30s"), &json!("2")));
-    // Rules name features.
-    after.pipelines[0].flags[0].good.name = "fine".into();
-    run(&after, INDEX).await.1.unwrap();
-    assert_ne!(detector().1, json!("mine"));
+    // Rules name features, and a frequency must be a multiple of the interval.
+    let changes: [fn(&mut Config); 2] = [
+        |config| config.pipelines[0].flags[0].good.name = "fine".into(),
+        |config| config.pipelines[0].detectors[0].window = 300_000,
+    ];
+    for change in changes {
+        change(&mut after);
+        run(&after, INDEX).await.1.unwrap();
+        assert_ne!(detector().1, json!("mine"));
+        let mut cluster = cluster.lock().unwrap();
+        let detectors = cluster.stored.iter_mut().filter(|(id, _)| id.starts_with("detector"));
+        detectors.for_each(|(_, detector)| detector["rules"] = json!("mine"));
+    }
     run(&after, FORCE).await.1.unwrap();
     let (found, result) = run(&after, INDEX).await;
     result.unwrap();

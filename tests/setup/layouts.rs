@@ -74,6 +74,15 @@ async fn every_layout_is_made_written_and_kept_apart() {
         let error = run(&config, INDEX).await.1.unwrap_err();
         assert!(error.contains("cannot be written to") && error.contains("[nowhere]"), "{error}");
         set(Value::Null).await;
+        let turn = async |way: &str| {
+            assert!(client.send(Method::Post, &format!("/{newest}/{way}"), None).await.unwrap().good());
+        };
+        if layout != "data_stream" {
+            turn("_close").await;
+            let error = run(&config, INDEX).await.1.unwrap_err();
+            assert!(error.contains(newest) && error.contains("POST /<index>/_open"), "{error}");
+            turn("_open").await;
+        }
         run(&config, INDEX).await.1.unwrap();
         assert_eq!(documents(server, &name), 10);
 

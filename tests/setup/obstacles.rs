@@ -28,8 +28,10 @@ async fn an_index_that_takes_no_documents_is_named() {
     for (name, options, answers, want) in [
         ("refused", INDEX, vec![four(&gone), items(&[("p-enriched", &gone)])], Some("p-enriched takes no documents")),
         ("for a moment", INDEX, vec![four(&busy)], None),
+        ("all of it for a moment", INDEX, vec![whole(429)], None),
+        ("refused, then no answer", INDEX, vec![four(&gone), whole(500)], Some("p-enriched takes no documents")),
         ("the question is refused", INDEX, vec![whole(400)], None),
-        ("no answer", INDEX, vec![whole(500)], Some("is not known")),
+        ("no answer", INDEX, vec![whole(500), whole(500)], Some("is not known")),
         ("not asked", DRY, vec![whole(500)], None),
     ] {
         let (cluster, url) = serve(Cluster::default()).await;

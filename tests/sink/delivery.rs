@@ -147,6 +147,60 @@ async fn one_node_that_is_of_no_use_is_passed_over() {
     }
 }
 
+#[tokio::test]
+async fn a_node_that_is_silent_hides_nothing_of_what_another_one_says() {
+    for first in [true, false] {
+        let url =
+            standin::serve(|_| Reply::Json(503, r#"{"error":{"type":"x","reason":"no cluster"}}"#.to_owned())).await;
+        let urls = if first { [url.as_str(), "http://127.0.0.1:1"] } else { ["http://127.0.0.1:1", &url] };
+        let index = OpenSearch::new(&support::config(&format!("[opensearch]\nurls = {urls:?}"), "p")).unwrap();
+        let error = write(&index, &[document(Stage::Raw, "1", Some(br#"{"a":1}"#))]).await.unwrap_err();
+        assert!(error.reason.contains("no cluster"), "{urls:?}: {error}");
+    }
+}
+
+/// A few documents with which the index fails, of a batch of which others are large and rejected, take a place of their own
+/// only if there is room in memory.
+#[tokio::test]
+async fn what_was_rejected_counts_while_the_rest_waits() {
+    for (size, suspects) in [(100, 2), (1 << 20, 1)] {
+        let url = standin::serve(|request| {
+            let text = String::from_utf8(request.body).unwrap();
+            let item = |line: &str| match line.contains("poison") {
+                true => r#"{"create":{"status":500,"error":{"type":"x","reason":"out of order"}}}"#,
+                false => r#"{"create":{"status":400,"error":{"type":"x","reason":"no"}}}"#,
+            };
+            let items: Vec<&str> = text.lines().skip(1).step_by(2).map(item).collect();
+            Reply::Json(200, format!(r#"{{"items":[{}]}}"#, items.join(",")))
+        });
+        let config = support::config(&format!("[opensearch]\nurls = [{:?}]", url.await), "p");
+        let telemetry = Telemetry::default();
+        let delivery = delivery(&config, &telemetry, CancellationToken::new());
+        let mut other = delivery.suspects.none();
+        other.set(Some(1));
+        let mut batch = Batch::new("p".into());
+        for offset in 0..5 {
+            let word = if offset == 0 { "poison".to_owned() } else { "x".repeat(size) };
+            let body = SCORE.replace("sum(bad)", &word);
+            let source = Source { stage: Stage::Scores, ..source(offset) };
+            batch.push(
+                1,
+                source,
+                document(Stage::Scores, &offset.to_string(), Some(body.as_bytes())),
+                &*delivery.index,
+            );
+        }
+        let waits = || matches!(telemetry.health.components().get(&delivery.component()), Some(State::Waiting { .. }));
+        let settle = delivery.settle(batch, true);
+        tokio::pin!(settle);
+        tokio::select! {
+            settled = &mut settle => panic!("{settled:?}"),
+            () = until("it waits", waits) => {}
+        }
+        assert_eq!(delivery.suspects.number(), suspects, "of {size} bytes");
+    }
+}
+
 /// A cluster that is too slow for a request does not get it twice.
 #[tokio::test]
 async fn a_proxy_that_does_not_wait_any_longer_is_no_reason_to_ask_another_node() {

@@ -299,6 +299,7 @@ mod tests {
                 "`outlier setup`",
             ),
             ("validation_exception", "this action would add [2] shards", "`outlier setup`"),
+            ("index_closed_exception", "closed", "_open"),
         ] {
             let Outcome::Retry(told) = said(kind, reason) else { panic!("{reason}") };
             assert!(told.contains(reason) && told.contains(remedy), "{told}");

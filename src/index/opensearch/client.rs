@@ -150,7 +150,8 @@ impl Client {
         repeatable: bool,
     ) -> Result<Answer, Unavailable> {
         let mut last = Err(Unavailable::new(String::new()));
-        for node in self.nodes.in_turn(Instant::now()) {
+        let question = is_question(method, path);
+        for node in self.nodes.in_turn(Instant::now(), !question && !repeatable) {
             let (transport, server) = &node.value;
             let timed_out;
             let told = match ask(transport, method, path, &headers, &body).await {
@@ -174,7 +175,7 @@ impl Client {
                 last = told;
             }
             // A cluster that is too slow for a request gets no more of it at once, but questions.
-            if !is_question(method, path) && (timed_out || !repeatable) {
+            if !question && (timed_out || !repeatable) {
                 break;
             }
         }

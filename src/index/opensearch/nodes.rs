@@ -33,12 +33,13 @@ impl<T> Nodes<T> {
         Self { all: values.into_iter().map(node).collect(), turn: AtomicUsize::new(0) }
     }
 
-    /// Each node once: the one whose turn it is and those behind it, then those that rest.
-    pub fn in_turn(&self, now: Instant) -> Vec<&Node<T>> {
+    /// Each node once: the one whose turn it is and those behind it, then those that rest. `once`: the request is asked of
+    /// one node only, so that is no node that failed when it was asked last.
+    pub fn in_turn(&self, now: Instant, once: bool) -> Vec<&Node<T>> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.all.len();
         let (resting, mut order): (Vec<_>, Vec<_>) =
-            (0..count).map(|i| &self.all[(turn + i) % count]).partition(|node| node.rests(now));
+            (0..count).map(|i| &self.all[(turn + i) % count]).partition(|node| node.rests(now) || once && node.fails());
         order.extend(resting);
         order
     }
@@ -51,6 +52,10 @@ impl<T> Node<T> {
 
     fn rests(&self, now: Instant) -> bool {
         self.lately().1.is_some_and(|until| until > now)
+    }
+
+    fn fails(&self) -> bool {
+        self.lately().0 > 0
     }
 
     /// It answered, and had a cluster behind it.
@@ -74,9 +79,10 @@ mod tests {
     fn a_node_that_fails_comes_last_for_a_while() {
         let nodes = Nodes::new(["a", "b", "c"]);
         let start = Instant::now();
-        let order = |seconds: u64| -> String {
-            nodes.in_turn(start + Duration::from_secs(seconds)).iter().map(|node| node.value).collect()
+        let asked = |seconds: u64, once: bool| -> String {
+            nodes.in_turn(start + Duration::from_secs(seconds), once).iter().map(|node| node.value).collect()
         };
+        let order = |seconds: u64| asked(seconds, false);
         assert_eq!([order(0), order(0), order(0), order(0)], ["abc", "bca", "cab", "abc"]);
         let fail = |node: usize, seconds: u64| nodes.all[node].failed(start + Duration::from_secs(seconds));
         fail(1, 0);
@@ -85,6 +91,7 @@ mod tests {
         assert_eq!([order(2), order(2), order(3)], ["cab", "cab", "abc"], "then for two");
         (0..20).for_each(|_| fail(1, 3));
         assert_eq!([order(62), order(62), order(63)], ["cab", "cab", "abc"], "and a minute at most");
+        assert_eq!([asked(63, true), asked(63, true), asked(63, true)], ["cab", "cab", "acb"], "not while others do");
         (0..3).for_each(|node| fail(node, 63));
         assert_eq!([order(63), order(63)], ["bca", "cab"], "somebody must be asked");
         (0..3).for_each(|node| nodes.all[node].answered());

@@ -20,7 +20,7 @@ pub async fn probe(client: &Client) -> Result<(), Unavailable> {
     judge(&answer)
 }
 
-/// A bulk request that waits for a shard for less long than for an answer.
+/// A bulk request that waits for a shard for less long than a client usually waits for an answer.
 const QUESTION: &str = "/_bulk?timeout=5s&filter_path=error,items.*._id,items.*.status,items.*.error";
 
 /// Asks for documents that are never written, as each is to replace a version that no document has. An ingest pipeline of

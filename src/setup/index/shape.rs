@@ -4,8 +4,9 @@
 //! The server answers both document by document; here it is one sentence.
 
 use crate::config::{Config, Indices};
+use crate::index::Unavailable;
 use crate::index::names;
-use crate::index::opensearch::{Client, probe, words};
+use crate::index::opensearch::{Answer, Client, probe, words};
 use anyhow::bail;
 use opensearch::http::Method;
 use outlier_core::pipeline::Millis;
@@ -23,8 +24,11 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// # Errors
 /// It is of another shape; or OpenSearch does not answer.
 pub async fn check(config: &Config, client: &Client) -> anyhow::Result<()> {
-    for (name, found) in behind(config, client).await? {
-        if let Some(wrong) = wrong(&name, config.opensearch.indices, &found) {
+    for (name, answer) in behind(config, client).await? {
+        // Without the right to look it may still be what it should be.
+        if answer.good()
+            && let Some(wrong) = wrong(&name, config.opensearch.indices, &answer.json()?)
+        {
             bail!("{wrong}");
         }
     }
@@ -38,7 +42,12 @@ pub async fn check(config: &Config, client: &Client) -> anyhow::Result<()> {
 /// OpenSearch does not answer.
 pub async fn obstacles(config: &Config, client: &Client, now: Millis, ask: bool) -> anyhow::Result<Vec<String>> {
     let (mut obstacles, mut free) = (Vec::new(), Vec::new());
-    for (name, found) in behind(config, client).await? {
+    for (name, answer) in behind(config, client).await? {
+        if !answer.good() {
+            obstacles.push(format!("whether {name} takes documents is not known: {}", answer.reason()));
+            continue;
+        }
+        let found = answer.json()?;
         let Some(index) = written_to(&name, config.opensearch.indices, &found, now) else { continue };
         match block(&index, &found) {
             Some(block) => obstacles.push(block),
@@ -46,27 +55,38 @@ pub async fn obstacles(config: &Config, client: &Client, now: Millis, ask: bool)
         }
     }
     if ask {
-        let mut refusals = probe::refusals(client, &free).await?;
-        if !refusals.is_empty() {
-            tokio::time::sleep(MOMENT).await;
-            let refused: Vec<String> = refusals.into_iter().map(|(index, _)| index).collect();
-            refusals = probe::refusals(client, &refused).await?;
-        }
+        let refusals = refusals(client, &free).await?;
         obstacles.extend(refusals.iter().map(|(index, why)| format!("{index} takes no documents: {why}")));
     }
     Ok(obstacles)
 }
 
+/// Which of these indices take no documents for longer than a moment, and why.
+async fn refusals(client: &Client, indices: &[String]) -> Result<Vec<(String, String)>, Unavailable> {
+    let first = probe::refusals(client, indices).await;
+    let again: Vec<String> = match &first {
+        Ok(refusals) if refusals.is_empty() => return first,
+        Ok(refusals) => refusals.iter().map(|(index, _)| index.clone()).collect(),
+        Err(_) => indices.to_vec(),
+    };
+    tokio::time::sleep(MOMENT).await;
+    match probe::refusals(client, &again).await {
+        // What was said before tells more than no answer.
+        Err(_) if first.is_ok() => first,
+        second => second,
+    }
+}
+
 /// What is behind the name of each stage's index, if there is anything: settings of indices, by their own names.
-async fn behind(config: &Config, client: &Client) -> anyhow::Result<Vec<(String, Value)>> {
+async fn behind(config: &Config, client: &Client) -> anyhow::Result<Vec<(String, Answer)>> {
     let mut all = Vec::new();
     for pipeline in &config.pipelines {
         for stage in &config.sink.what {
             let name = names::index(&config.opensearch.index_prefix, &pipeline.name, *stage);
             let path = format!("/{name}/_settings/index.uuid,index.blocks.*?flat_settings=true");
             let answer = client.send(Method::Get, &path, None).await?;
-            if answer.good() {
-                all.push((name, answer.json()?));
+            if answer.status != 404 {
+                all.push((name, answer));
             }
         }
     }
