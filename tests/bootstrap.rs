@@ -305,7 +305,7 @@ async fn scores_go_on_from_an_index() {
 async fn scores_go_on_from_opensearch() {
     let Some(url) = support::opensearch() else { return };
     let world = tokio::task::spawn_blocking(|| World::new("real", false)).await.unwrap();
-    let index = support::unique("history");
+    let index = support::Name::new("history");
     let client = Client::new(&support::config(&format!("[opensearch]\nurls = [\"{url}\"]\n"), "p")).unwrap();
     let send = async |method, path: String, body: String| {
         let answer = client.send(method, &path, Some(Bytes::from(body))).await.unwrap();
@@ -319,11 +319,10 @@ async fn scores_go_on_from_opensearch() {
     send(Method::Put, format!("/{index}"), mapping.to_string()).await;
     let mut bulk = String::new();
     for document in documents(&world) {
-        bulk.push_str(&format!("{}\n{document}\n", json!({"create": {"_index": index}})));
+        bulk.push_str(&format!("{}\n{document}\n", json!({"create": {"_index": *index}})));
     }
     let answer = send(Method::Post, "/_bulk?refresh=true".into(), bulk).await;
     assert_eq!(answer["errors"], false);
-    let (name, urls) = (index.clone(), url.clone());
+    let (name, urls) = (index.to_string(), url.clone());
     tokio::task::spawn_blocking(move || from_index(&world, &urls, &name)).await.unwrap();
-    send(Method::Delete, format!("/{index}"), String::new()).await;
 }

@@ -9,7 +9,7 @@ mod support;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::time::Duration;
-use support::opensearch::{all, documents};
+use support::opensearch::{address, all, documents};
 use support::outlier::Outlier;
 use support::{Workplace, wait};
 
@@ -81,7 +81,7 @@ listen = "127.0.0.1:0"
     let process = Outlier::start(&config, "process", &["process"]);
     let sink = Outlier::start(&config, "sink", &["sink"]);
 
-    let server = url.trim_start_matches("http://").trim_end_matches('/');
+    let server = address(&url);
     let index = |stage: &str| format!("{prefix}aws-waf-{stage}").to_lowercase();
     let mut logs: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for stage in ["raw", "enriched"] {

@@ -205,7 +205,7 @@ fn to_the_index_of_a_real_server() {
     kafka.create(&[(raw.clone(), 2)]);
     create(&kafka, &place, "logs");
     let config = configuration(&kafka, &place, ["logs", "logs"], &raw, "", "");
-    let prefix = support::unique("replay");
+    let prefix = support::Name::new("replay");
     let more = format!(
         "[opensearch]\nurls = [{server:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0\n[sink]\nflush_interval = \"50ms\"\n"
     );
@@ -230,7 +230,7 @@ fn to_the_index_of_a_real_server() {
     let sink = Outlier::start(&config, "sink", &["sink", "--no-setup"]);
     let rejected = topic(&place, "logs", "rejected");
     wait("one is rejected", Duration::from_secs(60), || kafka.read_all(&rejected).len() == 1);
-    let address = server.trim_start_matches("http://").trim_end_matches('/');
+    let address = support::opensearch::address(&server);
     wait("one is indexed", Duration::from_secs(60), || support::opensearch::documents(address, &index) == 1);
     assert!(sink.stop().success());
 
@@ -244,8 +244,4 @@ fn to_the_index_of_a_real_server() {
     }
     let there = support::opensearch::all(address, &index);
     assert_eq!((there.len(), &there["r-x-3-10"]["new_2"]), (2, &json!("x")), "{there:?}");
-    for stage in ["raw", "enriched", "scores", "alerts"] {
-        ask(Method::Delete, format!("/{prefix}logs-{stage}"), None);
-        ask(Method::Delete, format!("/_index_template/{prefix}logs-{stage}"), None);
-    }
 }

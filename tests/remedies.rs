@@ -233,7 +233,7 @@ async fn what_is_wrong_is_said_with_its_remedy() {
 async fn a_read_only_index_is_waited_for() {
     let Some(server) = support::opensearch() else { return };
     let (place, kafka) = (Workplace::new("readonly"), Kafka::start());
-    let prefix = support::unique("readonly");
+    let prefix = support::Name::new("readonly");
     let opensearch = format!("{}\nindex_prefix = \"{prefix}\"", url(&server));
     let path = configuration(&place, &kafka, "block", &opensearch);
     let config = support::parse(&read(&path));
@@ -256,7 +256,7 @@ async fn a_read_only_index_is_waited_for() {
     .await
     .unwrap();
     block("null").await;
-    let address = server.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let address = support::opensearch::address(&server).to_owned();
     let counted = index.clone();
     let all = tokio::task::spawn_blocking(move || {
         let sink = Outlier::start(&path, "lifted", &["sink"]);
@@ -265,9 +265,4 @@ async fn a_read_only_index_is_waited_for() {
         drop((place, kafka));
     });
     all.await.unwrap();
-    for stage in ["raw", "enriched", "scores", "alerts"] {
-        let name = format!("{prefix}p-{stage}");
-        client.send(opensearch::http::Method::Delete, &format!("/{name}"), None).await.unwrap();
-        client.send(opensearch::http::Method::Delete, &format!("/_index_template/{name}"), None).await.unwrap();
-    }
 }

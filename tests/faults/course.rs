@@ -9,9 +9,7 @@ use crate::support::sink::{Running, check_offsets, outcomes};
 use crate::support::standin::{self, Reply};
 use crate::support::tls::Certificate;
 use crate::support::{self, Folder, within};
-use opensearch::http::Method;
 use outlier::config::Config;
-use outlier::index::opensearch::Client;
 use outlier::setup;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -32,8 +30,8 @@ pub struct Course<'a> {
 /// Where the documents go in the end.
 pub enum Target {
     Memory(Arc<Mutex<Memory>>),
-    /// `host:port`, and a client without a proxy.
-    Server(String, Box<Client>),
+    /// `host:port`.
+    Server(String),
 }
 
 impl Target {
@@ -50,17 +48,14 @@ impl Target {
     pub async fn server(records: &Records, own: &str, url: &str) -> Self {
         let mut config = config(records, own, &format!("urls = [{url:?}]"));
         config.sink.request_timeout = Duration::from_secs(60);
-        let config = &config;
-        setup::apply_index(config).await.unwrap();
-        let client = Client::new(config).unwrap();
-        let address = config.opensearch.urls[0].trim_start_matches("http://").trim_end_matches('/').to_owned();
-        Self::Server(address, Box::new(client))
+        setup::apply_index(&config).await.unwrap();
+        Self::Server(support::opensearch::address(url).to_owned())
     }
 
     fn all(&self, index: &str) -> BTreeMap<String, Value> {
         match self {
             Self::Memory(memory) => memory.lock().unwrap().all(index),
-            Self::Server(address, _) => support::opensearch::all(address, index),
+            Self::Server(address) => support::opensearch::all(address, index),
         }
     }
 
@@ -77,16 +72,6 @@ impl Target {
             assert!(missing.is_empty() && extra.is_empty(), "{what}: {stage}: missing {missing:?}, extra {extra:?}");
             for (id, document) in found {
                 assert_eq!(document, wanted[&id], "{what}: {stage} {id}");
-            }
-        }
-    }
-
-    /// Removes the indices.
-    pub async fn clean(&self, prefix: &str) {
-        let Self::Server(_, client) = self else { return };
-        for stage in STAGES.into_iter().chain(["alerts"]) {
-            for path in [format!("/{prefix}p-{stage}"), format!("/_index_template/{prefix}p-{stage}")] {
-                client.send(Method::Delete, &path, None).await.unwrap();
             }
         }
     }
@@ -116,7 +101,7 @@ impl Course<'_> {
     pub async fn run(self) -> BTreeMap<Fault, usize> {
         let what = self.name();
         let Self { kafka, records, seed, .. } = self;
-        let own = support::unique("course");
+        let own = support::Name::new("course");
         let folder = Folder::new();
         let (target, url) = match self.server {
             None => Target::memory().await,
@@ -150,7 +135,6 @@ impl Course<'_> {
         target.check(&own, expected, &what);
         expected.check_rejected(&kafka.read_all(&config.pipelines[0].topics.rejected), &what);
         check_offsets(&kafka.bootstrap, &config, &what);
-        target.clean(&own).await;
         proxy.done()
     }
 }

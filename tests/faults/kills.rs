@@ -27,7 +27,7 @@ async fn no_kill_of_opensearch_loses_or_doubles_a_record() {
     for kill in 0..kills {
         // Enough that the sink is not done before the kill.
         let records = Records::produce(&kafka, 200).await;
-        let own = support::unique("kill");
+        let own = support::Name::new("kill");
         let target = Target::server(&records, &own, &server).await;
         // Without faults of its own; documents that are too large are the same as ever.
         let plan = Plan { seed, faults: Vec::new(), most: 0, stall: Duration::ZERO, largest: LARGEST };
@@ -57,6 +57,5 @@ async fn no_kill_of_opensearch_loses_or_doubles_a_record() {
         target.check(&own, &records.expected, &what);
         records.expected.check_rejected(&kafka.read_all(&config.pipelines[0].topics.rejected), &what);
         check_offsets(&kafka.bootstrap, &config, &what);
-        target.clean(&own).await;
     }
 }

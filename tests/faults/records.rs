@@ -63,7 +63,7 @@ impl Expected {
 /// Topics that all courses read, and what must become of them.
 pub struct Records {
     pub servers: String,
-    pub name: String,
+    pub name: crate::support::Name,
     pub expected: Expected,
 }
 
@@ -89,7 +89,7 @@ impl Sending<'_> {
 impl Records {
     /// Creates topics and fills them with `rounds` records of each kind.
     pub async fn produce(kafka: &Kafka, rounds: usize) -> Self {
-        let name = crate::support::unique("faults");
+        let name = crate::support::Name::new("faults");
         let servers = kafka.bootstrap.clone();
         let head = format!(
             "[kafka]\nbootstrap_servers = {servers:?}\ntopic_prefix = \"{name}.\"\nraw_partitions = 2\nreplication_factor = 1"

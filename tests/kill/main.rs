@@ -184,7 +184,7 @@ fn course(course: Course) {
         wait(&format!("{table} in SQLite"), patience, || rows(&database, &table) >= records.len());
         same(stage, "SQLite", sqlite(&database, &table), &records);
         if let Some(url) = &server {
-            let server = url.trim_start_matches("http://").trim_end_matches('/');
+            let server = support::opensearch::address(url);
             let index = format!("{}remote-{stage}", place.prefix).to_lowercase();
             wait(&format!("{index} in OpenSearch"), patience, || {
                 support::opensearch::documents(server, &index) >= records.len() as u64

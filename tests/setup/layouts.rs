@@ -1,6 +1,6 @@
 //! Dated indices and data streams on a real OpenSearch: made, written, written again, thrown away when old.
 
-use super::support::{self, opensearch::documents, sink::write, unique};
+use super::support::{self, Name, opensearch::documents, sink::write};
 use super::{INDEX, run, starting_with};
 use opensearch::http::Method;
 use outlier::config::{Config, Stage};
@@ -36,7 +36,7 @@ async fn every_layout_is_made_written_and_kept_apart() {
     let now = now();
     // How many indices ten documents of today, yesterday and of forty days ago make.
     for (layout, indices) in [("daily", 3), ("monthly", if now / DAY % 365 < 2 { 3 } else { 2 }), ("data_stream", 1)] {
-        let prefix = unique("layout");
+        let prefix = Name::new("layout");
         let with = |layout: &str, more: &str| -> Config {
             let head = format!(
                 "[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0\nindices = {layout:?}\n{more}\n[sink]\nwhat = [\"raw\"]"
@@ -59,7 +59,7 @@ async fn every_layout_is_made_written_and_kept_apart() {
             assert!(outcomes.iter().all(|outcome| *outcome == want), "{outcomes:?}");
         }
         let client = Client::new(&config).unwrap();
-        let server = url.trim_start_matches("http://");
+        let server = support::opensearch::address(&url);
         assert_eq!(documents(server, &name), 10, "by the one name");
         let all = behind(&client, &name).await;
         assert!(all.len() >= indices && all.iter().all(|index| index.contains(&name) && *index != name), "{all:?}");
@@ -117,7 +117,7 @@ async fn every_layout_is_made_written_and_kept_apart() {
 #[tokio::test]
 async fn an_index_that_cannot_be_made_rejects_nothing() {
     let Some(url) = support::opensearch() else { return };
-    let prefix = unique("shape");
+    let prefix = Name::new("shape");
     let config = support::config(
         &format!(
             "[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0\nindices = \"daily\"\n[sink]\nwhat = [\"raw\"]"

@@ -13,7 +13,7 @@ mod support;
 use outlier::config::Config;
 use outlier::index::opensearch::Client;
 use outlier::setup::{self, Options};
-use support::{Folder, unique};
+use support::{Folder, Name};
 
 const TOPICS: Options = Options { dry_run: false, topics: true, index: false, force: false, remove: false };
 const INDEX: Options = Options { topics: false, index: true, ..TOPICS };
@@ -32,7 +32,7 @@ fn starting_with<'l>(lines: &'l [String], start: &str) -> Vec<&'l String> {
 async fn topics_are_created_once_and_compared_after() {
     let kafka = support::kafka::Kafka::start();
     let servers = kafka.bootstrap.clone();
-    let prefix = unique("topics");
+    let prefix = Name::new("topics");
     let with = |more: &str, partitions: u32| {
         let head = format!(
             "[kafka]\nbootstrap_servers = {servers:?}\ntopic_prefix = \"{prefix}.\"\nreplication_factor = 1\n{more}"
@@ -112,7 +112,7 @@ async fn the_database_is_created_once() {
 #[tokio::test]
 async fn templates_and_indices_are_created_once_on_opensearch() {
     let Some(url) = support::opensearch() else { return };
-    let prefix = unique("setup");
+    let prefix = Name::new("setup");
     let with = |shards: u32| {
         let head =
             format!("[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nshards = {shards}\nreplicas = 0");

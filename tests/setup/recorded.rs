@@ -307,7 +307,7 @@ async fn scripts_run_on_a_real_server() {
 #[tokio::test]
 async fn an_incident_is_told_by_one_trigger_on_a_real_server() {
     let Some(url) = support::opensearch() else { return };
-    let prefix = support::unique("monitor");
+    let prefix = support::Name::new("monitor");
     let own = |url: &str| config(url, &format!("index_prefix = \"{prefix}\"\nreplicas = 0\n"));
     let (cluster, stand_in) = serve(Cluster::default()).await;
     run(&own(&stand_in), INDEX).await.1.unwrap();
@@ -410,9 +410,6 @@ async fn an_incident_is_told_by_one_trigger_on_a_real_server() {
         }
     }
     assert_eq!(series, [1, 0], "one series is anomalous, and later none");
-    for stage in ["raw", "enriched", "scores", "alerts"] {
-        client.send(opensearch::http::Method::Delete, &format!("/{prefix}p-{stage}"), None).await.unwrap();
-    }
 }
 
 #[tokio::test]

@@ -287,7 +287,7 @@ impl Index for Picky {
 #[tokio::test(start_paused = true)]
 async fn a_document_that_the_index_cannot_take_holds_up_no_other() {
     let kafka = Arc::new(support::kafka::Kafka::start());
-    let name = support::unique("picky");
+    let name = support::Name::new("picky");
     let topic = format!("{name}.rejected");
     let beside = |work: fn(&support::kafka::Kafka, String) -> Vec<support::kafka::Record>| {
         let (kafka, topic) = (Arc::clone(&kafka), topic.clone());

@@ -99,7 +99,7 @@ async fn credentials_are_sent() {
 #[tokio::test]
 async fn opensearch_takes_everything_once() {
     let Some(url) = support::opensearch() else { return };
-    let prefix = support::unique("kinds");
+    let prefix = support::Name::new("kinds");
     let head = format!("[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0");
     let config = support::config(&head, "p");
     setup::apply_index(&config).await.unwrap();
@@ -147,7 +147,6 @@ async fn opensearch_takes_everything_once() {
     ] {
         assert_eq!(raw[id], serde_json::from_str::<Value>(want).unwrap(), "{id}");
     }
-    clean(&client, &prefix).await;
 }
 
 /// Real logs of the preset, raw and enriched: OpenSearch takes all, and they are found by their fields.
@@ -157,7 +156,7 @@ async fn real_aws_waf_logs_are_searchable() {
         println!("skipped: OPENSEARCH_URL or OUTLIER_SHARED is not set");
         return;
     };
-    let prefix = support::unique("aws");
+    let prefix = support::Name::new("aws");
     let text = format!(
         "[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0\n[[pipeline]]\npreset = \"aws-waf\"\nname = \"p\""
     );
@@ -193,14 +192,13 @@ async fn real_aws_waf_logs_are_searchable() {
             assert_eq!(search(&client, &format!("{prefix}p-{stage}"), query).await.len(), want, "{stage} {query}");
         }
     }
-    clean(&client, &prefix).await;
 }
 
 /// OpenSearch answers for what an ingest pipeline refused in another order than asked, and for some of it with 500.
 #[tokio::test]
 async fn what_an_ingest_pipeline_refuses_is_known_by_its_id() {
     let Some(url) = support::opensearch() else { return };
-    let prefix = support::unique("ingest");
+    let prefix = support::Name::new("ingest");
     let config = support::config(&format!("[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\""), "p");
     let client = Client::new(&config).unwrap();
     let put = async |path: String, body: Value| {
@@ -215,7 +213,7 @@ async fn what_an_ingest_pipeline_refuses_is_known_by_its_id() {
     put(format!("/_ingest/pipeline/{prefix}"), serde_json::json!({ "processors": processors })).await;
     let index = format!("{prefix}p-enriched");
     let mappings = serde_json::json!({"properties": {"number": {"type": "integer"}}});
-    let settings = serde_json::json!({"index.default_pipeline": prefix, "number_of_replicas": 0});
+    let settings = serde_json::json!({"index.default_pipeline": *prefix, "number_of_replicas": 0});
     put(format!("/{index}"), serde_json::json!({"settings": settings, "mappings": mappings})).await;
 
     let bodies = ["fail", "good", "grok", "number", "dissect", "good", "fail", "grok", "dissect"];
@@ -238,8 +236,5 @@ async fn what_an_ingest_pipeline_refuses_is_known_by_its_id() {
             _ => false,
         };
         assert!(found, "{name}: {outcome:?} of {outcomes:?}");
-    }
-    for path in [format!("/{index}"), format!("/_ingest/pipeline/{prefix}")] {
-        client.send(opensearch::http::Method::Delete, &path, None).await.unwrap();
     }
 }

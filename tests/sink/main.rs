@@ -52,15 +52,6 @@ async fn search(client: &Client, index: &str, query: &str) -> Vec<(String, Value
     hits.iter().map(|hit| (hit["_id"].as_str().unwrap().to_owned(), hit["_source"].clone())).collect()
 }
 
-/// Removes a test's indices and templates.
-async fn clean(client: &Client, prefix: &str) {
-    for stage in ["raw", "enriched", "scores", "alerts"] {
-        let name = format!("{prefix}p-{stage}");
-        client.send(opensearch::http::Method::Delete, &format!("/{name}"), None).await.unwrap();
-        client.send(opensearch::http::Method::Delete, &format!("/_index_template/{name}"), None).await.unwrap();
-    }
-}
-
 /// Answers the first requests with faults, one each, then works; the fourth fault works and says that it did not.
 fn faulty(memory: Arc<Mutex<Memory>>) -> impl FnMut(Request) -> Reply {
     move |request| {

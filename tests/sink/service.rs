@@ -52,7 +52,7 @@ fn config_on(servers: &str, name: &str, group: &str, head: &str) -> Config {
 async fn the_sink_indexes_all_topics_once_and_rejects_the_rest() {
     let kafka = support::kafka::Kafka::start();
     let servers = kafka.bootstrap.clone();
-    let (folder, name) = (Folder::new(), support::unique("sink"));
+    let (folder, name) = (Folder::new(), support::Name::new("sink"));
     let path = folder.0.join("index.sqlite");
     let head =
         format!("[sink]\nindex = \"sqlite\"\nflush_interval = \"50ms\"\nbulk_records = 100\n[sqlite]\npath = {path:?}");
@@ -86,7 +86,7 @@ async fn the_sink_indexes_all_topics_once_and_rejects_the_rest() {
     assert_eq!(kinds, BTreeSet::from(["no-source", "no-event-time", "not-a-score", "not-an-alert"]));
     for (headers, body) in &rejected {
         assert_eq!(headers["outlier-service"], "sink");
-        assert!(headers["outlier-source"].starts_with(&name) && !headers["outlier-detail"].is_empty(), "{headers:?}");
+        assert!(headers["outlier-source"].starts_with(&*name) && !headers["outlier-detail"].is_empty(), "{headers:?}");
         if headers["outlier-reason"] == "not-a-score" {
             assert_eq!(body, b"no score");
         }
@@ -97,7 +97,7 @@ async fn the_sink_indexes_all_topics_once_and_rejects_the_rest() {
 fn read_all(servers: &str, topic: &str, count: usize) -> Vec<(BTreeMap<String, String>, Vec<u8>)> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
-        .set("group.id", support::unique("reader"))
+        .set("group.id", &*support::Name::new("reader"))
         .set("auto.offset.reset", "earliest")
         .create()
         .unwrap();
@@ -123,7 +123,7 @@ async fn an_index_that_is_down_loses_and_doubles_nothing() {
     let servers = kafka.bootstrap.clone();
     let memory = Arc::new(Mutex::new(Memory::default()));
     let url = standin::serve(faulty(Arc::clone(&memory))).await;
-    let name = support::unique("down");
+    let name = support::Name::new("down");
     let head = format!("[sink]\nflush_interval = \"50ms\"\nbulk_records = 20\n[opensearch]\nurls = [{url:?}]");
     let config = config_on(&servers, &name, &format!("{name}."), &head);
     setup::ensure_topics(&config).await.unwrap();
@@ -157,7 +157,7 @@ async fn a_sink_whose_index_is_gone_for_long_stays_in_its_group() {
         false => Reply::Json(503, r#"{"error":{"type":"x","reason":"gone"},"status":503}"#.to_owned()),
     })
     .await;
-    let name = support::unique("paused");
+    let name = support::Name::new("paused");
     let poll = POLL.as_millis();
     let head = format!(
         "[kafka.properties]\n\"session.timeout.ms\" = {poll}\n\"max.poll.interval.ms\" = {poll}\n\
@@ -193,7 +193,7 @@ async fn sinks_that_come_and_go_share_the_work() {
     let memory = Arc::new(Mutex::new(Memory::default()));
     let served = Arc::clone(&memory);
     let url = standin::serve(move |request| Reply::Json(200, served.lock().unwrap().bulk(&request.body))).await;
-    let name = support::unique("share");
+    let name = support::Name::new("share");
     let head = format!("[sink]\nflush_interval = \"10ms\"\nbulk_records = 7\n[opensearch]\nurls = [{url:?}]");
     let config = config_on(&servers, &name, &format!("{name}."), &head);
     // The first starts before its topics are there: it says what to do, and goes on when it is done.
@@ -235,7 +235,7 @@ async fn an_item_that_opensearch_refuses_goes_to_the_rejected_topic() {
     let Some(url) = support::opensearch() else { return };
     let kafka = support::kafka::Kafka::start();
     let servers = kafka.bootstrap.clone();
-    let name = support::unique("refused");
+    let name = support::Name::new("refused");
     let head = format!(
         "[sink]\nflush_interval = \"50ms\"\n[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{name}\"\nreplicas = 0"
     );
@@ -258,14 +258,13 @@ async fn an_item_that_opensearch_refuses_goes_to_the_rejected_topic() {
     assert!(refused[0].0["outlier-detail"].contains("Duplicate field 'x'"), "{refused:?}");
     let client = Client::new(&config).unwrap();
     assert_eq!(search(&client, &format!("{name}p-enriched"), "good:1").await.len(), 500);
-    clean(&client, &name).await;
 }
 
 /// What retention took before it was read is counted, and reading goes on behind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_retention_took_is_told() {
     let kafka = Arc::new(support::kafka::Kafka::start());
-    let (servers, name, folder) = (kafka.bootstrap.clone(), support::unique("lost"), Folder::new());
+    let (servers, name, folder) = (kafka.bootstrap.clone(), support::Name::new("lost"), Folder::new());
     let path = folder.0.join("index.sqlite");
     let head = format!("[sink]\nindex = \"sqlite\"\nflush_interval = \"50ms\"\n[sqlite]\npath = {path:?}");
     let config = config_on(&servers, &name, &format!("{name}."), &head);
@@ -301,7 +300,7 @@ async fn what_retention_took_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_is_never_taken_holds_up_no_batch() {
     let kafka = support::kafka::Kafka::start();
-    let (servers, name) = (kafka.bootstrap.clone(), support::unique("poison"));
+    let (servers, name) = (kafka.bootstrap.clone(), support::Name::new("poison"));
     let (memory, failed) = (Arc::new(Mutex::new(Memory::default())), Arc::new(AtomicBool::new(false)));
     let (served, seen) = (Arc::clone(&memory), Arc::clone(&failed));
     let url = standin::serve(move |request| {

@@ -8,7 +8,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A broker for one test.
@@ -16,8 +15,6 @@ pub struct Kafka {
     pub bootstrap: String,
     runtime: Option<tokio::runtime::Runtime>,
     embedded: Option<Broker>,
-    /// Deleted at the end from a broker that outlives the test: it starts slowly with thousands of partitions.
-    topics: Mutex<Vec<String>>,
 }
 
 /// A record as a test sees it.
@@ -48,7 +45,7 @@ impl Kafka {
             let running = std::env::var("KAFKA_BOOTSTRAP_SERVERS").ok();
             let embedded = running.is_none().then(|| runtime.block_on(Broker::start(Config::default())).unwrap());
             let bootstrap = running.unwrap_or_else(|| embedded.as_ref().unwrap().address().to_string());
-            Self { bootstrap, runtime: Some(runtime), embedded, topics: Mutex::default() }
+            Self { bootstrap, runtime: Some(runtime), embedded }
         };
         std::thread::scope(|scope| scope.spawn(start).join().unwrap())
     }
@@ -71,7 +68,7 @@ impl Kafka {
         let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));
         let runtime = self.runtime.as_ref().unwrap();
         for result in runtime.block_on(admin.create_topics(&new, &options)).unwrap() {
-            self.topics.lock().unwrap().push(result.unwrap());
+            result.unwrap();
         }
     }
 
@@ -141,20 +138,29 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        let runtime = self.runtime.take().unwrap();
-        let topics = std::mem::take(self.topics.get_mut().unwrap_or_else(PoisonError::into_inner));
-        // What a failed test wrote may be looked at.
-        if self.embedded.is_none() && !topics.is_empty() && !std::thread::panicking() {
-            let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-            let names: Vec<_> = topics.iter().map(String::as_str).collect();
-            let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(10)));
-            let delete = || runtime.block_on(admin.delete_topics(&names, &options));
-            match std::thread::scope(|scope| scope.spawn(delete).join()).unwrap() {
-                Ok(deleted) => deleted.into_iter().flat_map(Result::err).for_each(|stays| println!("stays: {stays:?}")),
-                Err(error) => println!("topics stay: {error}"),
-            }
-        }
-        runtime.shutdown_background();
+        self.runtime.take().unwrap().shutdown_background();
+    }
+}
+
+/// Deletes the topics whose names begin so. What cannot be deleted stays, with a line that says why.
+pub fn delete_topics(servers: &str, prefix: &str) {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", servers);
+    let admin: AdminClient<DefaultClientContext> = client.create().unwrap();
+    let metadata = match admin.inner().fetch_metadata(None, Duration::from_secs(10)) {
+        Ok(metadata) => metadata,
+        Err(error) => return println!("topics {prefix}* stay: {error}"),
+    };
+    let names: Vec<_> = metadata.topics().iter().map(|topic| topic.name()).filter(|n| n.starts_with(prefix)).collect();
+    if names.is_empty() {
+        return;
+    }
+    let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));
+    // A runtime does not start within another one.
+    let delete = || tokio::runtime::Runtime::new().unwrap().block_on(admin.delete_topics(&names, &options));
+    match std::thread::scope(|scope| scope.spawn(delete).join()).unwrap() {
+        Ok(deleted) => deleted.into_iter().flat_map(Result::err).for_each(|stays| println!("stays: {stays:?}")),
+        Err(error) => println!("topics {prefix}* stay: {error}"),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod control;
 pub mod http;
 pub mod kafka;
 pub mod memory;
+mod name;
 pub mod opensearch;
 pub mod outlier;
 pub mod pipeline;
@@ -18,9 +19,10 @@ pub mod sink;
 pub mod standin;
 pub mod tls;
 
+pub use name::Name;
+
 use ::outlier::config::{Config, Environment};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A course's setting in the environment, or what it is without.
@@ -31,16 +33,15 @@ pub fn from_env<T: std::str::FromStr>(name: &str, default: T) -> T {
 /// A folder that is removed at the end, and a topic prefix.
 pub struct Workplace {
     pub dir: PathBuf,
-    pub prefix: String,
+    pub prefix: Name,
 }
 
 impl Workplace {
     pub fn new(name: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let unique = format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let dir = std::env::temp_dir().join(format!("outlier-{unique}"));
+        let prefix = Name::prefix(name);
+        let dir = std::env::temp_dir().join(format!("outlier-{}", prefix.trim_end_matches('.')));
         std::fs::create_dir_all(&dir).unwrap();
-        Self { dir, prefix: format!("{unique}.") }
+        Self { dir, prefix }
     }
 
     /// Writes a file into the folder.
@@ -103,19 +104,12 @@ fn found(variable: &str) -> Option<String> {
     value
 }
 
-/// A name that no other test and no earlier run has used.
-pub fn unique(name: &str) -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    format!("t{name}{}{}", now.as_micros(), COUNT.fetch_add(1, Ordering::Relaxed))
-}
-
 /// A fresh folder, removed when dropped.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
     pub fn new() -> Self {
-        let path = std::env::temp_dir().join(unique("folder"));
+        let path = std::env::temp_dir().join(name::unused("folder"));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }

@@ -6,6 +6,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+/// The `host:port` of a URL.
+pub fn address(url: &str) -> &str {
+    url.trim_start_matches("http://").trim_end_matches('/')
+}
+
 /// Documents that a search finds in the index; 0 while there is no index.
 pub fn documents(server: &str, index: &str) -> u64 {
     let refreshed = get(server, &format!("/{index}/_refresh"));
@@ -14,15 +19,34 @@ pub fn documents(server: &str, index: &str) -> u64 {
     answer.and_then(|body| body["count"].as_u64()).unwrap_or(0)
 }
 
+/// Deletes everything whose name begins so. What cannot be deleted stays, with a line that says why.
+pub fn delete_all(server: &str, prefix: &str) {
+    // A data stream's template and indices can only go after it.
+    for (kind, options) in
+        [("_data_stream/", ""), ("", "?expand_wildcards=all"), ("_index_template/", ""), ("_ingest/pipeline/", "")]
+    {
+        let path = format!("/{kind}{prefix}*{options}");
+        match send(server, "DELETE", &path) {
+            Ok(answer) if answer.contains(" 200 ") || answer.contains(" 404 ") => {}
+            answer => println!("{path} stays: {answer:?}"),
+        }
+    }
+}
+
 /// The body of a good answer to GET.
 pub fn get(server: &str, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(server).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
+    let answer = send(server, "GET", path).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
+}
+
+fn send(server: &str, method: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "{method} {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Every document of an index by its id. What the server keeps for it ends by itself.

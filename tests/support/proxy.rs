@@ -115,7 +115,7 @@ impl Proxy {
         let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let rng = StdRng::seed_from_u64(plan.seed);
         let course = Course { plan, rng, storm: 0, done: BTreeMap::new() };
-        let upstream = index.trim_start_matches("http://").trim_end_matches('/').into();
+        let upstream = super::opensearch::address(index).into();
         let shared = Shared { upstream, course: Arc::new(Mutex::new(course)), busy: Arc::default() };
         let served = shared.clone();
         let accepting = tokio::spawn(async move {
