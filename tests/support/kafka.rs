@@ -10,6 +10,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
+/// Records are of a fixed day. A broker deletes them when that day is a week ago and it looks, half a minute after its
+/// start and every five minutes.
+const FOR_EVER: [&str; 2] = ["retention.ms", "-1"];
+
 /// A broker for one test.
 pub struct Kafka {
     pub bootstrap: String,
@@ -58,11 +62,10 @@ impl Kafka {
 
     pub fn create(&self, topics: &[(String, i32)]) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        // Room for records over the limit of a pipeline, and for their headers; and records of a fixed day, which a broker
-        // deletes when that day is a week ago and it looks, half a minute after its start and every five minutes.
+        // Room for records over the limit of a pipeline, and for their headers.
         let topic = |(name, partitions)| {
             let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-            topic.set("max.message.bytes", "4300000").set("retention.ms", "-1")
+            topic.set("max.message.bytes", "4300000").set(FOR_EVER[0], FOR_EVER[1])
         };
         let new: Vec<_> = topics.iter().map(|(name, n)| topic((name.as_str(), *n))).collect();
         let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));
@@ -72,10 +75,10 @@ impl Kafka {
         }
     }
 
-    /// Changes a setting of a topic.
+    /// Gives a topic one setting besides its retention: this request takes away all others.
     pub fn set(&self, topic: &str, name: &str, value: &str) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(FOR_EVER[0], FOR_EVER[1]).set(name, value);
         let changed = admin.alter_configs([&change], &AdminOptions::new());
         self.runtime.as_ref().unwrap().block_on(changed).unwrap().remove(0).unwrap();
     }
