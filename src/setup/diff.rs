@@ -13,9 +13,20 @@ pub fn differences(wanted: &Value, found: &Value) -> Vec<String> {
 }
 
 /// What to store so that all that is wanted is there, nothing that was `written` before and is not wanted any more, and
-/// whatever else was `found`, which somebody added. Lists are taken as a whole.
+/// whatever else was `found`, which somebody added. Of lists, what is wanted is in them, each of a name with what was found
+/// of that name; all others are as wanted.
 pub fn merged(wanted: &Value, written: &Value, found: &Value) -> Value {
-    let (Value::Object(new), Value::Object(there)) = (wanted, found) else { return wanted.clone() };
+    let (new, there) = match (wanted, found) {
+        (Value::Object(new), Value::Object(there)) => (new, there),
+        (Value::Array(new), Value::Array(_)) => {
+            let one = |item: &Value| match named(item, found) {
+                Some(there) => merged(item, named(item, written).unwrap_or(&Value::Null), there),
+                None => item.clone(),
+            };
+            return new.iter().map(one).collect();
+        }
+        _ => return wanted.clone(),
+    };
     let mut all = there.clone();
     all.retain(|key, _| new.contains_key(key) || written.get(key).is_none());
     for (key, value) in new {
@@ -26,6 +37,17 @@ pub fn merged(wanted: &Value, written: &Value, found: &Value) -> Value {
         all.insert(key.clone(), value);
     }
     Value::Object(all)
+}
+
+/// The one of a list that has the name of `item`. A trigger of a monitor has its name within a member that says its kind.
+fn named<'v>(item: &Value, list: &'v Value) -> Option<&'v Value> {
+    let name = |item: &Value| {
+        let inner = item.as_object().filter(|members| members.len() == 1).and_then(|members| members.iter().next());
+        let (kind, of) = inner.map_or(("", item), |(kind, of)| (kind.as_str(), of));
+        of["name"].as_str().map(|name| (kind.to_owned(), name.to_owned()))
+    };
+    let wanted = name(item)?;
+    list.as_array()?.iter().find(|other| name(other).as_ref() == Some(&wanted))
 }
 
 fn compare(path: &str, wanted: &Value, found: &Value, lines: &mut Vec<String>) {
@@ -70,6 +92,30 @@ mod tests {
         let want = json!({"a": 9, "b": {"c": 2, "mine": 4}, "f": {"g": 1}, "mine": {"x": 5}});
         assert_eq!(merged(&wanted, &written, &found), want);
         assert_eq!(merged(&wanted, &written, &want), want);
+    }
+
+    #[test]
+    fn additions_to_what_has_a_name_stay() {
+        let list = |items: Value| json!({"triggers": items});
+        let trigger = |name: &str, more: Value| {
+            let mut body = json!({"name": name, "actions": [{"name": "tell", "to": 1}]});
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({"by_query": body})
+        };
+        let written = list(json!([trigger("a", json!({"old": 1})), trigger("b", json!({}))]));
+        let mut found = list(json!([trigger("b", json!({"id": 2})), trigger("a", json!({"old": 1, "id": 1}))]));
+        found["triggers"][0]["by_query"]["actions"][0]["mine"] = json!(7);
+        let wanted = list(json!([trigger("a", json!({})), trigger("b", json!({"new": 3})), trigger("c", json!({}))]));
+        let mut want = list(json!([
+            trigger("a", json!({"id": 1})),
+            trigger("b", json!({"id": 2, "new": 3})),
+            trigger("c", json!({})),
+        ]));
+        want["triggers"][1]["by_query"]["actions"][0]["mine"] = json!(7);
+        assert_eq!(merged(&wanted, &written, &found), want);
+        // Without a name, or of another kind, they have nothing to do with each other.
+        let other = list(json!([{"by_bucket": {"name": "a", "id": 1}}, {"x": 1}]));
+        assert_eq!(merged(&wanted, &written, &other), wanted);
     }
 
     #[test]

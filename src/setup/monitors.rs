@@ -4,7 +4,8 @@
 //! |---|---|---|---|
 //! | `outlier waf: <detector>` | scores, by query | one a detector and severity | yes |
 //! | `outlier waf (series)` | scores, by buckets | one a series, over when the series is normal | no |
-//! | `outlier waf (flags)` | enriched | most records are bad; with `alerting.quiet`, none came | if none came |
+//! | `outlier waf (flags)` | enriched, by query | most records are bad; with `alerting.quiet`, none came | if none came |
+//! | `outlier waf (flags by <field>)` | enriched, by buckets | one a value most of whose records are bad | no |
 //! | `outlier waf (detectors)` | results of OpenSearch's detectors | one for all | only where scores are not indexed |
 //!
 //! Invariants:
@@ -19,8 +20,9 @@ use crate::config::{Channel, Config, Owner, Severity, Stage};
 use crate::index::names;
 use crate::setup::index::plugins::Installed;
 use crate::setup::{channels, detectors};
-use outlier_core::pipeline::{Detector, Millis, Pipeline};
-use serde_json::{Value, json};
+use outlier_core::field::FieldPath;
+use outlier_core::pipeline::{Detector, FlagGroup, Millis, Pipeline};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// What a monitor looks back beyond window and lateness: until scores are in the index and the monitor runs; minutes.
@@ -45,8 +47,11 @@ const CONFIDENCE: f64 = 0.3;
 /// The most anomalies in a message.
 const MOST: u32 = 10;
 
-/// The most series that a bucket monitor looks at.
+/// The most series or values that a bucket monitor looks at.
 const BUCKETS: u32 = 1_000;
+
+/// The aggregation that makes the buckets of a bucket monitor.
+const BY: &str = "by_series";
 
 /// A search that failed has no results at all, and a script that fails counts for an alert.
 const SEARCHED: &str = "ctx.results.length > 0";
@@ -81,6 +86,7 @@ pub fn wanted(config: &Config, pipeline: &Pipeline, parts: Parts) -> Vec<(String
     }
     if config.sink.what.contains(&Stage::Enriched) {
         all.extend(own.flags());
+        all.extend(own.values());
         if parts.detectors && !pipeline.flags.is_empty() {
             all.push(own.detectors(!scores));
         }
@@ -161,26 +167,15 @@ impl Own<'_> {
     fn series(&self) -> (String, Value) {
         let name = self.name(" (series)");
         let longest = self.pipeline.detectors.iter().map(look_back).max().unwrap_or(SLACK);
-        let by = |field: &str| json!({field: {"terms": {"field": field, "missing_bucket": false, "order": "asc"}}});
         let query = json!({
             "size": 0,
             "query": {"bool": {"filter": [{"term": {"anomaly": {"value": true}}}, lately(longest)]}},
-            "aggregations": {"by_series": {
+            "aggregations": {BY: {
                 "composite": {"size": BUCKETS, "sources": [by("detector"), by("series")]},
                 "aggregations": {"highest": {"max": {"field": "score"}}},
             }},
         });
-        let trigger = json!({"bucket_level_trigger": {
-            "name": "anomalous series",
-            "severity": "2",
-            "condition": {
-                "buckets_path": {"highest": "highest"},
-                "parent_bucket_path": "by_series",
-                "script": {"source": "params.highest > 0", "lang": "painless"},
-                "gap_policy": "skip",
-            },
-            "actions": [],
-        }});
+        let trigger = of_buckets("anomalous series", "2", json!({"highest": "highest"}), "params.highest > 0");
         let inputs = search(&[&self.index(Stage::Scores)], query);
         let body = monitor(&name, "bucket_level_monitor", inputs, vec![trigger]);
         (name, body)
@@ -190,8 +185,7 @@ impl Own<'_> {
     /// monitors where there are more flag groups than a monitor may have triggers.
     fn flags(&self) -> Vec<(String, Value)> {
         let quiet = self.config.alerting.quiet.as_secs().div_ceil(60) as i64;
-        let late = self.pipeline.detectors.iter().map(|detector| detector.lateness / 60_000).max().unwrap_or(0);
-        let minutes = (late + SHARE_MINUTES).max(quiet);
+        let minutes = self.recent().max(quiet);
         let mut triggers = Vec::new();
         if quiet > 0 {
             let subject = format!("outlier: {{{{ctx.trigger.name}}}} in {}", self.pipeline.name);
@@ -210,8 +204,7 @@ impl Own<'_> {
             triggers.push((Some(flag), trigger(&format!("most are {flag}"), "3", &script, Vec::new())));
         }
         let parts = triggers.chunks(MAX_TRIGGERS).enumerate().map(|(i, part)| {
-            let number = if i == 0 { String::new() } else { format!(" {}", i + 1) };
-            let name = self.name(&format!(" (flags{number})"));
+            let name = self.name(&format!(" (flags{})", nth(i)));
             let mut aggregations = json!({"records": {"value_count": {"field": "@timestamp"}}});
             for (flag, _) in part {
                 match flag {
@@ -226,6 +219,51 @@ impl Own<'_> {
             (name, body)
         });
         parts.collect()
+    }
+
+    /// One alert a value, to be seen in OpenSearch: for each field of a flag group, the values that are not bad by it and
+    /// most of whose records are bad by another group. Nothing where all groups are of one field.
+    fn values(&self) -> Vec<(String, Value)> {
+        // A name with a dot in it has no mapping.
+        let plain = |field: &&FieldPath| !field.segments().iter().any(|name| name.contains('.'));
+        let mut fields: Vec<_> = self.pipeline.flags.iter().map(|group| &group.field).filter(plain).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        fields.into_iter().flat_map(|field| self.values_of(field)).collect()
+    }
+
+    fn values_of(&self, field: &FieldPath) -> Vec<(String, Value)> {
+        let (own, others): (Vec<_>, Vec<_>) = self.pipeline.flags.iter().partition(|group| group.field == *field);
+        let own: Vec<Value> = own.iter().map(|group| json!({"term": {&group.bad.name: {"value": 1}}})).collect();
+        let part = |(i, part): (usize, &[&FlagGroup])| {
+            let name = self.name(&format!(" (flags by {field}{})", nth(i)));
+            let (mut counts, mut triggers) = (Map::new(), Vec::new());
+            for (i, group) in part.iter().enumerate() {
+                // A path to a count has no place for any name of a flag.
+                let (flag, count) = (&group.bad.name, format!("bad_{i}"));
+                counts.insert(count.clone(), json!({"sum": {"field": flag}}));
+                let of = json!({"records": "_count", "bad": count});
+                let script = format!("params.records >= {SHARE_OF} && params.bad * 2 > params.records");
+                triggers.push(of_buckets(&format!("most are {flag}"), "3", of, &script));
+            }
+            let query = json!({
+                "size": 0,
+                "query": {"bool": {"filter": [lately(self.recent())], "must_not": own}},
+                "aggregations": {BY: {
+                    "composite": {"size": BUCKETS, "sources": [by(&field.to_string())]},
+                    "aggregations": counts,
+                }},
+            });
+            let inputs = search(&[&self.index(Stage::Enriched)], query);
+            let body = monitor(&name, "bucket_level_monitor", inputs, triggers);
+            (name, body)
+        };
+        others.chunks(MAX_TRIGGERS).enumerate().map(part).collect()
+    }
+
+    /// Over how many minutes the share of what is bad is looked at.
+    fn recent(&self) -> i64 {
+        SHARE_MINUTES + self.pipeline.detectors.iter().map(|detector| detector.lateness / 60_000).max().unwrap_or(0)
     }
 
     /// Results of OpenSearch's own detectors.
@@ -288,6 +326,11 @@ impl Own<'_> {
     }
 }
 
+/// Ends the name of what is in several parts.
+fn nth(i: usize) -> String {
+    if i == 0 { String::new() } else { format!(" {}", i + 1) }
+}
+
 /// Whole minutes, rounded up.
 fn minutes(of: Millis) -> i64 {
     of.saturating_add(59_999) / 60_000
@@ -325,6 +368,26 @@ fn trigger(name: &str, severity: &str, script: &str, actions: Vec<Value>) -> Val
         "severity": severity,
         "condition": {"script": {"source": script, "lang": "painless"}},
         "actions": actions,
+    }})
+}
+
+/// A source of buckets: the values of a field.
+fn by(field: &str) -> Value {
+    json!({field: {"terms": {"field": field, "missing_bucket": false, "order": "asc"}}})
+}
+
+/// Alerts for each bucket of which the script is true; `of` names what it looks at by paths within the bucket.
+fn of_buckets(name: &str, severity: &str, of: Value, script: &str) -> Value {
+    json!({"bucket_level_trigger": {
+        "name": name,
+        "severity": severity,
+        "condition": {
+            "buckets_path": of,
+            "parent_bucket_path": BY,
+            "script": {"source": script, "lang": "painless"},
+            "gap_policy": "skip",
+        },
+        "actions": [],
     }})
 }
 

@@ -72,9 +72,12 @@ async fn what_a_person_added_stays() {
         template["settings"]["index"]["refresh_interval"] = json!("30s");
         let detectors = cluster.stored.iter_mut().filter(|(id, _)| id.starts_with("detector"));
         detectors.for_each(|(_, detector)| detector["rules"] = json!("mine"));
+        let monitor = cluster.stored.values_mut().find(|body| body["name"] == "outlier p: action").unwrap();
+        monitor["ui_metadata"] = json!("mine");
+        monitor["triggers"][0]["query_level_trigger"]["actions"][0]["action_execution_policy"] = json!("mine");
     }
     let mut after = config(&url, &format!("shards = 2\n{}", channel("https://b")));
-    // The anomaly detector waits longer.
+    // The anomaly detector waits longer, and so does the monitor of its scores.
     after.pipelines[0].detectors[0].lateness = 90_000;
     run(&after, INDEX).await.1.unwrap();
     let detector = || {
@@ -83,6 +86,14 @@ async fn what_a_person_added_stays() {
         (found["window_delay"]["period"]["interval"].clone(), found["rules"].clone())
     };
     assert_eq!(detector(), (json!(120), json!("mine")));
+    {
+        let cluster = cluster.lock().unwrap();
+        let monitor = cluster.stored.values().find(|body| body["name"] == "outlier p: action").unwrap();
+        assert!(monitor["inputs"].to_string().contains("||-62m"), "{monitor}");
+        assert_eq!(monitor["ui_metadata"], "mine");
+        let action = &monitor["triggers"][0]["query_level_trigger"]["actions"][0];
+        assert_eq!((&action["action_execution_policy"], action["id"].is_string()), (&json!("mine"), true));
+    }
     let (headers, address, settings) = {
         let cluster = cluster.lock().unwrap();
         let webhook = &cluster.stored["channel-team"]["webhook"];
@@ -110,6 +121,37 @@ async fn what_a_person_added_stays() {
     assert_eq!((lines(&found, "change"), lines(&found, "keep")), (0, 0), "{found:#?}");
 }
 
+/// Somebody saves a monitor between the look at it and the change: that is seen at the next look.
+#[tokio::test]
+async fn what_changes_under_the_hands_is_not_overwritten() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let before = config(&url, &channel("https://a"));
+    let after = config(&url, &channel("https://a").replace("[[", "[alerting]\nrepeat_interval = \"2h\"\n[["));
+    run(&before, INDEX).await.1.unwrap();
+    let id = {
+        let mut cluster = cluster.lock().unwrap();
+        let seen = cluster.hits("monitor").to_string();
+        // One more looks whether the plugin is there.
+        for _ in 0..=MONITORS {
+            let path = "/_plugins/_alerting/monitors/_search".to_owned();
+            cluster.instead.push(("POST", path, Reply::Json(200, seen.clone())));
+        }
+        let (id, body) = cluster.stored.iter_mut().find(|(_, body)| body["name"] == "outlier p: action").unwrap();
+        let id = id.clone();
+        body["enabled"] = json!(false);
+        *cluster.seqs.get_mut(&id).unwrap() += 1;
+        id
+    };
+    let (found, result) = run(&after, INDEX).await;
+    let error = result.unwrap_err();
+    assert!(error.contains("version conflict"), "{error}\n{found:#?}");
+    assert_eq!(cluster.lock().unwrap().stored[&id]["enabled"], false);
+    let (found, result) = run(&after, INDEX).await;
+    result.unwrap();
+    assert_eq!((lines(&found, "change"), lines(&found, "keep")), (0, 1), "{found:#?}");
+    assert_eq!(cluster.lock().unwrap().stored[&id]["enabled"], false);
+}
+
 /// The server refused a change; then somebody changes the thing: that is a hand, not a crash of ours.
 #[tokio::test]
 async fn a_refused_change_leaves_things_as_they_were() {
@@ -122,7 +164,7 @@ async fn a_refused_change_leaves_things_as_they_were() {
         let found = cluster.stored.iter().find(|(_, body)| body["name"] == "outlier p: action");
         let id = found.unwrap().0.clone();
         let refused = r#"{"error":{"type":"security_exception","reason":"no permissions for [x]"},"status":403}"#;
-        let path = format!("/_plugins/_alerting/monitors/{id}");
+        let path = format!("/_plugins/_alerting/monitors/{id}?if_seq_no={}&if_primary_term=1", cluster.seqs[&id]);
         cluster.instead.push(("PUT", path, Reply::Json(403, refused.to_owned())));
         id
     };

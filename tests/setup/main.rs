@@ -7,8 +7,10 @@ mod obstacles;
 mod plugins;
 mod reconcile;
 mod recorded;
+mod replay;
 #[path = "../support/mod.rs"]
 mod support;
+mod values;
 
 use outlier::config::Config;
 use outlier::index::opensearch::Client;

@@ -35,6 +35,8 @@ pub struct Cluster {
     pub managed: BTreeMap<String, (Option<String>, bool)>,
     /// The historical analysis: how often it is looked at before it is done, and its results.
     pub task: (u32, Value),
+    /// Sequence numbers of monitors.
+    pub seqs: BTreeMap<String, u64>,
     /// The next id.
     pub next: u64,
 }
@@ -295,12 +297,15 @@ impl Cluster {
     }
 
     /// Hits of the stored things whose id begins so.
-    fn hits(&self, kind: &str) -> Value {
+    pub fn hits(&self, kind: &str) -> Value {
         let hits: Vec<Value> = self
             .stored
             .iter()
             .filter(|(id, _)| id.starts_with(kind))
-            .map(|(id, source)| json!({"_id": id, "_source": source}))
+            .map(|(id, source)| {
+                let seq = self.seqs.get(id).unwrap_or(&0);
+                json!({"_id": id, "_seq_no": seq, "_primary_term": 1, "_source": source})
+            })
             .collect();
         json!({"hits": {"total": {"value": hits.len()}, "hits": hits}})
     }
@@ -330,7 +335,8 @@ impl Cluster {
     }
 
     fn monitors(&mut self, method: &str, rest: &str, mut body: Value) -> Reply {
-        let id = rest.trim_start_matches('/').to_owned();
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let id = path.trim_start_matches('/').to_owned();
         match (method, rest) {
             ("GET", rest) if rest.starts_with("/alerts") => {
                 return json(200, &json!({"alerts": [], "totalAlerts": 0}));
@@ -341,13 +347,26 @@ impl Cluster {
                 self.stored.remove(&id);
                 return json(200, &json!({"_id": id, "_version": 2}));
             }
+            ("PUT", _) => {
+                let seq = self.seqs.get(&id).copied().unwrap_or(0);
+                let required = query.strip_prefix("if_seq_no=").and_then(|rest| rest.split('&').next());
+                if let Some(required) = required.filter(|required| **required != seq.to_string()) {
+                    let reason = format!(
+                        "[{id}]: version conflict, required seqNo [{required}], primary term [1]. current document has seqNo [{seq}] and primary term [1]"
+                    );
+                    return error(409, "alerting_exception", &reason);
+                }
+            }
             _ => {}
         }
         let id = if method == "POST" { self.id("monitor") } else { id };
+        let seq = self.next;
+        self.seqs.insert(id.clone(), seq);
+        self.next += 1;
         self.monitor_defaults(&mut body, method == "PUT");
         self.stored.insert(id.clone(), body.clone());
         let status = if method == "POST" { 201 } else { 200 };
-        json(status, &json!({"_id": id, "_version": 1, "_seq_no": 0, "_primary_term": 1, "monitor": body}))
+        json(status, &json!({"_id": id, "_version": 1, "_seq_no": seq, "_primary_term": 1, "monitor": body}))
     }
 
     /// What the server adds to a monitor.

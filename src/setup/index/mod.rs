@@ -21,7 +21,6 @@ pub mod thing;
 pub mod wanted;
 
 use super::detectors::reconcile;
-use super::diff::merged;
 use super::monitors;
 use crate::config::Config;
 use crate::index::opensearch::Client;
@@ -256,9 +255,7 @@ impl<'a> Setup<'a> {
         self.keep(lease).await?;
         self.ledger.note_pending(thing).await?;
         let body = match (found, written) {
-            (Some(found), Some(written)) if !self.force && thing.takes_additions(&found.body) => {
-                merged(&thing.body, &written.body, &found.body)
-            }
+            (Some(found), Some(written)) if !self.force => thing.over(&written.body, &found.body),
             _ => thing.body.clone(),
         };
         let done = thing::write(self.client, &Thing { body, ..thing.clone() }, found).await;

@@ -5,7 +5,7 @@
 
 use super::lifecycle;
 use crate::index::opensearch::{Answer, Client, words};
-use crate::setup::diff::differences;
+use crate::setup::diff::{differences, merged};
 use crate::setup::{dashboards, monitors, script};
 use anyhow::bail;
 use bytes::Bytes;
@@ -20,6 +20,9 @@ pub(in crate::setup) const CHANNELS: &str = "/_plugins/_notifications/configs";
 pub(in crate::setup) const DETECTORS: &str = "/_plugins/_anomaly_detection/detectors";
 
 const SAVED: &str = "/api/saved_objects";
+
+/// What the server notes in a monitor, and nobody else.
+const MONITOR_STATE: &[&str] = &["schema_version", "enabled_time", "last_update_time", "last_run_context", "user"];
 
 /// Between the parts of an import's body.
 const BOUNDARY: &str = "outlier-saved-objects";
@@ -98,7 +101,7 @@ pub struct Found {
     pub body: Value,
     /// Others of the same name were seen.
     pub twins: bool,
-    /// Of a policy: what must not have changed when it is written.
+    /// Of a policy or a monitor: what must not have changed when it is written.
     pub version: Option<(i64, i64)>,
 }
 
@@ -108,15 +111,22 @@ impl Thing {
         title(self.kind, &self.name)
     }
 
-    /// Whether what somebody added stays when it is written: a header for a receiver, a mapping of one's own, a rule of a
-    /// detector. A detector with other features or another interval is written anew: rules name features, and a frequency
-    /// must be a multiple of the interval.
-    pub fn takes_additions(&self, found: &Value) -> bool {
+    /// What to store over what was `found`: a header for a receiver, a mapping of one's own, a rule of a detector, which
+    /// somebody added, stay. A detector with other features or another interval is written anew: rules name features, and
+    /// a frequency must be a multiple of the interval.
+    pub fn over(&self, written: &Value, found: &Value) -> Value {
         let same = |name: &str| differences(&self.body[name], &found[name]).is_empty();
         match self.kind {
-            Kind::Channel | Kind::Template => true,
-            Kind::Detector => same("feature_attributes") && same("detection_interval"),
-            Kind::Policy | Kind::Index | Kind::Monitor | Kind::Saved => false,
+            Kind::Detector if !(same("feature_attributes") && same("detection_interval")) => self.body.clone(),
+            Kind::Channel | Kind::Template | Kind::Detector => merged(&self.body, written, found),
+            Kind::Monitor => {
+                let mut found = found.clone();
+                if let Some(members) = found.as_object_mut() {
+                    members.retain(|name, _| !MONITOR_STATE.contains(&name.as_str()));
+                }
+                merged(&self.body, written, &found)
+            }
+            Kind::Policy | Kind::Index | Kind::Saved => self.body.clone(),
         }
     }
 
@@ -164,7 +174,7 @@ pub async fn find(client: &Client, kind: Kind, name: &str) -> anyhow::Result<Opt
         Kind::Policy => {
             let found = get(client, kind, name, &format!("{POLICIES}/{name}")).await?;
             Ok(found.map(|mut json| {
-                let version = json["_seq_no"].as_i64().zip(json["_primary_term"].as_i64());
+                let version = version(&json);
                 Found { version, ..one(name, json["policy"].take()) }
             }))
         }
@@ -196,6 +206,16 @@ pub async fn find(client: &Client, kind: Kind, name: &str) -> anyhow::Result<Opt
     }
 }
 
+fn version(found: &Value) -> Option<(i64, i64)> {
+    found["_seq_no"].as_i64().zip(found["_primary_term"].as_i64())
+}
+
+/// For the path of a request that is refused if somebody else has written since.
+fn unchanged(found: Option<&Found>) -> String {
+    let version = found.and_then(|found| found.version);
+    version.map(|(seq, term)| format!("?if_seq_no={seq}&if_primary_term={term}")).unwrap_or_default()
+}
+
 fn one(id: &str, body: Value) -> Found {
     Found { id: id.to_owned(), body, twins: false, version: None }
 }
@@ -224,14 +244,14 @@ async fn search(client: &Client, kind: Kind, name: &str, base: &str, query: Valu
     let same = hits.filter_map(|hit| {
         // The source is the monitor itself or holds it, depending on the version.
         let inner = if hit["_source"]["monitor"].is_object() { &hit["_source"]["monitor"] } else { &hit["_source"] };
-        (inner["name"] == name).then(|| (hit["_id"].as_str().unwrap_or_default(), inner))
+        (inner["name"] == name).then(|| (hit["_id"].as_str().unwrap_or_default(), inner, version(hit)))
     });
     let mut same: Vec<_> = same.collect();
     // The same one on every run.
-    same.sort_by_key(|(id, _)| *id);
+    same.sort_by_key(|(id, ..)| *id);
     let twins = same.len() > 1;
     let first = same.first();
-    Ok(first.map(|(id, body)| Found { twins, ..one(id, (*body).clone()) }))
+    Ok(first.map(|(id, body, version)| Found { twins, version: *version, ..one(id, (*body).clone()) }))
 }
 
 /// OpenSearch refused to write a thing: it is as it was before.
@@ -250,9 +270,7 @@ pub async fn write(client: &Client, thing: &Thing, found: Option<&Found>) -> any
     let body = &thing.body;
     let answer = match (thing.kind, found) {
         (Kind::Policy, found) => {
-            let version = found.and_then(|found| found.version);
-            let version = version.map(|(seq, term)| format!("?if_seq_no={seq}&if_primary_term={term}"));
-            let path = format!("{POLICIES}/{name}{}", version.unwrap_or_default());
+            let path = format!("{POLICIES}/{name}{}", unchanged(found));
             client.send(Method::Put, &path, Some(bytes(&json!({"policy": body}))?)).await?
         }
         (Kind::Template, _) => {
@@ -285,7 +303,8 @@ pub async fn write(client: &Client, thing: &Thing, found: Option<&Found>) -> any
         (Kind::Monitor, Some(found)) => {
             let mut body = body.clone();
             monitors::keep_ids(&mut body, &found.body);
-            client.send(Method::Put, &format!("{MONITORS}/{}", found.id), Some(bytes(&body)?)).await?
+            let path = format!("{MONITORS}/{}{}", found.id, unchanged(Some(found)));
+            client.send(Method::Put, &path, Some(bytes(&body)?)).await?
         }
     };
     if refused(&answer)? {

@@ -1,0 +1,74 @@
+//! The setup against answers as they were recorded from real servers, with all plugins, none, and some.
+
+use super::plugins::{DETECTORS, MONITORS, REMOVE, TEMPLATES, channel, config, lines};
+use super::support::cluster::Cluster;
+use super::support::recorded::{self, Recordings};
+use super::support::standin::{self, Reply};
+use super::{INDEX, run, support};
+use std::sync::{Arc, Mutex};
+
+const FILES: [&str; 9] = [
+    "ad-create.txt",
+    "ad-start.txt",
+    "ad-restart10s.txt",
+    "ad-err.txt",
+    "mon.txt",
+    "noti.txt",
+    "rest2.txt",
+    "rest3.txt",
+    "plain-rest.txt",
+];
+
+/// A cluster that remembers what is written, and answers in the words of the recordings.
+async fn serve(cluster: Cluster) -> Option<(Arc<Mutex<(Cluster, Recordings)>>, String)> {
+    let shared = support::shared()?;
+    let exchanges = FILES.iter().flat_map(|file| recorded::read(&shared.join("opensearch").join(file)));
+    let server = Arc::new(Mutex::new((cluster, Recordings::new(exchanges.collect()))));
+    let served = Arc::clone(&server);
+    let url = standin::serve(move |request| {
+        let (cluster, recordings) = &mut *served.lock().unwrap();
+        match cluster.answer(&request) {
+            Reply::Json(status, body) => {
+                let ours = serde_json::from_str(&body).unwrap();
+                Reply::Json(status, recordings.play(&request.method, &request.path, status, &ours).to_string())
+            }
+            other => other,
+        }
+    });
+    Some((server, url.await))
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_understood_with_all_plugins_none_and_some() {
+    let [detection, alerting, notifications, management] =
+        ["_anomaly_detection", "_alerting", "_notifications", "_ism"];
+    // What is made, what a change of the configuration changes, and how many kinds of requests recordings answered.
+    for (absent, made, changed, played) in [
+        (vec![], TEMPLATES + DETECTORS + MONITORS + 1, 2, 16),
+        (vec![detection], TEMPLATES + MONITORS, 2, 11),
+        (vec![alerting], TEMPLATES + DETECTORS + 1, 1, 11),
+        (vec![notifications], TEMPLATES + DETECTORS + MONITORS, 1, 12),
+        (vec![notifications, detection], TEMPLATES + MONITORS - 1, 1, 7),
+        (vec![detection, alerting, notifications, management], TEMPLATES, 0, 3),
+    ] {
+        let cluster = Cluster { absent: absent.iter().copied().collect(), ..Cluster::default() };
+        let Some((server, url)) = serve(cluster).await else { return };
+        let before = config(&url, &channel("https://a"));
+        let after = config(&url, &channel("https://b").replace("[[", "[alerting]\nrepeat_interval = \"2h\"\n[["));
+        let (found, result) = run(&before, INDEX).await;
+        result.unwrap();
+        assert_eq!(lines(&found, "create"), made, "{absent:?}: {found:#?}");
+        for (config, want) in [(&before, 0), (&after, changed), (&after, 0)] {
+            let (found, result) = run(config, INDEX).await;
+            result.unwrap();
+            let counts = ["create", "change", "keep"].map(|start| lines(&found, start));
+            assert_eq!(counts, [0, want, 0], "{absent:?}: {found:#?}");
+        }
+        let (found, result) = run(&after, REMOVE).await;
+        result.unwrap();
+        // Four indices hold data.
+        assert_eq!(lines(&found, "delete"), made - 4, "{absent:?}: {found:#?}");
+        let server = server.lock().unwrap();
+        assert_eq!(server.1.played.len(), played, "{absent:?}: {:#?}", server.1.played);
+    }
+}
