@@ -47,10 +47,16 @@ const CONFIDENCE: f64 = 0.3;
 /// The most anomalies in a message.
 const MOST: u32 = 10;
 
-/// The most series or values that a bucket monitor looks at.
-const BUCKETS: u32 = 1_000;
+/// Series that the plugin reads at a time; it reads on until it has all.
+const PAGE: u32 = 1_000;
 
-/// The aggregation that makes the buckets of a bucket monitor.
+/// The most values of a field that are looked at, those with the most records.
+const VALUES: u32 = 1_000;
+
+/// The most fields whose values are looked at: each costs a search a minute.
+const FIELDS: usize = 10;
+
+/// The aggregation that makes the buckets of any bucket monitor; not of series only, but so it is called in clusters.
 const BY: &str = "by_series";
 
 /// A search that failed has no results at all, and a script that fails counts for an alert.
@@ -171,7 +177,7 @@ impl Own<'_> {
             "size": 0,
             "query": {"bool": {"filter": [{"term": {"anomaly": {"value": true}}}, lately(longest)]}},
             "aggregations": {BY: {
-                "composite": {"size": BUCKETS, "sources": [by("detector"), by("series")]},
+                "composite": {"size": PAGE, "sources": [by("detector"), by("series")]},
                 "aggregations": {"highest": {"max": {"field": "score"}}},
             }},
         });
@@ -224,33 +230,38 @@ impl Own<'_> {
     /// One alert a value, to be seen in OpenSearch: for each field of a flag group, the values that are not bad by it and
     /// most of whose records are bad by another group. Nothing where all groups are of one field.
     fn values(&self) -> Vec<(String, Value)> {
-        // A name with a dot in it has no mapping.
-        let plain = |field: &&FieldPath| !field.segments().iter().any(|name| name.contains('.'));
-        let mut fields: Vec<_> = self.pipeline.flags.iter().map(|group| &group.field).filter(plain).collect();
-        fields.sort_unstable();
-        fields.dedup();
-        fields.into_iter().flat_map(|field| self.values_of(field)).collect()
+        // A name with a dot has no mapping, and other signs mean something in searches or here.
+        let word = |name: &String| name.chars().all(|c| c.is_alphanumeric() || "_-@".contains(c));
+        let mut fields: Vec<&FieldPath> = Vec::new();
+        for group in &self.pipeline.flags {
+            if group.field.segments().iter().all(word) && !fields.contains(&&group.field) {
+                fields.push(&group.field);
+            }
+        }
+        fields.into_iter().take(FIELDS).flat_map(|field| self.values_of(field)).collect()
     }
 
     fn values_of(&self, field: &FieldPath) -> Vec<(String, Value)> {
         let (own, others): (Vec<_>, Vec<_>) = self.pipeline.flags.iter().partition(|group| group.field == *field);
         let own: Vec<Value> = own.iter().map(|group| json!({"term": {&group.bad.name: {"value": 1}}})).collect();
         let part = |(i, part): (usize, &[&FlagGroup])| {
-            let name = self.name(&format!(" (flags by {field}{})", nth(i)));
+            let name = self.name(&format!(" (flags{} by {field})", nth(i)));
             let (mut counts, mut triggers) = (Map::new(), Vec::new());
             for (i, group) in part.iter().enumerate() {
                 // A path to a count has no place for any name of a flag.
                 let (flag, count) = (&group.bad.name, format!("bad_{i}"));
                 counts.insert(count.clone(), json!({"sum": {"field": flag}}));
                 let of = json!({"records": "_count", "bad": count});
-                let script = format!("params.records >= {SHARE_OF} && params.bad * 2 > params.records");
-                triggers.push(of_buckets(&format!("most are {flag}"), "3", of, &script));
+                triggers.push(of_buckets(&format!("most are {flag}"), "3", of, "params.bad * 2 > params.records"));
             }
             let query = json!({
                 "size": 0,
                 "query": {"bool": {"filter": [lately(self.recent())], "must_not": own}},
                 "aggregations": {BY: {
-                    "composite": {"size": BUCKETS, "sources": [by(&field.to_string())]},
+                    "terms": {
+                        "field": field.to_string(), "size": VALUES, "min_doc_count": SHARE_OF, "shard_min_doc_count": 0,
+                        "show_term_doc_count_error": false, "order": [{"_count": "desc"}, {"_key": "asc"}],
+                    },
                     "aggregations": counts,
                 }},
             });
@@ -371,7 +382,7 @@ fn trigger(name: &str, severity: &str, script: &str, actions: Vec<Value>) -> Val
     }})
 }
 
-/// A source of buckets: the values of a field.
+/// A source of composite buckets: the values of a field.
 fn by(field: &str) -> Value {
     json!({field: {"terms": {"field": field, "missing_bucket": false, "order": "asc"}}})
 }
@@ -446,7 +457,8 @@ pub fn unfilled(body: &Value) -> bool {
     }
 }
 
-/// Keeps the ids of triggers and actions that are there, so that an update does not forget their alerts.
+/// Keeps the ids of triggers and actions that are there, so that an update does not forget their alerts, whatever else of
+/// them is overwritten.
 pub fn keep_ids(wanted: &mut Value, found: &Value) {
     for trigger in members(&mut wanted["triggers"]) {
         let triggers = found["triggers"].as_array().into_iter().flatten().filter_map(inner);

@@ -131,7 +131,7 @@ async fn what_changes_under_the_hands_is_not_overwritten() {
     let id = {
         let mut cluster = cluster.lock().unwrap();
         let seen = cluster.hits("monitor").to_string();
-        // One more looks whether the plugin is there.
+        // The first look at all of them, and the second one, under the lease, at the first.
         for _ in 0..=MONITORS {
             let path = "/_plugins/_alerting/monitors/_search".to_owned();
             cluster.instead.push(("POST", path, Reply::Json(200, seen.clone())));

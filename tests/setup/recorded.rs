@@ -226,6 +226,8 @@ async fn what_is_made_has_the_form_of_recorded_things() {
     "#;
     let (cluster, url) = serve(Cluster::default()).await;
     run(&config(&url, channels), INDEX).await.1.unwrap();
+    let waf = format!("[opensearch]\nurls = [{url:?}]\n[[pipeline]]\npreset = \"waf\"\n");
+    run(&support::parse(&waf), INDEX).await.1.unwrap();
     let mut recorded: Vec<Value> = Vec::new();
     for file in ["ad-create.txt", "ad-err.txt", "mon.txt", "noti.txt", "rest2.txt", "rest3.txt"] {
         let taken = recorded::read(&shared.join("opensearch").join(file)).into_iter().filter(|e| e.status < 300);

@@ -38,6 +38,22 @@ async fn serve(cluster: Cluster) -> Option<(Arc<Mutex<(Cluster, Recordings)>>, S
     Some((server, url.await))
 }
 
+/// The shipped pipeline: a second setup finds nothing to do, whatever the server added.
+#[tokio::test]
+async fn the_shipped_pipeline_is_made_once_and_taken_away() {
+    let Some((server, url)) = serve(Cluster::default()).await else { return };
+    let text = format!("[opensearch]\nurls = [{url:?}]\n{}[[pipeline]]\npreset = \"waf\"\n", channel("https://a"));
+    let config = support::parse(&text);
+    // Templates and indices; a detector a group; a monitor a detector and one a field; on series, flags, detectors.
+    let made = TEMPLATES + 1 + 5 + 5 + 5 + 3;
+    for (options, counts) in [(INDEX, [made, 0, 0]), (INDEX, [0, 0, 0]), (REMOVE, [0, 0, 4])] {
+        let (found, result) = run(&config, options).await;
+        result.unwrap();
+        assert_eq!(["create", "change", "keep"].map(|start| lines(&found, start)), counts, "{found:#?}");
+    }
+    assert_eq!(server.lock().unwrap().0.stored.keys().filter(|id| !id.starts_with('/')).count(), 0);
+}
+
 #[tokio::test]
 async fn what_was_recorded_is_understood_with_all_plugins_none_and_some() {
     let [detection, alerting, notifications, management] =

@@ -97,7 +97,7 @@ async fn the_sink_indexes_all_topics_once_and_rejects_the_rest() {
 fn read_all(servers: &str, topic: &str, count: usize) -> Vec<(BTreeMap<String, String>, Vec<u8>)> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
-        .set("group.id", &*support::Name::new("reader"))
+        .set("group.id", support::name::unused("reader"))
         .set("auto.offset.reset", "earliest")
         .create()
         .unwrap();

@@ -9,7 +9,7 @@ pub mod control;
 pub mod http;
 pub mod kafka;
 pub mod memory;
-mod name;
+pub mod name;
 pub mod opensearch;
 pub mod outlier;
 pub mod pipeline;

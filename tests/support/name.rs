@@ -6,9 +6,9 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The start of names that no other test and no earlier run has used: of topics, groups, indices.
+/// The start of names that no other test and no earlier run has used: of topics, indices, groups.
 ///
-/// At the end all topics, indices, templates and ingest pipelines that begin with it are deleted from the servers of
+/// At the end all topics (not groups), indices, templates and ingest pipelines that begin with it are deleted from the servers of
 /// the environment: a node of OpenSearch has room for 1,000 shards, and Kafka starts slowly with thousands of
 /// partitions. What a failed test wrote stays, as somebody may look at it.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ pub fn delete_all(server: &str, prefix: &str) {
     {
         let path = format!("/{kind}{prefix}*{options}");
         match send(server, "DELETE", &path) {
-            Ok(answer) if answer.contains(" 200 ") || answer.contains(" 404 ") => {}
+            Ok(answer) if status(&answer, "200") || status(&answer, "404") => {}
             answer => println!("{path} stays: {answer:?}"),
         }
     }
@@ -37,7 +37,11 @@ pub fn delete_all(server: &str, prefix: &str) {
 pub fn get(server: &str, path: &str) -> Option<String> {
     let answer = send(server, "GET", path).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
+    status(head, "200").then(|| body.to_owned())
+}
+
+fn status(answer: &str, wanted: &str) -> bool {
+    answer.split(' ').nth(1) == Some(wanted)
 }
 
 fn send(server: &str, method: &str, path: &str) -> std::io::Result<String> {

@@ -21,8 +21,18 @@ pub(in crate::setup) const DETECTORS: &str = "/_plugins/_anomaly_detection/detec
 
 const SAVED: &str = "/api/saved_objects";
 
-/// What the server notes in a monitor, and nobody else.
-const MONITOR_STATE: &[&str] = &["schema_version", "enabled_time", "last_update_time", "last_run_context", "user"];
+/// What the server adds to a monitor by itself, each time that it is written.
+const MONITOR_STATE: &[&str] = &[
+    "schema_version",
+    "enabled_time",
+    "last_update_time",
+    "last_run_context",
+    "user",
+    "owner",
+    "data_sources",
+    "delete_query_index_in_every_run",
+    "should_create_single_alert_for_findings",
+];
 
 /// Between the parts of an import's body.
 const BOUNDARY: &str = "outlier-saved-objects";
@@ -101,7 +111,8 @@ pub struct Found {
     pub body: Value,
     /// Others of the same name were seen.
     pub twins: bool,
-    /// Of a policy or a monitor: what must not have changed when it is written.
+    /// Its sequence number and primary term, where the server has told them: a policy or a monitor must still have them when
+    /// it is written.
     pub version: Option<(i64, i64)>,
 }
 

@@ -24,6 +24,59 @@ fn a_flag_may_be_called_as_another_count() {
     assert_eq!(counts.keys().collect::<Vec<_>>(), ["flag records", "recent", "records"]);
 }
 
+/// The names of the monitors of values, each with its triggers and what its records are not.
+fn of_values(fields: &[&str]) -> Vec<(String, Vec<String>, usize)> {
+    let group = |(i, field): (usize, &&str)| {
+        format!(
+            "[[pipeline.flags]]\nname = \"g{i}\"\nfield = {field:?}\ngood = {{ name = \"good{i}\", match = [\"a\"] }}\nbad = {{ name = \"bad{i}\", match = [\"b\"] }}\nother = \"bad\"\n"
+        )
+    };
+    let groups: String = fields.iter().enumerate().map(group).collect();
+    let config =
+        Config::parse(&format!("[[pipeline]]\nname = \"p\"\n{groups}"), "test", &Environment::default()).unwrap();
+    let all = wanted(&config, &config.pipelines[0], Parts { channels: true, detectors: true });
+    let all = all.into_iter().filter(|(name, _)| name.contains(" by "));
+    let trigger = |trigger: &Value| trigger["bucket_level_trigger"]["name"].as_str().unwrap().to_owned();
+    let about = |(name, body): (String, Value)| {
+        crate::setup::script::check(&body).unwrap();
+        let not = body["inputs"][0]["search"]["query"]["query"]["bool"]["must_not"].as_array().unwrap().len();
+        (name, body["triggers"].as_array().unwrap().iter().map(trigger).collect(), not)
+    };
+    all.map(about).collect()
+}
+
+#[test]
+fn values_are_looked_at_by_the_flags_of_other_fields() {
+    assert_eq!(of_values(&["a"]), []);
+    assert_eq!(of_values(&["a", "a"]), []);
+    let most = |flags: &[&str]| flags.iter().map(|flag| format!("most are {flag}")).collect::<Vec<_>>();
+    assert_eq!(
+        of_values(&["b.c", "a", "b.c"]),
+        [
+            ("outlier p (flags by b.c)".to_owned(), most(&["bad1"]), 2),
+            ("outlier p (flags by a)".to_owned(), most(&["bad0", "bad2"]), 1),
+        ]
+    );
+    // What has no mapping, means something in a search, or would be taken for an id of a detector.
+    let odd = [r"a\.b", r"a\\b", "{{a", "id of x", "a 2"];
+    assert_eq!(of_values(&odd), []);
+}
+
+#[test]
+fn of_many_fields_the_first_are_looked_at_by_the_flags_of_all() {
+    let fields: Vec<String> = (0..12).map(|i| format!("f{i}")).collect();
+    let all = of_values(&fields.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(all.len(), 2 * FIELDS);
+    for (i, parts) in all.chunks(2).enumerate() {
+        let [(first, most, _), (second, rest, _)] = parts else { panic!() };
+        assert_eq!((first.as_str(), most.len()), (format!("outlier p (flags by f{i})").as_str(), MAX_TRIGGERS));
+        assert_eq!(
+            (second.as_str(), rest),
+            (format!("outlier p (flags 2 by f{i})").as_str(), &vec!["most are bad11".to_owned()])
+        );
+    }
+}
+
 #[test]
 fn an_alert_goes_on_over_a_pause_of_a_repeat_interval_or_a_window() {
     for (window, lateness, pause, lasts) in [("1m", "0s", 60, 60), ("1m", "2h", 60, 180), ("1h", "15m", 64, 79)] {
