@@ -7,7 +7,7 @@ mod support;
 use outlier::index::opensearch::Client;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::cluster::Cluster;
 use support::kafka::Kafka;
 use support::outlier::Outlier;
@@ -210,7 +210,9 @@ fn fill(place: &Workplace, kafka: &Kafka) {
     let status = Outlier::run_to_end(&setup, "topics", &["setup", "--only-topics"]);
     assert!(status.success());
     let producer = kafka.producer();
-    support::kafka::send(&producer, &format!("{}p.raw", place.prefix), 0, Some(b"{}"), 1);
+    // An older one would be deleted at the broker's next look, as the setup keeps raw records for seven days.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    support::kafka::send(&producer, &format!("{}p.raw", place.prefix), 0, Some(b"{}"), now);
     support::kafka::flush(&producer);
 }
 
@@ -227,6 +229,20 @@ async fn what_is_wrong_is_said_with_its_remedy() {
         }
     });
     all.await.unwrap();
+}
+
+/// A mistake of the configuration ends both, with its place in the file.
+#[test]
+fn an_illegal_index_name_is_said_with_its_place() {
+    let place = Workplace::new("names");
+    let head = "[opensearch]\nurls = [\"http://127.0.0.1:1\"]\nindex_prefix = \"Bad*\"\n";
+    let config = place.file("names.toml", &support::text(head, "p"));
+    for command in [&["setup", "--only-index"][..], &["sink"]] {
+        let status = Outlier::run_to_end(&config, "names", command);
+        let said = read(&place.dir.join("names.log"));
+        assert_eq!(status.code(), Some(2), "{command:?}: {said}");
+        assert!(said.contains("names.toml:3:16: `index_prefix` must be 1 to 100 of "), "{command:?}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,7 @@ pub fn merged(wanted: &Value, written: &Value, found: &Value) -> Value {
 }
 
 /// The one of a list that has the name of `item`. A trigger of a monitor has its name within a member that says its kind.
-fn named<'v>(item: &Value, list: &'v Value) -> Option<&'v Value> {
+pub fn named<'v>(item: &Value, list: &'v Value) -> Option<&'v Value> {
     let name = |item: &Value| {
         let inner = item.as_object().filter(|members| members.len() == 1).and_then(|members| members.iter().next());
         let (kind, of) = inner.map_or(("", item), |(kind, of)| (kind.as_str(), of));

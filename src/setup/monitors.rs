@@ -19,7 +19,7 @@
 use crate::config::{Channel, Config, Owner, Severity, Stage};
 use crate::index::names;
 use crate::setup::index::plugins::Installed;
-use crate::setup::{channels, detectors};
+use crate::setup::{channels, detectors, diff::named};
 use outlier_core::field::FieldPath;
 use outlier_core::pipeline::{Detector, FlagGroup, Millis, Pipeline};
 use serde_json::{Map, Value, json};
@@ -47,13 +47,10 @@ const CONFIDENCE: f64 = 0.3;
 /// The most anomalies in a message.
 const MOST: u32 = 10;
 
-/// Series that the plugin reads at a time; it reads on until it has all.
+/// Series or values that the plugin reads at a time; it reads on until it has all.
 const PAGE: u32 = 1_000;
 
-/// The most values of a field that are looked at, those with the most records.
-const VALUES: u32 = 1_000;
-
-/// The most fields whose values are looked at: each costs a search a minute.
+/// The most fields whose values are looked at: each costs a search a minute for each page.
 const FIELDS: usize = 10;
 
 /// The aggregation that makes the buckets of any bucket monitor; not of series only, but so it is called in clusters.
@@ -105,7 +102,8 @@ pub fn tell(config: &Config, pipeline: &Pipeline, there: Installed) -> bool {
     let parts = Parts { channels: there.notifications, detectors: there.detection && config.opensearch.detectors };
     let tells = |(_, mut body): (String, Value)| {
         let told = |trigger: &Value| trigger["name"] != SILENCE && trigger["actions"] != json!([]);
-        members(&mut body["triggers"]).any(|trigger| told(trigger))
+        let triggers = body["triggers"].as_array_mut().into_iter().flatten();
+        triggers.filter_map(inner).any(|trigger| told(trigger))
     };
     config.alerting.channels.is_empty()
         || pipeline.detectors.is_empty()
@@ -177,7 +175,7 @@ impl Own<'_> {
             "size": 0,
             "query": {"bool": {"filter": [{"term": {"anomaly": {"value": true}}}, lately(longest)]}},
             "aggregations": {BY: {
-                "composite": {"size": PAGE, "sources": [by("detector"), by("series")]},
+                "composite": {"size": PAGE, "sources": [by("detector", "detector"), by("series", "series")]},
                 "aggregations": {"highest": {"max": {"field": "score"}}},
             }},
         });
@@ -252,16 +250,14 @@ impl Own<'_> {
                 let (flag, count) = (&group.bad.name, format!("bad_{i}"));
                 counts.insert(count.clone(), json!({"sum": {"field": flag}}));
                 let of = json!({"records": "_count", "bad": count});
-                triggers.push(of_buckets(&format!("most are {flag}"), "3", of, "params.bad * 2 > params.records"));
+                let script = format!("params.records >= {SHARE_OF} && params.bad * 2 > params.records");
+                triggers.push(of_buckets(&format!("most are {flag}"), "3", of, &script));
             }
             let query = json!({
                 "size": 0,
                 "query": {"bool": {"filter": [lately(self.recent())], "must_not": own}},
                 "aggregations": {BY: {
-                    "terms": {
-                        "field": field.to_string(), "size": VALUES, "min_doc_count": SHARE_OF, "shard_min_doc_count": 0,
-                        "show_term_doc_count_error": false, "order": [{"_count": "desc"}, {"_key": "asc"}],
-                    },
+                    "composite": {"size": PAGE, "sources": [by("value", &field.to_string())]},
                     "aggregations": counts,
                 }},
             });
@@ -382,9 +378,10 @@ fn trigger(name: &str, severity: &str, script: &str, actions: Vec<Value>) -> Val
     }})
 }
 
-/// A source of composite buckets: the values of a field.
-fn by(field: &str) -> Value {
-    json!({field: {"terms": {"field": field, "missing_bucket": false, "order": "asc"}}})
+/// A source of composite buckets: the values of a field. Alerts of all monitors are stored in one index, whose mapping grows
+/// by their buckets' keys: an object of every monitor, with texts by names in which no dot makes objects of their own.
+fn by(name: &str, field: &str) -> Value {
+    json!({name: {"terms": {"field": field, "missing_bucket": false, "order": "asc"}}})
 }
 
 /// Alerts for each bucket of which the script is true; `of` names what it looks at by paths within the bucket.
@@ -460,32 +457,26 @@ pub fn unfilled(body: &Value) -> bool {
 /// Keeps the ids of triggers and actions that are there, so that an update does not forget their alerts, whatever else of
 /// them is overwritten.
 pub fn keep_ids(wanted: &mut Value, found: &Value) {
-    for trigger in members(&mut wanted["triggers"]) {
-        let triggers = found["triggers"].as_array().into_iter().flatten().filter_map(inner);
-        let Some(there) = by_name(triggers, &trigger["name"]) else {
-            continue;
-        };
-        trigger["id"] = there["id"].clone();
+    let keep = |item: &mut Value, there: &Value| {
+        if there["id"].is_string() {
+            item["id"] = there["id"].clone();
+        }
+    };
+    for wrapped in wanted["triggers"].as_array_mut().into_iter().flatten() {
+        let there = named(wrapped, &found["triggers"]).and_then(|there| there.as_object()?.values().next());
+        let (Some(there), Some(trigger)) = (there, inner(wrapped)) else { continue };
+        keep(trigger, there);
         for action in trigger["actions"].as_array_mut().into_iter().flatten() {
-            if let Some(there) = by_name(there["actions"].as_array().into_iter().flatten(), &action["name"]) {
-                action["id"] = there["id"].clone();
+            if let Some(there) = named(action, &there["actions"]) {
+                keep(action, there);
             }
         }
     }
 }
 
-/// The triggers in their wrapping, which says their kind.
-fn members(triggers: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let wrapped = triggers.as_array_mut().into_iter().flatten();
-    wrapped.filter_map(|trigger| trigger.as_object_mut()?.values_mut().next())
-}
-
-fn inner(trigger: &Value) -> Option<&Value> {
-    trigger.as_object()?.values().next()
-}
-
-fn by_name<'v>(mut all: impl Iterator<Item = &'v Value>, name: &Value) -> Option<&'v Value> {
-    all.find(|there| there["name"] == *name && there["id"].is_string())
+/// The trigger in its wrapping, which says its kind.
+fn inner(wrapped: &mut Value) -> Option<&mut Value> {
+    wrapped.as_object_mut()?.values_mut().next()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a person did by hand to what a setup made, and what the server refused: neither is undone unasked.
 
-use super::plugins::{DETECTORS, DRY, FORCE, MONITORS, REMOVE, channel, config, lines, serve};
+use super::plugins::{DETECTORS, DRY, FORCE, MONITORS, REMOVE, channel, config, lines, rarely, serve};
 use super::support::standin::Reply;
 use super::support::{self, cluster::Cluster};
 use super::{INDEX, run};
@@ -125,8 +125,7 @@ async fn what_a_person_added_stays() {
 #[tokio::test]
 async fn what_changes_under_the_hands_is_not_overwritten() {
     let (cluster, url) = serve(Cluster::default()).await;
-    let before = config(&url, &channel("https://a"));
-    let after = config(&url, &channel("https://a").replace("[[", "[alerting]\nrepeat_interval = \"2h\"\n[["));
+    let [before, after] = [channel("https://a"), rarely(&channel("https://a"))].map(|more| config(&url, &more));
     run(&before, INDEX).await.1.unwrap();
     let id = {
         let mut cluster = cluster.lock().unwrap();
@@ -156,8 +155,7 @@ async fn what_changes_under_the_hands_is_not_overwritten() {
 #[tokio::test]
 async fn a_refused_change_leaves_things_as_they_were() {
     let (cluster, url) = serve(Cluster::default()).await;
-    let before = config(&url, &channel("https://a"));
-    let after = config(&url, &channel("https://a").replace("[[", "[alerting]\nrepeat_interval = \"2h\"\n[["));
+    let [before, after] = [channel("https://a"), rarely(&channel("https://a"))].map(|more| config(&url, &more));
     run(&before, INDEX).await.1.unwrap();
     let monitor = {
         let mut cluster = cluster.lock().unwrap();

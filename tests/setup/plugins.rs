@@ -37,6 +37,11 @@ pub fn channel(url: &str) -> String {
     format!("[[alerting.channels]]\nname = \"team\"\ntype = \"webhook\"\nurl = {url:?}\n")
 }
 
+/// The same, told again after two hours.
+pub fn rarely(channels: &str) -> String {
+    format!("[alerting]\nrepeat_interval = \"2h\"\n{channels}")
+}
+
 pub fn lines(all: &[String], start: &str) -> usize {
     all.iter().filter(|line| line.starts_with(start)).count()
 }
@@ -170,10 +175,7 @@ async fn only_the_owner_tells() {
 async fn hands_are_respected_unless_forced() {
     let (cluster, url) = serve(Cluster::default()).await;
     let before = config(&url, &channel("https://a"));
-    let after = config(
-        &url,
-        &format!("shards = 2\n{}", channel("https://b")).replace("[[", "[alerting]\nrepeat_interval = \"2h\"\n[["),
-    );
+    let after = config(&url, &format!("shards = 2\n{}", rarely(&channel("https://b"))));
     run(&before, INDEX).await.1.unwrap();
     let anomalies = {
         let mut cluster = cluster.lock().unwrap();

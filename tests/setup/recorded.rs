@@ -133,18 +133,8 @@ fn within(ours: &Value, theirs: &Value) -> Result<(), String> {
 fn the_stand_in_answers_as_recorded() {
     let Some(shared) = support::shared() else { return };
     let plugins: &[&str] = &["_anomaly_detection", "_alerting", "_notifications", "_ism"];
-    let with = [
-        "ad-create.txt",
-        "ad-start.txt",
-        "ad-restart10s.txt",
-        "ad-err.txt",
-        "mon.txt",
-        "noti.txt",
-        "rest2.txt",
-        "rest3.txt",
-    ];
     let mut seen = 0;
-    for (files, absent) in [(&with[..], &[][..]), (&["plain-rest.txt"], plugins)] {
+    for (files, absent) in [(&recorded::WITH_PLUGINS[..], &[][..]), (&[recorded::PLAIN], plugins)] {
         let mut cluster =
             Cluster { absent: absent.iter().copied().collect(), task: (2, json!(null)), ..Cluster::default() };
         let mut own = HashMap::new();

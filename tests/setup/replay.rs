@@ -1,28 +1,17 @@
 //! The setup against answers as they were recorded from real servers, with all plugins, none, and some.
 
-use super::plugins::{DETECTORS, MONITORS, REMOVE, TEMPLATES, channel, config, lines};
+use super::plugins::{DETECTORS, MONITORS, REMOVE, TEMPLATES, channel, config, lines, rarely};
 use super::support::cluster::Cluster;
 use super::support::recorded::{self, Recordings};
 use super::support::standin::{self, Reply};
 use super::{INDEX, run, support};
 use std::sync::{Arc, Mutex};
 
-const FILES: [&str; 9] = [
-    "ad-create.txt",
-    "ad-start.txt",
-    "ad-restart10s.txt",
-    "ad-err.txt",
-    "mon.txt",
-    "noti.txt",
-    "rest2.txt",
-    "rest3.txt",
-    "plain-rest.txt",
-];
-
 /// A cluster that remembers what is written, and answers in the words of the recordings.
 async fn serve(cluster: Cluster) -> Option<(Arc<Mutex<(Cluster, Recordings)>>, String)> {
     let shared = support::shared()?;
-    let exchanges = FILES.iter().flat_map(|file| recorded::read(&shared.join("opensearch").join(file)));
+    let files = recorded::WITH_PLUGINS.iter().chain([&recorded::PLAIN]);
+    let exchanges = files.flat_map(|file| recorded::read(&shared.join("opensearch").join(file)));
     let server = Arc::new(Mutex::new((cluster, Recordings::new(exchanges.collect()))));
     let served = Arc::clone(&server);
     let url = standin::serve(move |request| {
@@ -69,8 +58,7 @@ async fn what_was_recorded_is_understood_with_all_plugins_none_and_some() {
     ] {
         let cluster = Cluster { absent: absent.iter().copied().collect(), ..Cluster::default() };
         let Some((server, url)) = serve(cluster).await else { return };
-        let before = config(&url, &channel("https://a"));
-        let after = config(&url, &channel("https://b").replace("[[", "[alerting]\nrepeat_interval = \"2h\"\n[["));
+        let [before, after] = [config(&url, &channel("https://a")), config(&url, &rarely(&channel("https://b")))];
         let (found, result) = run(&before, INDEX).await;
         result.unwrap();
         assert_eq!(lines(&found, "create"), made, "{absent:?}: {found:#?}");

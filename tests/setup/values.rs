@@ -4,7 +4,7 @@ use super::support::{self, Name};
 use super::{INDEX, run};
 use outlier::index::opensearch::Client;
 use outlier::setup::monitors::{self, Parts};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Documents of one kind: country, method, status, and how many.
@@ -49,6 +49,18 @@ async fn values_most_of_whose_records_are_bad_are_told_by_a_real_server() {
     let stored = send(&format!("/{prefix}waf-enriched/_bulk?refresh=true"), lines).await;
     assert_eq!(stored["errors"], false, "{stored}");
 
+    // All alerts of a cluster go to one index, with a mapping that grows by their buckets: as it was recorded, and of series.
+    let mapping = json!({"settings": {"number_of_replicas": 0}, "mappings": {"dynamic": "strict", "properties": {
+        "agg_alert_content": {"dynamic": true, "properties": {}},
+    }}});
+    let put = opensearch::http::Method::Put;
+    let made = client.send(put, &format!("/{prefix}alerts"), Some(mapping.to_string().into())).await.unwrap();
+    assert!(made.good(), "{}", made.reason());
+    let alerts_index = format!("/{prefix}alerts/_doc");
+    let alert = |bucket: &Value| json!({"agg_alert_content": {"bucket": bucket}}).to_string();
+    send(&alerts_index, alert(&json!({"key": {"country": "BR"}, "doc_count": 432}))).await;
+    send(&alerts_index, alert(&json!({"key": {"detector": "d", "series": "s"}, "doc_count": 1}))).await;
+
     let mut alerts = BTreeSet::new();
     let all = monitors::wanted(&config, &config.pipelines[0], Parts { channels: true, detectors: false });
     let all: Vec<_> = all.into_iter().filter(|(name, _)| name.contains("(flags by ")).collect();
@@ -58,7 +70,7 @@ async fn values_most_of_whose_records_are_bad_are_told_by_a_real_server() {
         for trigger in body["triggers"].as_array().unwrap() {
             let trigger = &trigger["bucket_level_trigger"];
             assert_eq!(trigger["actions"], json!([]));
-            // The plugin adds the condition to the search in this form.
+            // The plugin's own selector stands beside the buckets and names them; this one leaves the same of them.
             let condition = &trigger["condition"];
             let mut query = search["query"].clone();
             query["aggregations"]["by_series"]["aggregations"]["fires"] = json!({"bucket_selector": {
@@ -67,7 +79,8 @@ async fn values_most_of_whose_records_are_bad_are_told_by_a_real_server() {
             let query = query.to_string().replace("{{period_end}}", &now.to_string());
             let found = send(&format!("/{}/_search", search["indices"][0].as_str().unwrap()), query).await;
             for bucket in found["aggregations"]["by_series"]["buckets"].as_array().unwrap() {
-                let key = &bucket["key"];
+                let key = &bucket["key"]["value"];
+                send(&alerts_index, alert(bucket)).await;
                 let of = name.split("(flags ").nth(1).unwrap().trim_end_matches(')');
                 alerts.insert(format!("{of} {key}: {}", trigger["name"].as_str().unwrap()));
             }

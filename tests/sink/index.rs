@@ -149,26 +149,17 @@ async fn opensearch_takes_everything_once() {
     }
 }
 
-/// Real logs of the preset, raw and enriched: OpenSearch takes all, and they are found by their fields.
-#[tokio::test]
-async fn real_aws_waf_logs_are_searchable() {
-    let (Some(url), Ok(shared)) = (support::opensearch(), std::env::var("OUTLIER_SHARED")) else {
-        println!("skipped: OPENSEARCH_URL or OUTLIER_SHARED is not set");
-        return;
-    };
-    let prefix = support::Name::new("aws");
-    let text = format!(
-        "[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0\n[[pipeline]]\npreset = \"aws-waf\"\nname = \"p\""
-    );
+/// Logs of a pipeline `p`, raw and enriched: OpenSearch takes all, and each query finds so many of both. The mapping of raw
+/// ones.
+async fn check_searchable(url: &str, pipeline: &str, logs: &[String], queries: &[(&str, usize)]) -> Value {
+    let prefix = support::Name::new("logs");
+    let text = format!("[opensearch]\nurls = [{url:?}]\nindex_prefix = \"{prefix}\"\nreplicas = 0\n{pipeline}");
     let config = support::parse(&text);
     setup::apply_index(&config).await.unwrap();
-    let path = format!("{shared}/samples/aws_waf/aws-waf-security-automations-test_waf_log.gz");
-    let mut logs = String::new();
-    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut logs).unwrap();
     let transform = Transform::new(&config.pipelines[0]);
     let mut scratch = Scratch::default();
     let mut documents = Vec::new();
-    for (i, line) in logs.lines().enumerate() {
+    for (i, line) in logs.iter().enumerate() {
         let enriched = transform.apply(Some(line.as_bytes()), -1, &Anomalies::default(), &mut scratch).unwrap();
         documents.push(document(Stage::Enriched, &i.to_string(), Some(enriched.bytes)));
         documents.push(document(Stage::Raw, &i.to_string(), Some(line.as_bytes())));
@@ -178,20 +169,85 @@ async fn real_aws_waf_logs_are_searchable() {
         assert_eq!(outcome, Outcome::Created, "{:?} {:?}", document.stage, document.body);
     }
     let client = Client::new(&config).unwrap();
-    let count = |part: &str| logs.lines().filter(|line| line.contains(part)).count();
-    let all = logs.lines().count();
-    for (query, want) in [
+    for (query, want) in queries {
+        for stage in ["raw", "enriched"] {
+            assert_eq!(search(&client, &format!("{prefix}p-{stage}"), query).await.len(), *want, "{stage} {query}");
+        }
+    }
+    let name = format!("{prefix}p-raw");
+    let answer = client.send(opensearch::http::Method::Get, &format!("/{name}/_mapping"), None).await.unwrap();
+    answer.json().unwrap()[&name]["mappings"]["properties"].clone()
+}
+
+/// The text of a sample, or `None` with a line that says why.
+fn sample(path: &str) -> Option<String> {
+    let file = std::fs::File::open(support::shared()?.join("samples").join(path)).unwrap();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    Some(text)
+}
+
+/// Real logs of the preset are found by their fields.
+#[tokio::test]
+async fn real_aws_waf_logs_are_searchable() {
+    let path = "aws_waf/aws-waf-security-automations-test_waf_log.gz";
+    let (Some(url), Some(logs)) = (support::opensearch(), sample(path)) else { return };
+    let logs: Vec<String> = logs.lines().map(str::to_owned).collect();
+    let count = |part: &str| logs.iter().filter(|line| line.contains(part)).count();
+    let queries = [
         ("action:BLOCK", count(r#""action":"BLOCK""#)),
         ("httpRequest.country:TR", count(r#""country":"TR""#)),
         ("ruleGroupList.ruleGroupId:AWS*", count("\"ruleGroupId\":\"AWS")),
         ("httpRequest.headers.name:Cookie", count(r#""name":"Cookie""#)),
         ("_exists_:raw", 0),
-        ("@timestamp:11000", all),
-    ] {
-        for stage in ["raw", "enriched"] {
-            assert_eq!(search(&client, &format!("{prefix}p-{stage}"), query).await.len(), want, "{stage} {query}");
-        }
+        ("@timestamp:11000", logs.len()),
+    ];
+    check_searchable(&url, "[[pipeline]]\npreset = \"aws-waf\"\nname = \"p\"", &logs, &queries).await;
+}
+
+/// Each call of AWS has parameters of its own: they are searched by their paths, and add no field to the index.
+#[tokio::test]
+async fn real_cloudtrail_logs_grow_no_mapping() {
+    let path = "cloudtrail/lambda-promtail-cloudtrail-log-file.json.gz";
+    let (Some(url), Some(text)) = (support::opensearch(), sample(path)) else { return };
+    let file: Value = serde_json::from_str(&text).unwrap();
+    let mut records = file["Records"].as_array().unwrap().clone();
+    for i in 0..3_000 {
+        let mut record = records[0].clone();
+        let value = match i % 4 {
+            0 => serde_json::json!(i),
+            1 => serde_json::json!([{"nested": {"deep": true}}, "x"]),
+            2 => serde_json::json!({"a": {"b": {"c": i}}}),
+            _ => serde_json::json!("text"),
+        };
+        record["requestParameters"] = serde_json::json!({format!("parameter{i}"): value, "same": i.to_string()});
+        record["responseElements"] = serde_json::json!({format!("element{i}"): i});
+        records.push(record);
     }
+    let logs: Vec<String> = records.iter().map(Value::to_string).collect();
+    let pipeline = r#"
+        [[pipeline]]
+        name = "p"
+        [pipeline.timestamp]
+        field = "eventTime"
+        format = "iso8601"
+        [[pipeline.flags]]
+        name = "access"
+        field = "readOnly"
+        good = { name = "reads", match = [true] }
+        bad = { name = "writes", match = [false] }
+    "#;
+    let queries = [
+        ("requestParameters.roleSessionName:roleSessionName", 1),
+        ("requestParameters.parameter2.a.b.c:2", 1),
+        ("requestParameters.same:2999", 1),
+        ("eventName:BatchGetImage", 1),
+    ];
+    let fields = check_searchable(&url, pipeline, &logs, &queries).await;
+    for free in ["requestParameters", "responseElements"] {
+        assert_eq!(fields[free]["type"], "flat_object", "{fields}");
+    }
+    assert!(!fields.to_string().contains("parameter1") && fields.as_object().unwrap().len() < 50, "{fields}");
 }
 
 /// OpenSearch answers for what an ingest pipeline refused in another order than asked, and for some of it with 500.

@@ -371,6 +371,12 @@ impl Cluster {
 
     /// What the server adds to a monitor.
     fn monitor_defaults(&mut self, monitor: &mut Value, update: bool) {
+        // These come from the server alone.
+        for name in ["schema_version", "enabled_time", "last_update_time", "owner", "data_sources"] {
+            assert!(monitor[name].is_null(), "{name} is sent back: {monitor}");
+        }
+        monitor["last_update_time"] = json!(1_795_400_019_576_i64);
+        monitor["data_sources"] = json!({"alerts_index": ".opendistro-alerting-alerts"});
         monitor["schema_version"] = json!(0);
         monitor["enabled_time"] = json!(1_795_400_019_548_i64);
         monitor["owner"] = json!("alerting");

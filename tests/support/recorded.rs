@@ -13,6 +13,21 @@ pub struct Exchange {
     pub answer: String,
 }
 
+/// Recordings of a server with the plugins, in their order.
+pub const WITH_PLUGINS: [&str; 8] = [
+    "ad-create.txt",
+    "ad-start.txt",
+    "ad-restart10s.txt",
+    "ad-err.txt",
+    "mon.txt",
+    "noti.txt",
+    "rest2.txt",
+    "rest3.txt",
+];
+
+/// Of one without.
+pub const PLAIN: &str = "plain-rest.txt";
+
 /// Reads a recording: `--- METHOD PATH`, the request's body if it has one, the answer, `[HTTP status …]`.
 pub fn read(file: &Path) -> Vec<Exchange> {
     let text = std::fs::read_to_string(file).unwrap();
