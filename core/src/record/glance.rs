@@ -33,7 +33,11 @@ pub(super) fn one_object(record: &[u8], max_depth: usize, initial: u8) -> bool {
     // All ones if the next block begins within a string; one if it comes after a quote.
     let (mut within, mut after_quote) = (0, 0);
     let mut depth = 0_usize;
-    let mut fits = |block: &[u8; BLOCK]| {
+    let (blocks, rest) = open.as_chunks();
+    // Spaces behind the end mean nothing.
+    let mut last = [b' '; BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
+    for block in blocks.iter().chain([&last]) {
         let bits = bits(block, initial);
         if bits.odd || bits.initial && begins_with(block, initial, bits.quotes << 1 | after_quote) {
             return false;
@@ -54,13 +58,8 @@ pub(super) fn one_object(record: &[u8], max_depth: usize, initial: u8) -> bool {
             }
             outside &= outside - 1;
         }
-        true
-    };
-    let (blocks, rest) = open.as_chunks();
-    // Spaces behind the end mean nothing.
-    let mut last = [b' '; BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
-    blocks.iter().chain([&last]).all(&mut fits) && within == 0 && depth == 1
+    }
+    within == 0 && depth == 1
 }
 
 /// True if one of the bytes that come after a quote is the initial.
