@@ -13,6 +13,7 @@ pub mod detectors;
 pub mod diff;
 pub mod index;
 pub mod monitors;
+mod painless;
 pub mod policy;
 pub mod retention;
 pub mod script;

@@ -1,9 +1,10 @@
 //! Checks the scripts and message templates of monitors before they are sent: the server stores anything, and tells of a
 //! mistake only when the monitor runs. No I/O.
 //!
-//! Invariant: what passes has balanced brackets and quotes and closed sections, and the names of a template begin with one
-//! that the server knows. A script is looked at no further.
+//! Invariant: a script that passes is one condition (see [`painless`]), and a template that passes has closed sections and
+//! names that begin with one that the server knows.
 
+use super::painless;
 use serde_json::Value;
 
 /// What a message template may begin a name with.
@@ -31,7 +32,7 @@ pub fn check(body: &Value) -> Result<(), String> {
 fn walk(path: &str, body: &Value) -> Result<(), String> {
     if let (Some(source), Some(lang)) = (body["source"].as_str(), body["lang"].as_str()) {
         let checked = match lang {
-            "painless" => painless(source),
+            "painless" => painless::check(source),
             "mustache" => mustache(source),
             other => Err(format!("{other} is no language of monitors")),
         };
@@ -43,34 +44,6 @@ fn walk(path: &str, body: &Value) -> Result<(), String> {
         Value::String(text) if text.contains("{{") => mustache(text).map_err(|wrong| format!("{path}: {wrong}")),
         _ => Ok(()),
     }
-}
-
-/// One expression: brackets and quotes are closed in their order, and it reads from `ctx` or `params`.
-fn painless(source: &str) -> Result<(), String> {
-    let mut open = Vec::new();
-    let mut quoted = false;
-    for c in source.chars() {
-        match c {
-            '\'' => quoted = !quoted,
-            _ if quoted => {}
-            '(' | '[' | '{' => open.push(c),
-            ')' | ']' | '}' => {
-                let pair = [('(', ')'), ('[', ']'), ('{', '}')];
-                let last = open.pop();
-                if !pair.iter().any(|(a, b)| last == Some(*a) && c == *b) {
-                    return Err(format!("a {c} closes nothing"));
-                }
-            }
-            _ => {}
-        }
-    }
-    if quoted || !open.is_empty() {
-        return Err("a quote or a bracket is not closed".to_owned());
-    }
-    if !source.starts_with("ctx.") && !source.starts_with("params.") {
-        return Err("the script reads neither ctx nor params".to_owned());
-    }
-    Ok(())
 }
 
 /// Tags are closed, sections too, and names begin with a known root.
@@ -113,12 +86,7 @@ mod tests {
     fn mistakes_are_found() {
         for (lang, source, good) in [
             ("painless", "ctx.results[0].hits.total.value > 0", true),
-            ("painless", "ctx.results[0].aggregations['a)'].value > 0", true),
-            ("painless", "params.b > 50", true),
-            ("painless", "ctx.results[0.hits", false),
             ("painless", "ctx.a)", false),
-            ("painless", "ctx['a", false),
-            ("painless", "return tru", false),
             ("mustache", "plain", true),
             ("mustache", "{{ctx.a}} {{#ctx.b}}{{_source.x}}{{/ctx.b}}", true),
             ("mustache", "{{ctx.a}", false),

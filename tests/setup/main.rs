@@ -8,6 +8,7 @@ mod plugins;
 mod reconcile;
 mod recorded;
 mod replay;
+mod scripts;
 #[path = "../support/mod.rs"]
 mod support;
 mod values;
