@@ -96,7 +96,7 @@ async fn refusing_documents(status: u16, kind: &'static str, reason: &'static st
         Cluster { absent: ["_ism", "_anomaly_detection", "_alerting", "_notifications"].into(), ..Cluster::default() };
     standin::serve(move |request: Request| match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/") => version("opensearch", "2.19.0"),
-        ("POST", path) if path.starts_with("/_bulk?filter_path") || (asked && path.starts_with("/_bulk?timeout")) => {
+        ("POST", path) if path.starts_with("/_bulk?filter_path") && (asked || !path.ends_with("&timeout=5s")) => {
             let count = request.body.split(|byte| *byte == b'\n').count() / 2;
             let item = format!(r#"{{"create":{{"status":{status},"error":{{"type":"{kind}","reason":"{reason}"}}}}}}"#);
             Reply::Json(200, format!(r#"{{"items":[{}]}}"#, vec![item; count].join(",")))

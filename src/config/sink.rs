@@ -3,6 +3,7 @@
 use super::process::check_path;
 use super::reader::{Names, Reader};
 use super::writer::Writer;
+use outlier_core::pipeline::Pipeline;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +48,19 @@ pub enum Stage {
     Scores,
     /// Alerts, one document each time that state or severity changes.
     Alerts,
+}
+
+impl Stage {
+    /// The topic with the documents.
+    pub fn topic(self, pipeline: &Pipeline) -> &str {
+        let topics = &pipeline.topics;
+        match self {
+            Self::Raw => &topics.raw,
+            Self::Enriched => &topics.enriched,
+            Self::Scores => &topics.scores,
+            Self::Alerts => &topics.alerts,
+        }
+    }
 }
 
 const INDICES: &Names<IndexKind> = &[("opensearch", IndexKind::OpenSearch), ("sqlite", IndexKind::Sqlite)];

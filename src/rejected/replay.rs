@@ -214,14 +214,8 @@ impl<'c> Back<'c> {
     fn document<'r>(&self, record: &'r Record, id: &'r mut String) -> Result<Document<'r>, String> {
         let mut parts = record.source.rsplitn(3, '/');
         let (offset, partition, topic) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
-        let topics = &self.pipeline.topics;
-        let stages = [
-            (&topics.raw, Stage::Raw),
-            (&topics.enriched, Stage::Enriched),
-            (&topics.scores, Stage::Scores),
-            (&topics.alerts, Stage::Alerts),
-        ];
-        let Some((_, stage)) = stages.into_iter().find(|(name, _)| *name == topic) else {
+        let stages = [Stage::Raw, Stage::Enriched, Stage::Scores, Stage::Alerts];
+        let Some(stage) = stages.into_iter().find(|stage| stage.topic(self.pipeline) == topic) else {
             return Err("their topic is not one of the pipeline's".to_owned());
         };
         let (Some(offset), Some(partition)) =

@@ -94,8 +94,7 @@ impl Worker {
         index: Arc<dyn Index>,
         telemetry: Telemetry,
     ) -> anyhow::Result<Self> {
-        let topics: Vec<(Arc<str>, Stage)> =
-            config.sink.what.iter().map(|s| (topic(pipeline, *s).into(), *s)).collect();
+        let topics: Vec<(Arc<str>, Stage)> = config.sink.what.iter().map(|s| (s.topic(pipeline).into(), *s)).collect();
         let known = topics.iter().map(|(name, stage)| (name.to_string(), *stage)).collect();
         let mut settings = client::consumer(&config.kafka, &group(config, pipeline));
         // What is to be read and is not there is no reason to go on elsewhere in silence.
@@ -467,13 +466,4 @@ fn done(settled: Vec<Result<Settled, JoinError>>) -> anyhow::Result<BTreeMap<Par
 /// The consumer group of a pipeline's sink.
 pub fn group(config: &Config, pipeline: &Pipeline) -> String {
     format!("{}{}.sink", config.kafka.topic_prefix, pipeline.name)
-}
-
-fn topic(pipeline: &Pipeline, stage: Stage) -> &str {
-    match stage {
-        Stage::Raw => &pipeline.topics.raw,
-        Stage::Enriched => &pipeline.topics.enriched,
-        Stage::Scores => &pipeline.topics.scores,
-        Stage::Alerts => &pipeline.topics.alerts,
-    }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Answers of the setup's question whether documents would be taken, and what becomes of the setup.
 #[tokio::test]
 async fn an_index_that_takes_no_documents_is_named() {
-    const QUESTION: &str = "/_bulk?timeout=5s&filter_path=error,items.*._id,items.*.status,items.*.error";
+    const QUESTION: &str = "/_bulk?filter_path=error,items.*._id,items.*.status,items.*.error&timeout=5s";
     let reason = "pipeline with id [x] does not exist";
     let gone = json!({"status": 400, "error": {"type": "illegal_argument_exception", "reason": reason}});
     let items = |items: &[(&str, &Value)]| {

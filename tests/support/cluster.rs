@@ -98,7 +98,7 @@ impl Cluster {
         match (method, path) {
             ("POST", "/_bulk?refresh=true") => self.bulk(bytes),
             // Documents that are to replace others: there are none.
-            ("POST", path) if path.starts_with("/_bulk?timeout") => {
+            ("POST", path) if path.starts_with("/_bulk?") && path.ends_with("&timeout=5s") => {
                 let missing = json!({"index": {"status": 409, "error": {"type": "version_conflict_engine_exception"}}});
                 json(200, &json!({"items": vec![missing; bytes.split(|byte| *byte == b'\n').count() / 2]}))
             }

@@ -1,6 +1,6 @@
 //! A sink in the test's own process, and its ledger.
 
-use outlier::config::{Config, Stage};
+use outlier::config::Config;
 use outlier::index::{Document, Index, Outcome, Request, Unavailable};
 use outlier::telemetry::Telemetry;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -54,12 +54,7 @@ pub fn check_offsets(servers: &str, config: &Config, what: &str) {
         ClientConfig::new().set("bootstrap.servers", servers).set("group.id", &group).create().unwrap();
     let mut list = TopicPartitionList::new();
     for stage in &config.sink.what {
-        let topic = match stage {
-            Stage::Raw => &pipeline.topics.raw,
-            Stage::Enriched => &pipeline.topics.enriched,
-            Stage::Scores => &pipeline.topics.scores,
-            Stage::Alerts => &pipeline.topics.alerts,
-        };
+        let topic = stage.topic(pipeline);
         for partition in consumer.fetch_metadata(Some(topic), PATIENCE).unwrap().topics()[0].partitions() {
             list.add_partition(topic, partition.id());
         }

@@ -10,6 +10,10 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// How often a request is sent again that OpenSearch has no room for, and after how long.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// What to send where.
 #[derive(Debug, Parser)]
 pub struct Options {
@@ -104,29 +108,43 @@ fn send(options: &Options, bodies: &[Vec<u8>], next: &AtomicUsize) -> anyhow::Re
     stream.get_ref().set_nodelay(true)?;
     stream.get_ref().set_read_timeout(Some(Duration::from_secs(60)))?;
     while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let head = format!(
-            "POST /_bulk?filter_path=error,items.*.status,items.*.error HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n",
-            options.server,
-            body.len()
-        );
-        stream.get_mut().write_all(head.as_bytes())?;
-        stream.get_mut().write_all(body)?;
-        let (mut line, mut length) = (String::new(), 0);
-        stream.read_line(&mut line)?;
-        anyhow::ensure!(line.contains(" 200 "), "OpenSearch says {line}");
-        while line.trim() != "" {
-            line.clear();
-            stream.read_line(&mut line)?;
-            if let Some((_, value)) = line.to_lowercase().split_once("content-length:") {
-                length = value.trim().parse().context("content-length is no number")?;
+        let mut tries = 0;
+        loop {
+            let (status, answer) = exchange(&mut stream, &options.server, body)?;
+            if status.contains(" 429 ") && tries < TRIES {
+                tries += 1;
+                std::thread::sleep(PAUSE);
+                continue;
             }
+            anyhow::ensure!(status.contains(" 200 "), "OpenSearch says {status}");
+            anyhow::ensure!(!answer.windows(8).any(|part| part == b"\"error\":"), "OpenSearch refused a document");
+            break;
         }
-        let mut answer = vec![0; length];
-        stream.read_exact(&mut answer)?;
-        anyhow::ensure!(!answer.windows(8).any(|part| part == b"\"error\":"), "OpenSearch refused a document");
     }
     Ok(())
+}
+
+/// Sends a request; returns the first line of the answer, and its body.
+fn exchange(stream: &mut BufReader<TcpStream>, server: &str, body: &[u8]) -> anyhow::Result<(String, Vec<u8>)> {
+    let head = format!(
+        "POST /_bulk?filter_path=error,items.*.status,items.*.error HTTP/1.1\r\nhost: {server}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.get_mut().write_all(head.as_bytes())?;
+    stream.get_mut().write_all(body)?;
+    let (mut status, mut line, mut length) = (String::new(), String::from(" "), 0);
+    stream.read_line(&mut status)?;
+    while !matches!(line.as_str(), "\r\n" | "") {
+        line.clear();
+        stream.read_line(&mut line)?;
+        if let Some((_, value)) = line.to_lowercase().split_once("content-length:") {
+            length = value.trim().parse().context("content-length is no number")?;
+        }
+    }
+    let mut answer = vec![0; length];
+    stream.read_exact(&mut answer)?;
+    Ok((status, answer))
 }
 
 /// Deletes `path` of an OpenSearch at `http://host:port`; a server that is out of breath is asked again.

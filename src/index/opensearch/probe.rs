@@ -20,9 +20,6 @@ pub async fn probe(client: &Client) -> Result<(), Unavailable> {
     judge(&answer)
 }
 
-/// A bulk request that waits for a shard for less long than a client usually waits for an answer.
-const QUESTION: &str = "/_bulk?timeout=5s&filter_path=error,items.*._id,items.*.status,items.*.error";
-
 /// Asks for documents that are never written, as each is to replace a version that no document has. An ingest pipeline of
 /// the index runs on it all the same. Answers which indices would not take documents now, and why.
 ///
@@ -38,7 +35,8 @@ pub async fn refusals(client: &Client, indices: &[String]) -> Result<Vec<(String
         format!("{action}\n{{}}\n")
     };
     let lines: String = indices.iter().map(replace).collect();
-    let answer = client.bulk(QUESTION, lines.into()).await?;
+    // It waits for a shard for less long than a client usually waits for an answer.
+    let answer = client.bulk(&format!("{}&timeout=5s", super::BULK), lines.into()).await?;
     if !answer.good() {
         // A question that is refused for what it is says nothing of documents.
         let why = super::refused(&answer);
