@@ -36,6 +36,7 @@ pub fn remedy(code: Code) -> Option<&'static str> {
         Code::ClusterAuthorizationFailed => {
             "the user may not create topics: create them with the rights that `outlier setup --dry-run` prints"
         }
+        Code::LeaderNotAvailable => "a partition has no leader: check the brokers that hold its replicas",
         Code::MessageSizeTooLarge => "the broker takes no record of this size: raise max.message.bytes of the topic",
         _ => return None,
     })
@@ -64,6 +65,7 @@ pub fn an_answer_ends(error: &KafkaError) -> bool {
                 | Code::SSL
                 | Code::UnknownTopic
                 | Code::UnknownTopicOrPartition
+                | Code::LeaderNotAvailable
         )
     )
 }

@@ -30,6 +30,15 @@ pub fn partition_count<C: ClientContext + ConsumerContext>(
     }
 }
 
+/// True if a broker answers within `patience` that a topic is there and each of its partitions has a leader. Blocks.
+pub fn is_led<C: ConsumerContext>(consumer: &impl Consumer<C>, topic: &str, patience: Duration) -> bool {
+    let Ok(found) = consumer.fetch_metadata(Some(topic), patience) else { return false };
+    found.topics().iter().all(|topic| {
+        let partitions = topic.partitions();
+        topic.error().is_none() && !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0)
+    })
+}
+
 /// Where partitions of a topic begin or end, asked for in one request: a reader of committed records is told the last
 /// stable offset. Those that the broker does not know are left out.
 ///

@@ -12,7 +12,7 @@ use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What became of a partition's records.
@@ -37,36 +37,51 @@ pub struct Whence {
     found: Found,
 }
 
-/// Looks at all partitions of ours; `moved` is where reading was made to go on before. Blocks.
+/// Looks at partitions of ours, all or `only` some; `moved` is where reading was made to go on before. Those whose bounds no
+/// broker knows, as they have no leader, are apart. Blocks.
 ///
 /// # Errors
 /// No broker answers within `patience` for each of three questions.
 pub fn look(
     consumer: &StreamConsumer<Assignment>,
+    only: Option<&BTreeSet<Partition>>,
     moved: &BTreeMap<Partition, Position>,
     patience: Duration,
-) -> KafkaResult<Vec<Whence>> {
-    let assigned = consumer.assignment()?;
+) -> KafkaResult<(Vec<Whence>, BTreeSet<Partition>)> {
+    let place =
+        |element: &TopicPartitionListElem<'_>| Some((consumer.context().stage(element.topic())?, element.partition()));
+    let mut assigned = TopicPartitionList::new();
+    for element in consumer.assignment()?.elements() {
+        if place(&element).is_some_and(|place| only.is_none_or(|only| only.contains(&place))) {
+            assigned.add_partition(element.topic(), element.partition());
+        }
+    }
+    let (mut whence, mut leaderless) = (Vec::new(), BTreeSet::new());
     // The client asks for none in no case.
     if assigned.count() == 0 {
-        return Ok(Vec::new());
+        return Ok((whence, leaderless));
     }
     let positions = consumer.position()?;
     let committed = consumer.committed_offsets(assigned.clone(), patience)?;
     let starts = all_bounds(consumer, assigned.clone(), Offset::Beginning, patience)?;
     let ends = all_bounds(consumer, assigned.clone(), Offset::End, patience)?;
-    let whence = |element: &TopicPartitionListElem<'_>| {
+    for element in assigned.elements() {
         let (topic, partition) = (element.topic(), element.partition());
-        let place = (consumer.context().stage(topic)?, partition);
+        let Some(place) = place(&element) else { continue };
         let of = |list: &TopicPartitionList| {
             list.find_partition(topic, partition)?.offset().to_raw().filter(|offset| *offset >= 0)
         };
         let moved = moved.get(&place).map(|moved| moved.next);
         let next = of(&positions).or(moved).or_else(|| of(&committed));
-        let (offset, found) = find(next, of(&starts)?, of(&ends)?);
-        Some(Whence { place, topic: topic.to_owned(), offset, found })
-    };
-    Ok(assigned.elements().iter().filter_map(whence).collect())
+        // The client leaves out those without a leader, and says nothing of it.
+        let (Some(start), Some(end)) = (of(&starts), of(&ends)) else {
+            leaderless.insert(place);
+            continue;
+        };
+        let (offset, found) = find(next, start, end);
+        whence.push(Whence { place, topic: topic.to_owned(), offset, found });
+    }
+    Ok((whence, leaderless))
 }
 
 impl Whence {

@@ -23,8 +23,7 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +47,7 @@ pub struct Delivery {
     /// Batches of which only a few documents are left, with which the index failed.
     pub suspects: Suspects,
     /// Batches that wait now: while there is one, another's success makes nothing ready.
-    pub waiting: AtomicUsize,
+    pub waiting: Mutex<usize>,
 }
 
 /// A batch of which no more are left than so many, or than one of so many, needs no place on the way.
@@ -112,24 +111,30 @@ struct Patience<'d> {
 
 /// One of the batches that wait, once it has begun to.
 struct Waiting<'d> {
-    number: &'d AtomicUsize,
+    number: &'d Mutex<usize>,
     counts: bool,
 }
 
 impl Waiting<'_> {
-    fn begin(&mut self) {
-        if !std::mem::replace(&mut self.counts, true) {
-            self.number.fetch_add(1, Ordering::Relaxed);
-        }
+    /// `show` tells of it before another batch may tell that all is well.
+    fn begin(&mut self, show: impl FnOnce()) {
+        let mut number = lock(self.number);
+        *number += usize::from(!std::mem::replace(&mut self.counts, true));
+        show();
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if self.counts {
-            self.number.fetch_sub(1, Ordering::Relaxed);
+            *lock(self.number) -= 1;
         }
     }
+}
+
+/// Nothing panics while it holds one.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Delivery {
@@ -145,7 +150,7 @@ impl Delivery {
 
     /// How much goes to the index at once now.
     pub fn step(&self) -> Step {
-        let step = self.pace.lock().unwrap_or_else(PoisonError::into_inner).step();
+        let step = lock(&self.pace).step();
         // A few documents that nobody may ever take keep no place of another request.
         Step { bytes: step.bytes.min(self.index.most_bytes()), requests: step.requests + self.suspects.number() }
     }
@@ -154,7 +159,7 @@ impl Delivery {
     fn took(&self, request: &Request, outcomes: &[Outcome]) -> usize {
         let taken = |outcome: &Outcome| matches!(outcome, Outcome::Created | Outcome::AlreadyThere);
         let mut number = 0;
-        let mut by_stage = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_stage = lock(&self.taken);
         for (place, _) in outcomes.iter().enumerate().filter(|(_, outcome)| taken(outcome)) {
             *by_stage.entry(request.stage(place)).or_default() += 1;
             number += 1;
@@ -164,12 +169,12 @@ impl Delivery {
 
     /// Notes that the index failed with documents of a stage; true when it is their own fault.
     fn blamed(&self, blames: &mut BTreeMap<Stage, Blame>, stage: Stage) -> bool {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner).get(&stage).copied();
+        let taken = lock(&self.taken).get(&stage).copied();
         blames.entry(stage).or_default().failed(taken.unwrap_or_default(), Instant::now())
     }
 
     fn note(&self, answered: Answered) {
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pace = lock(&self.pace);
         pace.note(answered);
         let Step { bytes, requests } = pace.step();
         drop(pace);
@@ -209,9 +214,11 @@ impl Delivery {
         self.reject(left.rejected, &mut patience).await?;
         let waited = patience.waiting.counts;
         drop(patience);
-        if (asked || waited) && self.waiting.load(Ordering::Relaxed) == 0 {
+        let waiting = lock(&self.waiting);
+        if (asked || waited) && *waiting == 0 {
             self.telemetry.health.set(&self.component(), State::Ready);
         }
+        drop(waiting);
         // Counted when all is settled, so that the ledger adds up at any moment.
         self.count("in", "", records as u64);
         self.count("out", "", left.created);
@@ -322,8 +329,7 @@ impl Delivery {
     }
 
     async fn wait(&self, patience: &mut Patience<'_>, reason: String) -> Result<(), Abandoned> {
-        patience.waiting.begin();
-        self.telemetry.health.set(&self.component(), State::Waiting { reason });
+        patience.waiting.begin(|| self.telemetry.health.set(&self.component(), State::Waiting { reason }));
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(Abandoned),

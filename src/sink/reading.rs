@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, Partition, Position};
 use rdkafka::error::KafkaError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -19,22 +19,45 @@ pub struct Reading {
     pub full_since: Option<Instant>,
     pub paused: bool,
     pub broken: Broken,
-    /// The client has nowhere to go on in some partition: when that is looked into.
-    pub astray: Option<Instant>,
+    /// The client has nowhere to go on in some partition.
+    pub astray: Option<Astray>,
     /// Where reading was made to go on, in which turn.
     pub moved: BTreeMap<Partition, Position>,
     /// The client cannot go on at all.
     pub fatal: Option<KafkaError>,
 }
 
-/// Whether an error of Kafka's is still in force.
+/// Partitions that have to be found back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Astray {
+    /// When that is tried.
+    pub at: Instant,
+    /// Which; `None`: the client did not say.
+    pub only: Option<BTreeSet<Partition>>,
+}
+
+/// Whether an error of Kafka's is still in force. A record of one topic says nothing of another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     No,
-    /// Asking the broker for the topics tells when it is over.
-    Ask,
-    /// Only a record or an assignment tells.
-    Wait,
+    /// Asking the broker for the topics tells when it is over: then.
+    Ask(Instant),
+    /// No answer tells, as with a right to read. Then reading begins anew; once it did, it is over if nothing was said
+    /// until then.
+    Wait {
+        until: Instant,
+        anew: bool,
+    },
+}
+
+impl Broken {
+    /// When it must be looked at.
+    pub fn due(self) -> Option<Instant> {
+        match self {
+            Self::No => None,
+            Self::Ask(at) | Self::Wait { until: at, .. } => Some(at),
+        }
+    }
 }
 
 impl Reading {

@@ -18,13 +18,14 @@ use super::document::{Origin, SOURCE_HEADER, Times, identify};
 use super::headers;
 use super::in_flight::{InFlight, Join};
 use super::pace::{Pace, Step};
-use super::reading::{Broken, Reading};
+use super::reading::{Astray, Broken, Reading};
 use super::rejects::Rejects;
 use super::suspects::Suspects;
 use crate::config::{Config, Sink, Stage};
 use crate::index::{Document, Index};
 use crate::kafka::client;
 use crate::kafka::explain::{an_answer_ends, explain};
+use crate::kafka::topics::is_led;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
 use anyhow::Context;
@@ -38,8 +39,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
@@ -54,6 +54,8 @@ const GREED: usize = 256;
 
 /// How often a broker that did not answer is asked again.
 const CHECK: Duration = Duration::from_secs(2);
+/// After how long reading begins anew when an error says that it may not.
+const RETRY: Duration = Duration::from_secs(10);
 
 type Settled = Result<BTreeMap<Partition, Position>, Abandoned>;
 
@@ -114,7 +116,7 @@ impl Worker {
             stop: stop.clone(),
             taken: Mutex::default(),
             suspects: Suspects::default(),
-            waiting: AtomicUsize::new(0),
+            waiting: Mutex::default(),
         };
         let worker = Self {
             consumer: Arc::new(consumer),
@@ -154,8 +156,11 @@ impl Worker {
                     break;
                 }
                 self.look_at_assignment(&mut reading);
-                if reading.astray.take_if(|at| *at <= Instant::now()).is_some() {
-                    self.find_back(&mut reading).await;
+                if let Some(astray) = reading.astray.take_if(|astray| astray.at <= Instant::now()) {
+                    self.find_back(&mut reading, astray.only).await;
+                }
+                if reading.broken.due().is_some_and(|due| due <= Instant::now()) {
+                    self.look_whether_well(&mut reading).await;
                 }
                 let now = Instant::now();
                 let due = reading.since.map(|since| since + self.limits.flush_interval);
@@ -177,7 +182,8 @@ impl Worker {
                     (false, _, Some(since)) if !reading.paused => since + PATIENCE,
                     _ => now + CHECK,
                 };
-                let wake = [reading.astray, commits.due(idle)].into_iter().flatten().fold(wake, Instant::min);
+                let others = [reading.astray.as_ref().map(|astray| astray.at), reading.broken.due(), commits.due(idle)];
+                let wake = others.into_iter().flatten().fold(wake, Instant::min);
                 tokio::select! {
                     biased;
                     () = &mut stopped => break,
@@ -201,7 +207,7 @@ impl Worker {
                             }
                         }
                     }
-                    () = sleep_until(wake) => if reading.broken == Broken::Ask { self.ask_broker(&mut reading).await },
+                    () = sleep_until(wake) => {}
                 }
             }
         }
@@ -239,8 +245,11 @@ impl Worker {
         // New partitions are not paused, those that stay are: all begin alike, and are paused again if need be.
         self.all_partitions(|consumer, all| consumer.resume(all));
         reading.paused = false;
-        if assignment.member() {
-            self.well(reading);
+        match reading.broken {
+            Broken::No if assignment.member() => self.well(reading),
+            // Perhaps it was the group's.
+            Broken::Wait { .. } => reading.broken = Broken::Wait { until: Instant::now(), anew: false },
+            Broken::No | Broken::Ask(_) => {}
         }
         self.telemetry.metrics.gauge("sink", &self.pipeline, "partitions").set(reading.turns.len() as i64);
     }
@@ -277,17 +286,14 @@ impl Worker {
 
     fn take(&self, reading: &mut Reading, message: Option<Result<BorrowedMessage<'_>, KafkaError>>) {
         match message {
-            Some(Ok(message)) => {
-                if reading.broken != Broken::No {
-                    self.well(reading);
-                }
-                self.add(reading, &message);
-            }
+            Some(Ok(message)) => self.add(reading, &message),
             Some(Err(KafkaError::PartitionEOF(_))) | None => {}
             Some(Err(error)) => {
                 match error.rdkafka_error_code() {
                     Some(Code::Fatal) => return reading.fatal = Some(error),
-                    Some(Code::AutoOffsetReset) => return reading.astray = Some(Instant::now()),
+                    Some(Code::AutoOffsetReset) => {
+                        return reading.astray = Some(Astray { at: Instant::now(), only: None });
+                    }
                     _ => {}
                 }
                 self.trouble(reading, &error);
@@ -296,9 +302,12 @@ impl Worker {
     }
 
     fn trouble(&self, reading: &mut Reading, error: &KafkaError) {
-        // What only a record ends is not over because a later trouble is.
-        let asks = an_answer_ends(error) && reading.broken != Broken::Wait;
-        reading.broken = if asks { Broken::Ask } else { Broken::Wait };
+        // What no answer ends is not over because a later trouble is.
+        let asks = an_answer_ends(error) && !matches!(reading.broken, Broken::Wait { .. });
+        reading.broken = match asks {
+            true => Broken::Ask(Instant::now() + CHECK),
+            false => Broken::Wait { until: Instant::now() + RETRY, anew: false },
+        };
         self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(error) });
     }
 
@@ -345,21 +354,30 @@ impl Worker {
         reading.since.get_or_insert_with(Instant::now);
     }
 
-    /// Goes on in all partitions of ours, where that is possible at the place that reading had come to; says and counts
-    /// what is gone.
-    async fn find_back(&self, reading: &mut Reading) {
+    /// Goes on in partitions of ours, all or `only` some, where that is possible at the place that reading had come to; says
+    /// and counts what is gone.
+    async fn find_back(&self, reading: &mut Reading, only: Option<BTreeSet<Partition>>) {
         let consumer = Arc::clone(&self.consumer);
         reading.moved.retain(|partition, moved| reading.turns.get(partition) == Some(&moved.turn));
         let moved = reading.moved.clone();
-        let looked = tokio::task::spawn_blocking(move || look(&consumer, &moved, CHECK)).await;
-        let whence = match looked {
-            Ok(Ok(whence)) => whence,
+        let later = |only| Some(Astray { at: Instant::now() + CHECK, only });
+        let those = only.clone();
+        let looked = tokio::task::spawn_blocking(move || look(&consumer, those.as_ref(), &moved, CHECK)).await;
+        let (whence, leaderless) = match looked {
+            Ok(Ok(looked)) => looked,
             Ok(Err(error)) => {
                 self.trouble(reading, &error);
-                return reading.astray = Some(Instant::now() + CHECK);
+                return reading.astray = later(only);
             }
-            Err(_) => return reading.astray = Some(Instant::now() + CHECK),
+            Err(_) => return reading.astray = later(only),
         };
+        if !leaderless.is_empty() {
+            self.trouble(reading, &KafkaError::MetadataFetch(Code::LeaderNotAvailable));
+            reading.astray = later(Some(leaderless));
+        }
+        if whence.is_empty() {
+            return;
+        }
         let mut list = TopicPartitionList::with_capacity(whence.len());
         let mut gone = BTreeMap::new();
         for whence in &whence {
@@ -378,7 +396,7 @@ impl Worker {
         let moved = self.consumer.incremental_unassign(&list).and_then(|()| self.consumer.incremental_assign(&list));
         if let Err(error) = moved {
             tracing::warn!("sink: looking again where reading goes on: {}", explain(&error));
-            reading.astray = Some(Instant::now() + CHECK);
+            reading.astray = later(None);
         }
         self.all_partitions(|consumer, all| consumer.resume(all));
         reading.paused = false;
@@ -389,17 +407,26 @@ impl Worker {
         }
     }
 
-    /// Asks for the topics again after an error; an answer means that all is well.
+    /// Whether an error of Kafka's is over.
+    async fn look_whether_well(&self, reading: &mut Reading) {
+        match reading.broken {
+            Broken::No => {}
+            Broken::Ask(_) => self.ask_broker(reading).await,
+            Broken::Wait { anew: false, .. } => {
+                reading.broken = Broken::Wait { until: Instant::now() + CHECK, anew: true };
+                self.find_back(reading, None).await;
+            }
+            Broken::Wait { anew: true, .. } => reading.broken = Broken::Ask(Instant::now()),
+        }
+    }
+
+    /// Asks for the topics again after an error; a good answer means that all is well.
     async fn ask_broker(&self, reading: &mut Reading) {
+        reading.broken = Broken::Ask(Instant::now() + CHECK);
         let consumer = Arc::clone(&self.consumer);
         let topics = self.topics.clone();
-        let asked = tokio::task::spawn_blocking(move || {
-            topics.iter().all(|(topic, _)| {
-                let found = consumer.fetch_metadata(Some(topic), CHECK);
-                found
-                    .is_ok_and(|found| found.topics().iter().all(|t| t.error().is_none() && !t.partitions().is_empty()))
-            })
-        });
+        let asked =
+            tokio::task::spawn_blocking(move || topics.iter().all(|(topic, _)| is_led(&*consumer, topic, CHECK)));
         if asked.await.unwrap_or(false) {
             self.well(reading);
         }

@@ -13,15 +13,16 @@ const PARTITIONS: i32 = 2;
 /// More than one commit's worth, fewer than the sink tries when it stops.
 const REFUSED: [RDKafkaRespErr; 3] = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS; 3];
 
-struct Scene {
-    cluster: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
-    config: Config,
-    topic: String,
+/// A sink of raw records before librdkafka's mock broker.
+pub struct Scene {
+    pub cluster: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
+    pub config: Config,
+    pub topic: String,
     _folder: Folder,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let cluster = MockCluster::new(1).unwrap();
         let servers = cluster.bootstrap_servers();
         let folder = Folder::new();
@@ -36,7 +37,7 @@ impl Scene {
     }
 
     /// Writes so many records to each partition.
-    async fn fill(&self, records: usize) {
+    pub async fn fill(&self, records: usize) {
         let servers = self.cluster.bootstrap_servers();
         let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
         for n in 0..records {

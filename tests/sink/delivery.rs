@@ -18,7 +18,7 @@ fn delivery(config: &Config, telemetry: &Telemetry, stop: CancellationToken) -> 
         stop,
         taken: Mutex::default(),
         suspects: Suspects::default(),
-        waiting: AtomicUsize::new(0),
+        waiting: Mutex::default(),
     }
 }
 

@@ -8,6 +8,7 @@ mod malformed;
 mod service;
 #[path = "../support/mod.rs"]
 mod support;
+mod trouble;
 
 use outlier::config::{Config, Stage};
 use outlier::index::opensearch::{Client, OpenSearch};
