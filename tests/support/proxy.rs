@@ -4,6 +4,7 @@
 //! What is not hit goes through as it is, one connection to the index for each request.
 
 use super::http::{Head, plain};
+use super::tls::Certificate;
 use openssl::ssl::{Ssl, SslAcceptor};
 use rand::prelude::*;
 use rand::rngs::StdRng;
@@ -36,10 +37,13 @@ pub enum Fault {
     Truncated,
     /// A page in HTML with 200 or 502.
     Page,
+    /// The connection is reset, and some that follow are not to be trusted: in TLS another authority's certificate, without
+    /// it a reset.
+    Stranger,
 }
 
 impl Fault {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Storm,
         Self::Unavailable,
         Self::ResetBefore,
@@ -48,6 +52,7 @@ impl Fault {
         Self::Stall,
         Self::Truncated,
         Self::Page,
+        Self::Stranger,
     ];
 }
 
@@ -68,6 +73,8 @@ struct Course {
     rng: StdRng,
     /// Requests that the storm still hits.
     storm: usize,
+    /// Connections that a stranger still takes.
+    stranger: usize,
     done: BTreeMap<Fault, usize>,
 }
 
@@ -86,8 +93,18 @@ impl Course {
         if fault == Fault::Storm {
             self.storm = self.rng.random_range(1..4);
         }
+        if fault == Fault::Stranger {
+            self.stranger = self.rng.random_range(1..4);
+        }
         *self.done.entry(fault).or_default() += 1;
         Some((fault, detail))
+    }
+
+    /// Whether a stranger takes the next connection.
+    fn is_stranger(&mut self) -> bool {
+        let takes = self.stranger > 0;
+        self.stranger = self.stranger.saturating_sub(1);
+        takes
     }
 }
 
@@ -114,14 +131,20 @@ impl Proxy {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let rng = StdRng::seed_from_u64(plan.seed);
-        let course = Course { plan, rng, storm: 0, done: BTreeMap::new() };
+        let course = Course { plan, rng, storm: 0, stranger: 0, done: BTreeMap::new() };
         let upstream = super::opensearch::address(index).into();
         let shared = Shared { upstream, course: Arc::new(Mutex::new(course)), busy: Arc::default() };
         let served = shared.clone();
+        let stranger = tls.as_ref().map(|_| Certificate::authority("stranger").issue("localhost").acceptor(None));
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (shared, tls) = (served.clone(), tls.clone());
+                let shared = served.clone();
+                let strange = shared.course.lock().unwrap().is_stranger();
+                let tls = if strange { stranger.clone() } else { tls.clone() };
                 tokio::spawn(async move {
+                    if strange && tls.is_none() {
+                        return stream.set_zero_linger().ok();
+                    }
                     let mut wire = Wire::open(stream, tls.as_ref()).await?;
                     while serve(&mut wire, &shared).await.is_some() {}
                     Some(())
@@ -227,7 +250,7 @@ async fn serve(wire: &mut Wire, shared: &Shared) -> Option<()> {
         let mut course = shared.course.lock().unwrap();
         (course.next(), course.plan.clone())
     };
-    if let Some((Fault::ResetBefore, _)) = fault {
+    if let Some((Fault::ResetBefore | Fault::Stranger, _)) = fault {
         wire.reset();
         return None;
     }
@@ -243,7 +266,7 @@ async fn serve(wire: &mut Wire, shared: &Shared) -> Option<()> {
     match fault {
         Fault::Storm => wire.refuse(429, "storm").await,
         Fault::Unavailable => wire.refuse(503, "starting").await,
-        Fault::ResetBefore => None,
+        Fault::ResetBefore | Fault::Stranger => None,
         Fault::ResetAfter => {
             forward(shared, &head, body).await?;
             wire.reset();
