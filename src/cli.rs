@@ -52,7 +52,7 @@ enum Command {
     Serve,
     /// Create topics, index templates, notification channels, detectors and monitors; running it again changes nothing.
     Setup {
-        /// Change nothing; print what would be changed, and the rights needed
+        /// Change nothing; print what would be changed, and the rights needed in Kafka
         #[arg(long)]
         dry_run: bool,
         /// The topics alone

@@ -170,7 +170,11 @@ async fn cases(place: &Workplace) -> Vec<Case> {
             format!("{}\nusername = \"u\"\npassword = \"wrong-secret\"", url(&password)),
             &["refused the credentials (401)", "check opensearch.username and opensearch.password"],
         ),
-        case("elasticsearch", url(&elastic), &["Elasticsearch 8.15.0", "needs OpenSearch 2 or 3", "opensearch.urls"]),
+        case(
+            "elasticsearch",
+            url(&elastic),
+            &["Elasticsearch 8.15.0", "needs OpenSearch 2.7 or later", "opensearch.urls"],
+        ),
         case("old", url(&old), &["OpenSearch 1.3.20", "upgrade it"]),
         case("starting", url(&index), &["not reached", "if it lasts, see its log"]),
         case("no-room", url(&read_only.await), &["create-index blocked", "free disk space"]),

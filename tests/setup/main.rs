@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod hands;
+mod historical;
 mod layouts;
 mod obstacles;
 mod plugins;

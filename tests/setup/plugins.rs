@@ -466,24 +466,3 @@ async fn without_the_plugins_there_is_another_way() {
     let error = setup::analyse(&config, &analysis).await.unwrap_err().to_string();
     assert!(error.contains("`outlier backtest`"), "{error}");
 }
-
-#[tokio::test]
-async fn a_historical_analysis_waits_for_its_slot_and_its_end() {
-    let results = json!({"hits": {"total": {"value": 1}, "hits": [{"_source": {
-        "anomaly_grade": 1.0, "confidence": 0.5, "data_start_time": 1_795_399_664_758_i64,
-        "feature_data": [{"feature_id": "f1", "feature_name": "bad", "data": 464.0}],
-        "expected_values": [{"value_list": [{"feature_id": "f1", "data": 1.9}]}],
-    }}]}});
-    let (cluster, url) = serve(Cluster { task: (2, results), ..Cluster::default() }).await;
-    let config = config(&url, "");
-    let analysis = Analysis { flag: "action".to_owned(), last: Duration::from_secs(7 * 86_400) };
-    let error = setup::analyse(&config, &analysis).await.unwrap_err().to_string();
-    assert!(error.contains("run `outlier setup` first"), "{error}");
-    run(&config, INDEX).await.1.unwrap();
-    let slot = r#"{"error":{"type":"status_exception","reason":"No available task slot"},"status":400}"#;
-    let id = cluster.lock().unwrap().stored.keys().find(|id| id.starts_with("detector")).unwrap().clone();
-    let start = format!("/_plugins/_anomaly_detection/detectors/{id}/_start");
-    cluster.lock().unwrap().instead.push(("POST", start, Reply::Json(400, slot.to_owned())));
-    let text = setup::analyse(&config, &analysis).await.unwrap();
-    assert!(text.starts_with("action: 1 of 10080 intervals") && text.contains("bad 464.0 (expected 1.9)"), "{text}");
-}

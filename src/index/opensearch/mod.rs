@@ -242,7 +242,9 @@ fn refused(answer: &Answer) -> Unavailable {
         400 if reason.contains("no handler found") => format!("OpenSearch refused the request: {reason}"),
         429 | 502..=504 => format!("OpenSearch does not take the request now: {reason}"),
         _ => {
-            format!("OpenSearch refused the request: {reason}; check opensearch.urls and OpenSearch's version (2 or 3)")
+            format!(
+                "OpenSearch refused the request: {reason}; check opensearch.urls and OpenSearch's version (2.7 or later)"
+            )
         }
     };
     // OpenSearch's own 403 is about rights and blocks.

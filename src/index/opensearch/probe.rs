@@ -14,7 +14,7 @@ const TAGLINE: &str = "The OpenSearch Project";
 /// Asks the server what it is.
 ///
 /// # Errors
-/// It does not answer, refuses the credentials, or is not OpenSearch 2 or 3: says what to do.
+/// It does not answer, refuses the credentials, or is not OpenSearch 2.7 or later: says what to do.
 pub async fn probe(client: &Client) -> Result<(), Unavailable> {
     let answer = client.send(Method::Get, "/", None).await?;
     judge(&answer)
@@ -52,6 +52,9 @@ pub async fn refusals(client: &Client, indices: &[String]) -> Result<Vec<(String
     Ok(indices.iter().zip(outcomes).filter_map(refusal).collect())
 }
 
+/// The first version with the type `flat_object`, which free-form objects have here.
+const OLDEST: (u32, u32) = (2, 7);
+
 fn judge(answer: &Answer) -> Result<(), Unavailable> {
     match answer.status {
         200..=299 => {}
@@ -66,20 +69,21 @@ fn judge(answer: &Answer) -> Result<(), Unavailable> {
     };
     let own = version["distribution"] == "opensearch";
     let tagline = json["tagline"].as_str().is_some_and(|text| text.starts_with(TAGLINE));
-    let major: u32 = number.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    let mut parts = number.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     match (own, tagline) {
-        (true, _) if major < 2 => Err(Unavailable::new(format!(
-            "this is OpenSearch {number}, and outlier needs 2 or 3: upgrade it, or name another cluster in opensearch.urls"
+        (true, _) if version < OLDEST => Err(Unavailable::new(format!(
+            "this is OpenSearch {number}, and outlier needs 2.7 or later: upgrade it, or name another cluster in opensearch.urls"
         ))),
         (true, _) => {
-            if major > 3 {
-                tracing::warn!("this is OpenSearch {number}; outlier was tested with 2 and 3");
+            if version.0 > 3 {
+                tracing::warn!("this is OpenSearch {number}; outlier was tested with 2.19 and 3.4");
             }
             Ok(())
         }
         (false, true) => Ok(()),
         (false, false) => Err(Unavailable::new(format!(
-            "this is Elasticsearch {number} or something like it, and outlier needs OpenSearch 2 or 3: name an OpenSearch in opensearch.urls"
+            "this is Elasticsearch {number} or something like it, and outlier needs OpenSearch 2.7 or later: name an OpenSearch in opensearch.urls"
         ))),
     }
 }
@@ -99,6 +103,9 @@ mod tests {
             (200, of("2.19.1"), Ok(())),
             (200, of("4.0.0-SNAPSHOT"), Ok(())),
             (200, of("1.3.20"), Err("this is OpenSearch 1.3.20")),
+            (200, of("2.6.0"), Err("this is OpenSearch 2.6.0")),
+            (200, of("2.7.0"), Ok(())),
+            (200, of("x"), Err("this is OpenSearch x")),
             (200, compatible.to_owned(), Ok(())),
             (200, elastic.to_owned(), Err("this is Elasticsearch 8.15.0")),
             (404, String::new(), Ok(())),

@@ -75,7 +75,7 @@ fn cause(why: &str) -> &str {
 pub fn remedy(status: u16, reason: &str) -> &'static str {
     let said = |parts: &[&str]| parts.iter().any(|part| reason.contains(part));
     if said(&["no handler found"]) {
-        "it has no such function: check its version (2 or 3) and its plugins"
+        "it has no such function: check its version (2.7 or later) and its plugins"
     } else if said(&["read-only", "disk usage", "create-index blocked"]) {
         "free disk space on its nodes; a block that somebody set is lifted with \"index.blocks.read_only_allow_delete\": null in the index's settings"
     } else if said(&["cluster_block_exception"]) {

@@ -2,7 +2,7 @@
 
 use super::reconcile::checked;
 use super::{Detector, wanted};
-use crate::config::Config;
+use crate::config::{Config, IndexKind, Stage};
 use crate::index::opensearch::Client;
 use crate::produce::stamp;
 use crate::setup::index::plugins::{Plugins, Presence};
@@ -42,6 +42,14 @@ pub struct Analysis {
 /// # Errors
 /// No such flag group or several, no detector, or the analysis fails.
 pub async fn run(config: &Config, client: &Client, analysis: &Analysis) -> anyhow::Result<String> {
+    let without = [
+        (config.sink.index == IndexKind::Sqlite, "sink.index is \"sqlite\", and the analysis is OpenSearch's"),
+        (!config.opensearch.detectors, "opensearch.detectors is false: set it to true and run `outlier setup`"),
+        (!config.sink.what.contains(&Stage::Enriched), "sink.what has no \"enriched\": flags are not indexed"),
+    ];
+    if let Some((_, why)) = without.iter().find(|(is, _)| *is) {
+        bail!("there is no detector to analyse with: {why}");
+    }
     let detector = choose(config, &analysis.flag)?;
     if Plugins::find(client).await?.detection == Presence::Absent {
         bail!(
@@ -81,6 +89,9 @@ fn choose(config: &Config, flag: &str) -> anyhow::Result<Detector> {
         }
     }
     match matching.len() {
+        0 if groups.is_empty() => {
+            bail!("no pipeline has flag groups: `outlier backtest --detector` looks at one detector")
+        }
         0 => bail!("there is no flag group {flag:?}; there are {}", groups.join(", ")),
         1 => Ok(matching.remove(0)),
         _ => bail!("several pipelines have a flag group {flag:?}: name a configuration with one of them by --config"),
