@@ -1,6 +1,6 @@
 //! How much goes to the index at once: more as long as that makes it faster, half when it is too much.
 //!
-//! Hill climbing on bytes a second, which is what is on the way over how long an answer takes (Little's law). It begins
+//! Hill climbing on bytes a second, which is what is on the way over how long an answer takes (Little's law; ADR 37). It begins
 //! with a slow start, as TCP does: twice as many requests after every few answers, up to the most, or until some are
 //! refused. A comparison of so few would often be wrong, and requests that are too few are time lost. Then, in turn,
 //! twice the size, one request more and one less are tried: more is kept if it brings at least [`WORTH`] of what it brings

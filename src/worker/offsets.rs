@@ -48,16 +48,22 @@ pub struct Outside {
 }
 
 /// Those of these partitions whose committed offset is outside of the topic.
+///
+/// # Errors
+/// No broker answers, or a partition has no leader that knows where it begins: what became of it is not known.
 pub fn outside(group: &Group, topic: &str, partitions: &[i32]) -> anyhow::Result<Vec<Outside>> {
     let bounds = |which| bounds(&group.consumer, topic, partitions.iter().copied(), which, PATIENCE);
     let (starts, ends) = (bounds(Offset::Beginning)?, bounds(Offset::End)?);
-    let of = |assigned: Assigned| {
-        let partition = assigned.partition;
-        let (committed, start) = (assigned.committed?.0, *starts.get(&partition)?);
+    let mut outside = Vec::new();
+    for Assigned { partition, committed } in committed(group, topic, partitions)? {
+        let start = starts.get(&partition).with_context(|| format!("{topic}/{partition} has no leader"))?;
         let end = ends.get(&partition).copied().unwrap_or(i64::MAX);
-        (!(start..=end).contains(&committed)).then_some(Outside { partition, committed, start, end })
-    };
-    Ok(committed(group, topic, partitions)?.into_iter().filter_map(of).collect())
+        let Some((committed, _)) = committed else { continue };
+        if !(*start..=end).contains(&committed) {
+            outside.push(Outside { partition, committed, start: *start, end });
+        }
+    }
+    Ok(outside)
 }
 
 /// The element's metadata. The client panics on bytes that are not UTF-8, which only another program can have written.
@@ -68,4 +74,33 @@ pub fn metadata_of(element: &TopicPartitionListElem<'_>) -> anyhow::Result<Strin
         super::Misfit(format!("the committed offset of partition {partition} carries metadata of another program"))
             .into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::ClientConfig;
+    use rdkafka::consumer::{BaseConsumer, CommitMode};
+    use rdkafka::mocking::MockCluster;
+
+    #[test]
+    fn a_partition_without_a_leader_is_not_taken_for_well() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 2, 1).unwrap();
+        let mut settings = ClientConfig::new();
+        settings.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+        let committer: BaseConsumer = settings.create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset("t", 0, Offset::Offset(7)).unwrap();
+        committer.commit(&list, CommitMode::Sync).unwrap();
+        let group = Group::join(&settings, "t").unwrap();
+        let found = outside(&group, "t", &[0, 1]).unwrap();
+        let found: Vec<_> = found.iter().map(|o| (o.partition, o.committed, o.start, o.end)).collect();
+        assert_eq!(found, [(0, 7, 0, 0)]);
+        cluster.partition_leader("t", 1, None).unwrap();
+        // Its own look at the topic may be old.
+        group.consumer.fetch_metadata(Some("t"), PATIENCE).unwrap();
+        let error = outside(&group, "t", &[0, 1]).err().unwrap().to_string();
+        assert_eq!(error, "t/1 has no leader");
+    }
 }
