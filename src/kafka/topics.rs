@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -60,7 +60,8 @@ pub fn bounds<C: ClientContext + ConsumerContext>(
     Ok(known.filter_map(|found| Some((found.partition(), found.offset().to_raw().filter(|end| *end >= 0)?))).collect())
 }
 
-/// The same of partitions of any topics, as the broker answers it.
+/// The same of partitions of any topics, as the brokers answer it. Those without a leader are not in it, or have the offset
+/// that they are asked by.
 ///
 /// # Errors
 /// No broker answers within `patience`.
@@ -72,5 +73,11 @@ pub fn all_bounds<C: ConsumerContext>(
 ) -> KafkaResult<TopicPartitionList> {
     // It stands for a time.
     partitions.set_all_offsets(beginning_or_end)?;
-    consumer.offsets_for_times(partitions, patience)
+    match consumer.offsets_for_times(partitions, patience) {
+        // None of them has a leader.
+        Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
+            Ok(TopicPartitionList::new())
+        }
+        found => found,
+    }
 }

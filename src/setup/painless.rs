@@ -90,7 +90,7 @@ impl<'s> Script<'s> {
         let power = self.rest().starts_with('e');
         if power {
             self.at += 1;
-            self.take(|c| c == '-');
+            self.at += usize::from(self.rest().starts_with('-'));
             self.digits()?;
         }
         if whole || point || power {
@@ -108,7 +108,8 @@ impl<'s> Script<'s> {
     fn path(&mut self) -> Result<Kind, String> {
         let mut read = false;
         loop {
-            if self.skip(".") {
+            if self.rest().starts_with('.') {
+                self.at += 1;
                 if self.word().is_empty() {
                     return Err(self.expected("a name"));
                 }
@@ -225,6 +226,8 @@ mod tests {
             ("ctx.a > 01", false),
             ("ctx.a > 1 - -1", false),
             ("ctx.1a > 1", false),
+            ("ctx. a > 1", false),
+            ("ctx.a > 1e--7", false),
             ("ctx.a > 1.", false),
             ("ctx.a > 1.2.3", false),
             ("ctx.a > 2147483647", true),

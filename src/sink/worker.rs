@@ -54,7 +54,7 @@ const GREED: usize = 256;
 
 /// How often a broker that did not answer is asked again.
 const CHECK: Duration = Duration::from_secs(2);
-/// After how long reading begins anew when an error says that it may not.
+/// After how long reading begins anew when an error says that it may not: what was fetched ahead is then fetched again.
 const RETRY: Duration = Duration::from_secs(10);
 
 type Settled = Result<BTreeMap<Partition, Position>, Abandoned>;
@@ -420,16 +420,19 @@ impl Worker {
         }
     }
 
-    /// Asks for the topics again after an error; a good answer means that all is well.
+    /// Asks for the topics again after an error; all is well if the answer is good and the group has us.
     async fn ask_broker(&self, reading: &mut Reading) {
-        reading.broken = Broken::Ask(Instant::now() + CHECK);
         let consumer = Arc::clone(&self.consumer);
         let topics = self.topics.clone();
-        let asked =
-            tokio::task::spawn_blocking(move || topics.iter().all(|(topic, _)| is_led(&*consumer, topic, CHECK)));
-        if asked.await.unwrap_or(false) {
-            self.well(reading);
+        let asked = tokio::task::spawn_blocking(move || {
+            let led = topics.iter().all(|(topic, _)| is_led(&*consumer, topic, CHECK));
+            // Only by all topics the client learns at once that one of ours has come.
+            led && consumer.fetch_metadata(None, CHECK).is_ok()
+        });
+        if asked.await.unwrap_or(false) && self.consumer.context().member() {
+            return self.well(reading);
         }
+        reading.broken = Broken::Ask(Instant::now() + CHECK);
     }
 
     fn well(&self, reading: &mut Reading) {

@@ -4,7 +4,7 @@
 use super::commits::Scene;
 use super::service::{config_on, fill};
 use super::*;
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 const KAFKA: &str = "sink.p.kafka";
 
@@ -24,7 +24,9 @@ async fn a_partition_is_read_once_it_has_a_leader() {
     let running = Running::start(&scene.config);
     until("the missing leader is told", || waits_for(&running.telemetry, "no leader")).await;
     until("the other partition is read", || outcomes(&running.telemetry, "p").1 == 5).await;
-    assert!(!is_ready(&running.telemetry));
+    // It looks again every two seconds.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(waits_for(&running.telemetry, "no leader"));
     scene.cluster.partition_leader(&scene.topic, 1, Some(1)).unwrap();
     until("all is there", || outcomes(&running.telemetry, "p").1 == 10).await;
     until("all is well", || is_ready(&running.telemetry)).await;
@@ -54,6 +56,8 @@ async fn a_topic_that_is_missing_is_told_while_others_are_read() {
     assert!(waits_for(&running.telemetry, "outlier setup"));
     setup::ensure_topics(&config).await.unwrap();
     until("all is well", || is_ready(&running.telemetry)).await;
+    fill(&kafka.bootstrap, &config).await;
+    until("the alerts are read, too", || outcomes(&running.telemetry, "p").0 == 3 * all + 501).await;
     running.stop().await;
 }
 
@@ -74,5 +78,28 @@ async fn a_right_to_one_topic_that_is_missing_is_told_until_it_is_there() {
     assert!(waits_for(&running.telemetry, "may not use the topic"));
     scene.cluster.topic_error(enriched, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     until("all is well", || is_ready(&running.telemetry)).await;
-    assert_eq!(running.stop().await, (20, 20, 0, 0));
+    let servers = scene.cluster.bootstrap_servers();
+    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
+    let headers = OwnedHeaders::new().insert(Header { key: "outlier-source", value: Some("r/7/7") });
+    let record = FutureRecord::to(enriched).payload(r#"{"outlier":{"event_time":5}}"#).key("k").headers(headers);
+    producer.send(record, Duration::from_secs(30)).await.unwrap();
+    until("it is read, too", || outcomes(&running.telemetry, "p").1 == 21).await;
+    assert_eq!(running.stop().await, (21, 21, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_to_the_group_that_is_missing_is_told_until_it_is_there() {
+    let scene = Scene::new();
+    scene.fill(5).await;
+    let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 100];
+    scene.cluster.request_errors(RDKafkaApiKey::FindCoordinator, &refused);
+    let running = Running::start(&scene.config);
+    until("the right is told", || waits_for(&running.telemetry, "consumer group")).await;
+    // Reading begins anew after ten seconds, and the broker is asked after twelve.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert!(waits_for(&running.telemetry, "consumer group"));
+    scene.cluster.clear_request_errors(RDKafkaApiKey::FindCoordinator);
+    until("all is there", || outcomes(&running.telemetry, "p").1 == 10).await;
+    until("all is well", || is_ready(&running.telemetry)).await;
+    assert_eq!(running.stop().await, (10, 10, 0, 0));
 }
