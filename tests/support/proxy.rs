@@ -184,7 +184,13 @@ impl Wire {
     async fn open(stream: TcpStream, tls: Option<&SslAcceptor>) -> Option<Self> {
         let Some(acceptor) = tls else { return Some(Self::Plain(stream)) };
         let mut stream = SslStream::new(Ssl::new(acceptor.context()).unwrap(), stream).unwrap();
-        Pin::new(&mut stream).accept().await.ok()?;
+        if Pin::new(&mut stream).accept().await.is_err() {
+            // With a request left unread the end would be a reset, which may overtake the alert that says why.
+            let (stream, mut nowhere) = (stream.get_mut(), tokio::io::sink());
+            stream.shutdown().await.ok();
+            tokio::time::timeout(Duration::from_secs(1), tokio::io::copy(stream, &mut nowhere)).await.ok();
+            return None;
+        }
         Some(Self::Tls(stream))
     }
 
