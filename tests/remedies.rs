@@ -235,6 +235,51 @@ async fn what_is_wrong_is_said_with_its_remedy() {
     all.await.unwrap();
 }
 
+/// All plugins, of which one lacks the endpoint that creates a detector: the setup ends with it, and the sink goes on, shows it
+/// and tries again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_lacks_an_endpoint_is_told() {
+    let (place, kafka) = (Workplace::new("lacking"), Kafka::start());
+    let mut cluster = Cluster::default();
+    let lacking = standin::serve(move |request: Request| match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/") => version("opensearch", "3.4.0"),
+        ("POST", path @ "/_plugins/_anomaly_detection/detectors") => {
+            Reply::Json(400, format!(r#"{{"error":"no handler found for uri [{path}] and method [POST]"}}"#))
+        }
+        _ => cluster.answer(&request),
+    })
+    .await;
+    let told = [
+        "the anomaly detector p-action cannot be written",
+        "no handler found",
+        "its version (2.7 or later) and its plugins",
+    ];
+    let look = tokio::task::spawn_blocking(move || {
+        fill(&place, &kafka);
+        let config = configuration(&place, &kafka, "lacking", &url(&lacking));
+        let status = Outlier::run_to_end(&config, "lacking-setup", &["setup", "--only-index"]);
+        let said = read(&place.dir.join("lacking-setup.log"));
+        assert_eq!(status.code(), Some(1), "{said}");
+        let error = said.lines().find(|line| line.starts_with("outlier: ")).unwrap_or_default();
+        assert!(told.iter().all(|part| error.contains(part)), "{said}");
+        let mut sink = Outlier::start(&config, "lacking", &["sink"]);
+        let shown = |health: &Value, name: &str, parts: &[&str]| {
+            let reason = health[name]["reason"].as_str().unwrap_or_default();
+            health[name]["state"] == "learning" && parts.iter().all(|part| reason.contains(part))
+        };
+        wait("both are shown", Duration::from_secs(30), || {
+            assert!(sink.ended().is_none(), "the sink ended");
+            let health = support::opensearch::get(&sink.telemetry(), "/health").unwrap_or_default();
+            let health: Value = serde_json::from_str(&health).unwrap_or_default();
+            shown(&health, "sink.setup", &told)
+                && shown(&health, "sink.setup", &["will be tried again"])
+                && shown(&health, "opensearch.detector.p-action", &["it is not there"])
+        });
+        assert!(sink.stop().success());
+    });
+    look.await.unwrap();
+}
+
 /// A mistake of the configuration ends both, with its place in the file.
 #[test]
 fn an_illegal_index_name_is_said_with_its_place() {

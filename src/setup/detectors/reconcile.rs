@@ -246,7 +246,7 @@ impl<'a> Reconciler<'a> {
 
     async fn one(&mut self, detector: &Detector, started: bool, now: Instant) -> anyhow::Result<Act> {
         let Some(found) = thing::find(self.client, Kind::Detector, &detector.name).await? else {
-            return Ok(Act::Wait("it was deleted: `outlier setup --force` makes it again".to_owned()));
+            return Ok(Act::Wait("it is not there: `outlier setup` makes it, or says why not; with --force also where it was deleted by hand".to_owned()));
         };
         let (state, error, progress) = profile(self.client, &found.id).await?;
         let progress = format!("{state} {} {progress}", error.is_empty());
