@@ -2,6 +2,7 @@
 //!
 //! Invariant: services never know whether the broker is Kafka or the embedded one; there is one code path.
 
+pub mod broken;
 pub mod client;
 pub mod explain;
 mod flush;

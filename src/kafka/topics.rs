@@ -30,13 +30,25 @@ pub fn partition_count<C: ClientContext + ConsumerContext>(
     }
 }
 
-/// True if a broker answers within `patience` that a topic is there and each of its partitions has a leader. Blocks.
+/// True if a broker answers within `patience` that a topic is there and each of its partitions has a leader. Blocks. What the
+/// client knows of the leaders is new then.
 pub fn is_led<C: ConsumerContext>(consumer: &impl Consumer<C>, topic: &str, patience: Duration) -> bool {
-    let Ok(found) = consumer.fetch_metadata(Some(topic), patience) else { return false };
-    found.topics().iter().all(|topic| {
+    look_up(consumer, topic, patience).is_ok_and(|led| led)
+}
+
+/// The same, with the reason.
+///
+/// # Errors
+/// No broker answers, or the topic is not there or may not be looked up.
+pub fn look_up<C: ConsumerContext>(consumer: &impl Consumer<C>, topic: &str, patience: Duration) -> KafkaResult<bool> {
+    let found = consumer.fetch_metadata(Some(topic), patience)?;
+    if let Some(error) = found.topics().iter().find_map(|topic| topic.error()) {
+        return Err(KafkaError::MetadataFetch(error.into()));
+    }
+    Ok(found.topics().iter().all(|topic| {
         let partitions = topic.partitions();
-        topic.error().is_none() && !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0)
-    })
+        !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0)
+    }))
 }
 
 /// Where partitions of a topic begin or end, asked for in one request: a reader of committed records is told the last
@@ -71,6 +83,10 @@ pub fn all_bounds<C: ConsumerContext>(
     beginning_or_end: Offset,
     patience: Duration,
 ) -> KafkaResult<TopicPartitionList> {
+    // The client asks for none in no case.
+    if partitions.count() == 0 {
+        return Ok(partitions);
+    }
     // It stands for a time.
     partitions.set_all_offsets(beginning_or_end)?;
     match consumer.offsets_for_times(partitions, patience) {

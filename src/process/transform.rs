@@ -202,11 +202,14 @@ impl TransformStage {
 
     /// Asks the broker whether quiet partitions are really at their ends, before they are called idle.
     fn look_at_ends(&mut self, now: Millis) {
-        for partition in self.counter.unsure(now) {
-            // A reader of committed records is told the last stable offset.
-            let asked = self.reader.fetch_watermarks(&self.pipeline.topics.raw, partition, ASK);
-            self.counter.sure(partition, asked.ok().map(|(_, end)| end), now);
+        let unsure = self.counter.unsure(now);
+        if unsure.is_empty() {
+            return;
         }
+        let (topic, those) = (&self.pipeline.topics.raw, unsure.iter().copied());
+        // A broker that does not answer is noticed elsewhere.
+        let ends = bounds(self.reader.as_ref(), topic, those, Offset::End, ASK).unwrap_or_default();
+        unsure.iter().for_each(|partition| self.counter.sure(*partition, ends.get(partition).copied(), now));
     }
 
     fn enriched(&self, message: &BorrowedMessage<'_>, bytes: &[u8], output: &mut Output) -> anyhow::Result<()> {
@@ -328,6 +331,7 @@ impl Stage for TransformStage {
 
     fn skip(&mut self, partition: i32, to: i64) -> bool {
         self.positions.insert(partition, to);
+        self.counter.passed(partition, to);
         true
     }
 

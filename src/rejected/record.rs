@@ -55,15 +55,15 @@ pub fn read(
     let consumer: BaseConsumer = connection.create()?;
     let partitions: Vec<i32> = (0..partition_count(&consumer, topic)?).collect();
     // Marks may be behind a transaction of a `process` that died.
-    let starts = settled(&consumer, &connection, topic, &partitions, logged("looking for what went back"))?;
+    let ends = settled(&connection, topic, &partitions, logged("looking for what went back"))?;
     // Marks come behind what they mark, so everything is read twice.
     let (mut replayed, mut last) = (BTreeSet::new(), BTreeMap::new());
-    to_end(&consumer, topic, &starts, logged("looking for what went back"), |message| {
+    to_end(&connection, topic, &ends, logged("looking for what went back"), |message| {
         replayed.extend(mark(&headers(message)).flatten());
         last.insert(message.partition(), message.offset());
         Ok(())
     })?;
-    to_end(&consumer, topic, &starts, logged("reading rejected records"), |message| {
+    to_end(&connection, topic, &ends, logged("reading rejected records"), |message| {
         let headers = headers(message);
         // What came since may be what `each` sent back, rejected again.
         let since = last.get(&message.partition()).is_none_or(|last| message.offset() > *last);

@@ -1,6 +1,7 @@
 //! What a pipeline's consumer has read and not sent yet, and how it fares with the broker.
 
 use super::batch::{Batch, Partition, Position};
+use crate::kafka::broken::Broken;
 use rdkafka::error::KafkaError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,30 +35,6 @@ pub struct Astray {
     pub at: Instant,
     /// Which; `None`: the client did not say.
     pub only: Option<BTreeSet<Partition>>,
-}
-
-/// Whether an error of Kafka's is still in force. A record of one topic says nothing of another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broken {
-    No,
-    /// Asking the broker for the topics tells when it is over: then.
-    Ask(Instant),
-    /// No answer tells, as with a right to read. Then reading begins anew; once it did, it is over if nothing was said
-    /// until then.
-    Wait {
-        until: Instant,
-        anew: bool,
-    },
-}
-
-impl Broken {
-    /// When it must be looked at.
-    pub fn due(self) -> Option<Instant> {
-        match self {
-            Self::No => None,
-            Self::Ask(at) | Self::Wait { until: at, .. } => Some(at),
-        }
-    }
 }
 
 impl Reading {

@@ -155,16 +155,14 @@ fn too_large(result: &KafkaResult<()>) -> bool {
 mod tests {
     use super::*;
     use crate::config::{Environment, Stage};
-    use crate::kafka::read::to_end;
+    use crate::kafka::read::{settled, to_end};
     use crate::sink::batch::Source;
     use crate::sink::document::Unfit;
     use crate::sink::headers::last;
     use bytes::Bytes;
-    use rdkafka::consumer::BaseConsumer;
     use rdkafka::message::Message;
     use rdkafka::mocking::MockCluster;
     use rdkafka::types::{RDKafkaApiKey as Key, RDKafkaRespErr as Refused};
-    use rdkafka::{Offset, TopicPartitionList};
 
     const KIB: usize = 1024;
 
@@ -184,14 +182,13 @@ mod tests {
     /// The source of each record that is there, how much of it, and of how much.
     fn there(config: &Config) -> Vec<(String, usize, Option<String>)> {
         let topic = &config.pipelines[0].topics.rejected;
-        let consumer: BaseConsumer = client::reader(&config.kafka).create().unwrap();
-        let mut starts = TopicPartitionList::new();
-        starts.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+        let connection = client::reader(&config.kafka);
+        let ends = settled(&connection, topic, &[0], |_| Ok(())).unwrap();
         let mut found = Vec::new();
         to_end(
-            &consumer,
+            &connection,
             topic,
-            &starts,
+            &ends,
             |_| Ok(()),
             |message| {
                 let text =

@@ -18,13 +18,14 @@ use super::document::{Origin, SOURCE_HEADER, Times, identify};
 use super::headers;
 use super::in_flight::{InFlight, Join};
 use super::pace::{Pace, Step};
-use super::reading::{Astray, Broken, Reading};
+use super::reading::{Astray, Reading};
 use super::rejects::Rejects;
 use super::suspects::Suspects;
 use crate::config::{Config, Sink, Stage};
 use crate::index::{Document, Index};
+use crate::kafka::broken::{Broken, CHECK, Remedy};
 use crate::kafka::client;
-use crate::kafka::explain::{an_answer_ends, explain};
+use crate::kafka::explain::explain;
 use crate::kafka::topics::is_led;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
@@ -51,11 +52,6 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Records taken without looking at anything else.
 const GREED: usize = 256;
-
-/// How often a broker that did not answer is asked again.
-const CHECK: Duration = Duration::from_secs(2);
-/// After how long reading begins anew when an error says that it may not: what was fetched ahead is then fetched again.
-const RETRY: Duration = Duration::from_secs(10);
 
 type Settled = Result<BTreeMap<Partition, Position>, Abandoned>;
 
@@ -159,8 +155,10 @@ impl Worker {
                 if let Some(astray) = reading.astray.take_if(|astray| astray.at <= Instant::now()) {
                     self.find_back(&mut reading, astray.only).await;
                 }
-                if reading.broken.due().is_some_and(|due| due <= Instant::now()) {
-                    self.look_whether_well(&mut reading).await;
+                match reading.broken.remedy() {
+                    Some(Remedy::Ask) => self.ask_broker(&mut reading).await,
+                    Some(Remedy::Anew) => self.find_back(&mut reading, None).await,
+                    None => {}
                 }
                 let now = Instant::now();
                 let due = reading.since.map(|since| since + self.limits.flush_interval);
@@ -182,7 +180,8 @@ impl Worker {
                     (false, _, Some(since)) if !reading.paused => since + PATIENCE,
                     _ => now + CHECK,
                 };
-                let others = [reading.astray.as_ref().map(|astray| astray.at), reading.broken.due(), commits.due(idle)];
+                let broken = reading.broken.due().map(Instant::from_std);
+                let others = [reading.astray.as_ref().map(|astray| astray.at), broken, commits.due(idle)];
                 let wake = others.into_iter().flatten().fold(wake, Instant::min);
                 tokio::select! {
                     biased;
@@ -245,11 +244,9 @@ impl Worker {
         // New partitions are not paused, those that stay are: all begin alike, and are paused again if need be.
         self.all_partitions(|consumer, all| consumer.resume(all));
         reading.paused = false;
-        match reading.broken {
-            Broken::No if assignment.member() => self.well(reading),
-            // Perhaps it was the group's.
-            Broken::Wait { .. } => reading.broken = Broken::Wait { until: Instant::now(), anew: false },
-            Broken::No | Broken::Ask(_) => {}
+        reading.broken.reassigned();
+        if reading.broken == Broken::No && assignment.member() {
+            self.well(reading);
         }
         self.telemetry.metrics.gauge("sink", &self.pipeline, "partitions").set(reading.turns.len() as i64);
     }
@@ -302,12 +299,7 @@ impl Worker {
     }
 
     fn trouble(&self, reading: &mut Reading, error: &KafkaError) {
-        // What no answer ends is not over because a later trouble is.
-        let asks = an_answer_ends(error) && !matches!(reading.broken, Broken::Wait { .. });
-        reading.broken = match asks {
-            true => Broken::Ask(Instant::now() + CHECK),
-            false => Broken::Wait { until: Instant::now() + RETRY, anew: false },
-        };
+        reading.broken.by(error);
         self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(error) });
     }
 
@@ -407,19 +399,6 @@ impl Worker {
         }
     }
 
-    /// Whether an error of Kafka's is over.
-    async fn look_whether_well(&self, reading: &mut Reading) {
-        match reading.broken {
-            Broken::No => {}
-            Broken::Ask(_) => self.ask_broker(reading).await,
-            Broken::Wait { anew: false, .. } => {
-                reading.broken = Broken::Wait { until: Instant::now() + CHECK, anew: true };
-                self.find_back(reading, None).await;
-            }
-            Broken::Wait { anew: true, .. } => reading.broken = Broken::Ask(Instant::now()),
-        }
-    }
-
     /// Asks for the topics again after an error; all is well if the answer is good and the group has us.
     async fn ask_broker(&self, reading: &mut Reading) {
         let consumer = Arc::clone(&self.consumer);
@@ -432,7 +411,7 @@ impl Worker {
         if asked.await.unwrap_or(false) && self.consumer.context().member() {
             return self.well(reading);
         }
-        reading.broken = Broken::Ask(Instant::now() + CHECK);
+        reading.broken.again();
     }
 
     fn well(&self, reading: &mut Reading) {

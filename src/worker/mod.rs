@@ -6,6 +6,7 @@
 //! Invariant: a worker that fails is started again from what is committed; only what an operator must decide ends
 //! the process.
 
+mod condition;
 mod held_up;
 #[cfg(test)]
 mod hiccup;
@@ -13,6 +14,7 @@ pub mod instance;
 pub mod offsets;
 mod run;
 pub mod stage;
+mod watch;
 
 use crate::config::{Config, Process};
 use crate::kafka::explain::remedy;

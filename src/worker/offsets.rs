@@ -7,6 +7,7 @@ use anyhow::Context;
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long offsets may be held back by another member's transaction, and how long a broker may take.
@@ -35,32 +36,40 @@ pub fn committed(group: &Group, topic: &str, partitions: &[i32]) -> anyhow::Resu
     list.elements().iter().map(read).collect()
 }
 
-/// A committed offset that the topic does not reach to.
+/// A place to go on at that the topic does not reach to.
 pub struct Outside {
     /// The partition.
     pub partition: i32,
-    /// What is committed.
+    /// What is committed, or the place that reading has come to.
     pub committed: i64,
+    /// Nothing is committed yet: reading was to begin there.
+    pub fresh: bool,
     /// Where the partition begins.
     pub start: i64,
     /// Where it ends for a reader of committed records.
     pub end: i64,
 }
 
-/// Those of these partitions whose committed offset is outside of the topic.
+/// Those of these partitions, each with the place that reading has come to, whose committed offset, or that place where nothing
+/// is committed, is outside of the topic.
 ///
 /// # Errors
 /// No broker answers, or a partition has no leader that knows where it begins: what became of it is not known.
-pub fn outside(group: &Group, topic: &str, partitions: &[i32]) -> anyhow::Result<Vec<Outside>> {
+pub fn outside(group: &Group, topic: &str, read: &BTreeMap<i32, Offset>) -> anyhow::Result<Vec<Outside>> {
+    let partitions: Vec<i32> = read.keys().copied().collect();
     let bounds = |which| bounds(&group.consumer, topic, partitions.iter().copied(), which, PATIENCE);
     let (starts, ends) = (bounds(Offset::Beginning)?, bounds(Offset::End)?);
     let mut outside = Vec::new();
-    for Assigned { partition, committed } in committed(group, topic, partitions)? {
+    for Assigned { partition, committed } in committed(group, topic, &partitions)? {
         let start = starts.get(&partition).with_context(|| format!("{topic}/{partition} has no leader"))?;
         let end = ends.get(&partition).copied().unwrap_or(i64::MAX);
-        let Some((committed, _)) = committed else { continue };
+        let (committed, fresh) = match (committed, read.get(&partition)) {
+            (Some((committed, _)), _) => (committed, false),
+            (None, Some(Offset::Offset(next))) => (*next, true),
+            (None, _) => continue,
+        };
         if !(*start..=end).contains(&committed) {
-            outside.push(Outside { partition, committed, start: *start, end });
+            outside.push(Outside { partition, committed, fresh, start: *start, end });
         }
     }
     Ok(outside)
@@ -94,13 +103,17 @@ mod tests {
         list.add_partition_offset("t", 0, Offset::Offset(7)).unwrap();
         committer.commit(&list, CommitMode::Sync).unwrap();
         let group = Group::join(&settings, "t").unwrap();
-        let found = outside(&group, "t", &[0, 1]).unwrap();
+        let read = BTreeMap::from([(0, Offset::Beginning), (1, Offset::Beginning)]);
+        let found = outside(&group, "t", &read).unwrap();
         let found: Vec<_> = found.iter().map(|o| (o.partition, o.committed, o.start, o.end)).collect();
         assert_eq!(found, [(0, 7, 0, 0)]);
+        let begun = BTreeMap::from([(1, Offset::Offset(3))]);
+        let found = outside(&group, "t", &begun).unwrap();
+        assert_eq!(found.iter().map(|o| (o.partition, o.committed, o.fresh)).collect::<Vec<_>>(), [(1, 3, true)]);
         cluster.partition_leader("t", 1, None).unwrap();
         // Its own look at the topic may be old.
         group.consumer.fetch_metadata(Some("t"), PATIENCE).unwrap();
-        let error = outside(&group, "t", &[0, 1]).err().unwrap().to_string();
+        let error = outside(&group, "t", &read).err().unwrap().to_string();
         assert_eq!(error, "t/1 has no leader");
     }
 }

@@ -10,12 +10,15 @@
 //! Invariants: offsets are committed with the results or not at all; after an abort every owned partition goes back
 //! to its committed offset and metadata, the same way as after a restart; the loop never blocks for good.
 
+mod anew;
+
 use super::Setup;
-use super::held_up::HeldUp;
-use super::offsets::{Outside, PATIENCE, TRANSACTION_ENDS, committed, outside};
+use super::condition::Condition;
+use super::offsets::{PATIENCE, committed};
 use super::stage::{Next, Progress, Stage};
+use super::watch::Watch;
 use crate::config::Guarantee;
-use crate::kafka::explain::{an_answer_ends, explain};
+use crate::kafka::explain::explain;
 use crate::kafka::group::{Group, Rebalance};
 use crate::kafka::output::{Commit, Output};
 use crate::telemetry::Telemetry;
@@ -33,8 +36,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Without a record under way the clock is looked at this often, for idle decisions and the stop signal.
 const LOOK: Duration = Duration::from_millis(50);
-/// While the client reports trouble, the broker is asked this often, and for so long.
-const ASK: Duration = Duration::from_secs(1);
 /// A commit comes at the latest this long after the first record when there is little to do.
 const QUICK: Duration = Duration::from_millis(10);
 /// Between two transactions when there is little to do. The coordinator still completes the one when its commit returns;
@@ -44,9 +45,11 @@ const BREATH: Duration = Duration::from_millis(3);
 const RECORDS_A_LOOK: usize = 64;
 /// From so many bytes on there is a look, too.
 const BYTES_A_LOOK: usize = 4 << 20;
-/// A transaction ends with so many bytes of keys and values, whatever the configuration allows: what a stage counts in it is
-/// kept in memory.
+/// A transaction ends with so many bytes of keys and values, whatever is configured: what a stage counts in it is in memory.
 const MOST_BYTES: usize = 64 << 20;
+/// The client says of each partition by itself that it has given it up: all that it says within this time are found back to
+/// at once.
+const GATHER: Duration = Duration::from_millis(200);
 /// A transaction that is not committed within this time is aborted by the broker.
 const TRANSACTION: Duration = Duration::from_secs(10);
 
@@ -65,7 +68,7 @@ pub fn run(
         telemetry.health.set(&setup.name, State::Waiting { reason: explain(error) });
         !stop.is_cancelled()
     })?;
-    telemetry.health.set(&setup.name, State::Starting { reason: "joining the group".into() });
+    let condition = Condition::new(&telemetry.health, &setup.name);
     let group = Group::join(&setup.consumer, stage.topic())?;
     let counter = |outcome| telemetry.metrics.transactions(&setup.name, &setup.pipeline, outcome);
     let mut worker = Worker {
@@ -75,19 +78,19 @@ pub fn run(
         setup,
         stage,
         output,
-        telemetry,
         stop,
         metadata: None,
-        owned: BTreeSet::new(),
+        owned: BTreeMap::new(),
         moved: BTreeMap::new(),
         waiting: BTreeSet::new(),
         opened: None,
         records: 0,
         taken: 0,
         bytes: 0,
-        held_up: HeldUp::default(),
-        troubled: false,
-        ask_at: None,
+        condition,
+        watch: Watch::new(),
+        given_up: None,
+        found_back: None,
         astray: None,
     };
     while !stop.is_cancelled() {
@@ -106,10 +109,10 @@ struct Worker<'a> {
     topic: String,
     stage: &'a mut dyn Stage,
     output: Output,
-    telemetry: &'a Telemetry,
     stop: &'a CancellationToken,
     metadata: Option<ConsumerGroupMetadata>,
-    owned: BTreeSet<i32>,
+    /// The partitions of ours, each with its next record.
+    owned: BTreeMap<i32, Offset>,
     /// Where partitions went on whose beginning was deleted.
     moved: BTreeMap<i32, i64>,
     /// Those that are not read on for now.
@@ -121,11 +124,12 @@ struct Worker<'a> {
     taken: usize,
     /// Bytes since the last look.
     bytes: usize,
-    held_up: HeldUp,
-    /// Health says that it does not work, which the next event of the client ends, or an answer of the broker.
-    troubled: bool,
-    /// When the broker is asked next whether that is over, where its answer tells.
-    ask_at: Option<Instant>,
+    condition: Condition<'a>,
+    watch: Watch,
+    /// The client has given up a partition, since then.
+    given_up: Option<(KafkaError, Instant)>,
+    /// When it was last found back to though nothing was gone.
+    found_back: Option<Instant>,
     /// A partition could not be sought in: the client has given it up.
     astray: Option<KafkaError>,
     committed: Counter,
@@ -135,9 +139,6 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// One poll and what follows from it; false if there was nothing to do.
     fn turn(&mut self, group: &Group) -> anyhow::Result<bool> {
-        if let Some(error) = self.astray.take() {
-            self.find_back(group, &error)?;
-        }
         let mut polled = self.poll(group, Duration::ZERO)?;
         if polled.is_none() {
             self.wait_or_go_on(group)?;
@@ -153,28 +154,32 @@ impl Worker<'_> {
         match polled {
             None => {
                 self.output.poll();
-                self.ask_broker(group);
+                self.look_whether_well(group)?;
                 return Ok(false);
             }
-            Some(Ok(message)) => {
-                self.recovered();
-                self.message(group, &message)?;
-            }
+            Some(Ok(message)) => self.message(group, &message)?,
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                self.recovered();
+                self.watch.at_end(partition);
                 self.stage.at_end(partition, now());
             }
-            Some(Err(error)) => self.client_error(group, &error)?,
+            Some(Err(error)) => self.client_error(&error)?,
         }
         Ok(true)
     }
 
-    /// Polls and acts on rebalances. If that aborts a transaction, what was polled comes again.
+    /// Polls and acts on rebalances. If that aborts a transaction, what was polled comes again. Where partitions could not be
+    /// sought in nothing is polled before they are found back to: it would come from a wrong place.
     fn poll<'g>(
         &mut self,
         group: &'g Group,
         patience: Duration,
     ) -> anyhow::Result<Option<Result<BorrowedMessage<'g>, KafkaError>>> {
+        if let Some(error) = self.astray.take() {
+            self.find_back(group, &error, true)?;
+        }
+        if let Some((error, _)) = self.given_up.take_if(|(_, since)| since.elapsed() >= GATHER) {
+            self.find_back(group, &error, false)?;
+        }
         let (polled, before) = (group.consumer.poll(patience), self.aborted.get());
         while let Some((event, metadata)) = group.next_rebalance() {
             self.rebalance(group, event, metadata)?;
@@ -184,7 +189,7 @@ impl Worker<'_> {
 
     fn message(&mut self, group: &Group, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
         // A partition that was just revoked may have left a message in the queue.
-        if !self.owned.contains(&message.partition()) {
+        if !self.owned.contains_key(&message.partition()) {
             return Ok(());
         }
         let opened = *self.opened.get_or_insert_with(Instant::now);
@@ -196,6 +201,7 @@ impl Worker<'_> {
                 return Ok(());
             }
         }
+        self.owned.insert(message.partition(), Offset::Offset(message.offset() + 1));
         // It may have been committed in between.
         self.opened.get_or_insert(opened);
         self.records += 1;
@@ -209,6 +215,7 @@ impl Worker<'_> {
             self.bytes = 0;
             self.output.poll();
             self.wait_or_go_on(group)?;
+            self.look_whether_well(group)?;
         }
         Ok(())
     }
@@ -253,14 +260,14 @@ impl Worker<'_> {
             Commit::Done => {
                 self.committed.inc();
                 self.stage.committed();
-                if self.held_up.committed(&progress) {
-                    self.telemetry.health.set(&self.setup.name, State::Ready);
-                }
+                self.condition.committed(&progress);
                 Ok(true)
             }
             Commit::Aborted(reason) => {
                 self.abort()?;
-                self.rest(&progress, reason);
+                if let Some(rest) = self.condition.aborted(&progress, reason) {
+                    std::thread::sleep(rest);
+                }
                 self.reload(group)?;
                 Ok(false)
             }
@@ -279,19 +286,6 @@ impl Worker<'_> {
         self.commit_position(group)
     }
 
-    /// Says why a transaction was aborted; when one follows the other there is something that an operator must see, and
-    /// no use in haste.
-    fn rest(&mut self, progress: &[Progress], reason: String) {
-        let worker = &self.setup.name;
-        let Some(rest) = self.held_up.aborted(progress) else {
-            tracing::info!(worker, reason, "transaction aborted, going back to the last commit");
-            return;
-        };
-        tracing::warn!(worker, reason, "transactions are aborted again and again");
-        self.telemetry.health.set(worker, State::Waiting { reason });
-        std::thread::sleep(rest);
-    }
-
     /// Gives up the transaction under way and goes back to what is committed.
     fn abort(&mut self) -> anyhow::Result<()> {
         self.output.abort()?;
@@ -304,12 +298,14 @@ impl Worker<'_> {
 
     /// Every owned partition goes back to what is committed for it.
     fn reload(&mut self, group: &Group) -> anyhow::Result<()> {
-        let owned: Vec<i32> = self.owned.iter().copied().collect();
+        let owned: Vec<i32> = self.owned.keys().copied().collect();
         self.moved.clear();
         for (partition, offset) in self.start_offsets(group, &owned)? {
+            self.owned.insert(partition, offset);
             // The seek made the client drop its own error of a partition that it has given up.
             self.astray = group.consumer.seek(&self.topic, partition, offset, PATIENCE).err().or(self.astray.take());
         }
+        self.condition.show();
         Ok(())
     }
 
@@ -333,15 +329,14 @@ impl Worker<'_> {
                 let ended = if cut_off { self.let_go(group) } else { Ok(()) };
                 let starts = starts?;
                 ended?;
-                for (partition, offset) in starts {
-                    start.add_partition_offset(&self.topic, partition, offset)?;
+                for (partition, offset) in &starts {
+                    start.add_partition_offset(&self.topic, *partition, *offset)?;
                 }
-                self.owned.extend(&added);
+                self.owned.extend(starts);
                 group.assign(&start)?;
-                tracing::info!(worker = self.setup.name, ?added, owned = ?self.owned, "partitions assigned");
-                if !self.held_up.is_shown() {
-                    self.telemetry.health.set(&self.setup.name, State::Ready);
-                }
+                let owned: BTreeSet<&i32> = self.owned.keys().collect();
+                tracing::info!(worker = self.setup.name, ?added, ?owned, "partitions assigned");
+                self.condition.joined();
             }
             Rebalance::Revoke(list) => {
                 // What is under way belongs to the old owner: it is committed before the partition moves on, in the
@@ -353,6 +348,7 @@ impl Worker<'_> {
                 ended?;
             }
             Rebalance::Lost(list) => {
+                self.condition.left();
                 // Its metadata is of no generation and must not commit anything.
                 let ended = self.abort();
                 self.release(group, &list, &partitions(&list))?;
@@ -366,9 +362,7 @@ impl Worker<'_> {
     fn release(&mut self, group: &Group, list: &TopicPartitionList, removed: &[i32]) -> anyhow::Result<()> {
         for partition in removed {
             self.owned.remove(partition);
-            if self.held_up.released(*partition) {
-                self.telemetry.health.set(&self.setup.name, State::Ready);
-            }
+            self.condition.released(*partition);
             self.moved.remove(partition);
             self.stage.revoke(*partition);
         }
@@ -381,7 +375,8 @@ impl Worker<'_> {
         group.unassign(list)?;
         // Only now, that none of its records come any more.
         self.waiting.retain(|partition| !removed.contains(partition));
-        tracing::info!(worker = self.setup.name, ?removed, owned = ?self.owned, "partitions revoked");
+        let owned: BTreeSet<&i32> = self.owned.keys().collect();
+        tracing::info!(worker = self.setup.name, ?removed, ?owned, "partitions revoked");
         Ok(())
     }
 
@@ -391,89 +386,25 @@ impl Worker<'_> {
             return Ok(Vec::new());
         }
         let assigned = committed(group, &self.topic, partitions)?;
-        let (health, worker) = (&self.telemetry.health, &self.setup.name);
-        let shown = self.held_up.is_shown();
-        let (troubled, stop) = (&mut self.troubled, self.stop);
+        let (condition, stop) = (&self.condition, self.stop);
         self.stage.assign(assigned, now(), &mut |progress| {
             ensure!(!stop.is_cancelled(), "reading what was kept was cut off");
-            let reason = format!("reading what was kept, {progress}");
-            // What holds it up matters more.
-            if shown {
-                tracing::info!(worker, reason);
-            } else {
-                *troubled = true;
-                health.set(worker, State::Starting { reason });
-            }
+            condition.restoring(&progress);
             Ok(())
         })
     }
 
-    /// A broker that is back says so by a record or the end of a partition, and on a quiet topic by neither.
-    fn ask_broker(&mut self, group: &Group) {
-        if self.metadata.is_none() || self.ask_at.take_if(|at| *at <= Instant::now()).is_none() {
-            return;
-        }
-        self.ask_at = Some(Instant::now() + ASK);
-        let answered = group.consumer.fetch_metadata(Some(&self.topic), ASK);
-        if answered.is_ok_and(|found| found.topics().iter().all(|topic| topic.error().is_none())) {
-            self.recovered();
-        }
-    }
-
-    fn recovered(&mut self) {
-        self.ask_at = None;
-        if std::mem::take(&mut self.troubled) && !self.held_up.is_shown() {
-            self.telemetry.health.set(&self.setup.name, State::Ready);
-        }
-    }
-
-    /// A committed offset is outside of the topic. Behind the last record of a transaction is its end, which no reader
-    /// sees, and retention may delete both: reading goes on where the topic begins now, if no more can be gone.
-    fn find_back(&mut self, group: &Group, error: &KafkaError) -> anyhow::Result<()> {
-        self.commit_position(group)?;
-        let owned: Vec<i32> = self.owned.iter().copied().collect();
-        let mut moved = TopicPartitionList::new();
-        let outside = outside(group, &self.topic, &owned)?;
-        self.moved.retain(|moved, _| outside.iter().any(|outside| outside.partition == *moved));
-        for Outside { partition, committed, start, end } in outside {
-            if self.moved.get(&partition) == Some(&start) {
-                continue;
-            }
-            let gone = start - committed;
-            let ends = (1..=TRANSACTION_ENDS).contains(&gone);
-            if !(ends || self.stage.lost(partition, gone)) || !self.stage.skip(partition, start) {
-                anyhow::bail!(super::Misfit(format!(
-                    "{}/{partition}: the committed offset {committed} is outside of the topic ({start} to {end}), which was \
-                     emptied or made anew, or whose retention deleted what was not read yet: reset the group's offsets",
-                    self.topic
-                )));
-            }
-            let topic = &self.topic;
-            tracing::warn!(topic, partition, committed, start, "its beginning is deleted: going on behind it");
-            moved.add_partition_offset(topic, partition, Offset::Offset(start))?;
-            self.moved.insert(partition, start);
-        }
-        ensure!(!self.moved.is_empty(), "the consumer has nowhere to go on: {error}");
-        // The client seeks in no partition that it has given up.
-        group.consumer.incremental_unassign(&moved)?;
-        group.consumer.incremental_assign(&moved)?;
-        Ok(())
-    }
-
-    fn client_error(&mut self, group: &Group, error: &KafkaError) -> anyhow::Result<()> {
+    fn client_error(&mut self, error: &KafkaError) -> anyhow::Result<()> {
         let fatal = matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal));
         if fatal {
             anyhow::bail!("the consumer failed for good: {error}");
         }
         if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AutoOffsetReset)) {
-            return self.find_back(group, error);
+            self.given_up.get_or_insert_with(|| (error.clone(), Instant::now()));
+            return Ok(());
         }
         // The client tries again by itself.
-        // What only a record ends is not over because a later trouble is.
-        let asks = an_answer_ends(error) && (!self.troubled || self.ask_at.is_some());
-        self.troubled = true;
-        self.ask_at = asks.then(|| Instant::now() + ASK);
-        self.telemetry.health.set(&self.setup.name, State::Waiting { reason: explain(error) });
+        self.condition.trouble(error);
         Ok(())
     }
 }

@@ -117,9 +117,10 @@ impl Counter {
         }
     }
 
-    /// `partition` was read up to the offset `next`, where the last record was rejected.
+    /// `partition` was read up to the offset `next`, where the last record was rejected or is not there any more.
     pub fn passed(&mut self, partition: i32, next: i64) {
         if let Some(source) = self.sources.get_mut(&partition) {
+            source.touched = true;
             source.quiet.passed(next);
         }
     }

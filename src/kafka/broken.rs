@@ -1,0 +1,91 @@
+//! Whether an error of Kafka's is still in force. A record of one topic or partition says nothing of another one, so that
+//! only this ends it.
+//!
+//! ```text
+//!        error that an answer ends                good answer, and the group has us
+//!   No ───────────────────────────► Ask ──────────────────────────────────────────────► No
+//!    │                               ▲ └─ bad answer: again after CHECK
+//!    │ another error                 │ nothing was said for CHECK
+//!    └───────────────► Wait ── reading begins anew after RETRY
+//! ```
+
+use super::explain::an_answer_ends;
+use rdkafka::error::KafkaError;
+use std::time::{Duration, Instant};
+
+/// How often a broker that did not answer is asked again, and how long it may take.
+pub const CHECK: Duration = Duration::from_secs(2);
+/// After how long reading begins anew when an error says that it may not: what was fetched ahead is then fetched again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// The error, by what ends it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Broken {
+    /// There is none, or it is over.
+    #[default]
+    No,
+    /// Asking the broker for the topics tells when it is over: then.
+    Ask(Instant),
+    /// No answer tells, as with a right to read. Then reading begins anew; once it did, it is over if nothing was said
+    /// until then.
+    Wait {
+        /// When reading begins anew, or it is over.
+        until: Instant,
+        /// Reading began anew.
+        anew: bool,
+    },
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Ask for the topics, and whether the group has us: it is over, or asked [again](Broken::again).
+    Ask,
+    /// Begin to read anew in all partitions of ours.
+    Anew,
+}
+
+impl Broken {
+    /// An error came.
+    pub fn by(&mut self, error: &KafkaError) {
+        // What no answer ends is not over because a later trouble is.
+        let asks = an_answer_ends(error) && !matches!(self, Self::Wait { .. });
+        *self = match asks {
+            true => Self::Ask(Instant::now() + CHECK),
+            false => Self::Wait { until: Instant::now() + RETRY, anew: false },
+        };
+    }
+
+    /// The group gave partitions, or took all: perhaps the error was the group's.
+    pub fn reassigned(&mut self) {
+        if matches!(self, Self::Wait { .. }) {
+            *self = Self::Wait { until: Instant::now(), anew: false };
+        }
+    }
+
+    /// When it must be looked at.
+    pub fn due(self) -> Option<Instant> {
+        match self {
+            Self::No => None,
+            Self::Ask(at) | Self::Wait { until: at, .. } => Some(at),
+        }
+    }
+
+    /// What is to be done about it, if it is time.
+    pub fn remedy(&mut self) -> Option<Remedy> {
+        let now = Instant::now();
+        if self.due().is_none_or(|due| due > now) {
+            return None;
+        }
+        if let Self::Wait { anew: false, .. } = self {
+            *self = Self::Wait { until: now + CHECK, anew: true };
+            return Some(Remedy::Anew);
+        }
+        Some(Remedy::Ask)
+    }
+
+    /// The answer was not good.
+    pub fn again(&mut self) {
+        *self = Self::Ask(Instant::now() + CHECK);
+    }
+}
