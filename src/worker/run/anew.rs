@@ -45,8 +45,8 @@ impl Worker<'_> {
 
     /// Begins to read partitions again where reading has come to.
     fn begin_anew(&mut self, group: &Group, partitions: Vec<i32>) -> anyhow::Result<()> {
-        // The client would take this for the answer to the loss, which is still to be polled. Another rebalance may be, too: what
-        // is committed for that afterwards is of an old generation, and refused.
+        // The client would take this for the answer to the loss, which is still to be polled. Another rebalance may be,
+        // too: what is committed for that afterwards is of an old generation, and refused.
         if group.consumer.assignment_lost() {
             return Ok(());
         }
