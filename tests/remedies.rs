@@ -155,6 +155,9 @@ async fn cases(place: &Workplace) -> Vec<Case> {
     .await;
     let pipeline =
         refusing_documents(400, "illegal_argument_exception", "pipeline with id [x] does not exist", true).await;
+    let name =
+        refusing_documents(400, "invalid_index_name_exception", "Invalid index name [P-raw], must be lowercase", true)
+            .await;
     let mut cases = vec![
         case("no-listener", url("http://127.0.0.1:1"), &["does not answer", "check that it runs, and opensearch.urls"]),
         case("no-such-host", url("http://nowhere.invalid:9200"), &["nowhere.invalid", "is not known", "DNS"]),
@@ -190,6 +193,8 @@ async fn cases(place: &Workplace) -> Vec<Case> {
         ("watermark", watermark, ["OpenSearch does not take it now", "flood-stage watermark", "free disk space"]),
         ("full", full, ["cannot be written to", "can't exceed [2147483519]", "opensearch.indices = \"daily\""]),
         ("ingest-pipeline", pipeline, ["cannot be written to", "pipeline with id [x]", "restore the pipeline"]),
+        // That a configuration may say it is refused before: see below.
+        ("index-name", name, ["cannot be written to", "Invalid index name [P-raw]", "run `outlier setup`"]),
     ] {
         cases.push(Case { setup: name != "full", ..case(name, url(&server), &told) });
     }

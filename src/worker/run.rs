@@ -189,9 +189,9 @@ impl Worker<'_> {
 
     fn message(&mut self, group: &Group, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
         // A partition that was just revoked may have left a message in the queue.
-        if !self.owned.contains_key(&message.partition()) {
-            return Ok(());
-        }
+        let Some(next) = self.owned.get_mut(&message.partition()) else { return Ok(()) };
+        // If it is not done now, an abort sets it back.
+        *next = Offset::Offset(message.offset() + 1);
         let opened = *self.opened.get_or_insert_with(Instant::now);
         // Counted from the transaction's first record, so that the first one is looked at.
         self.bytes += message.payload_len() + message.key_len();
@@ -201,7 +201,6 @@ impl Worker<'_> {
                 return Ok(());
             }
         }
-        self.owned.insert(message.partition(), Offset::Offset(message.offset() + 1));
         // It may have been committed in between.
         self.opened.get_or_insert(opened);
         self.records += 1;
