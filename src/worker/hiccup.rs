@@ -220,6 +220,25 @@ fn a_right_to_the_group_that_is_missing_is_told_until_it_is_there() {
     });
 }
 
+/// The client waits for a leader without a word.
+#[test]
+fn a_partition_without_a_leader_is_told_and_read_once_it_has_one() {
+    let scene = Scene::new(2);
+    // In later versions the mock falls over a fetch from no leader.
+    scene.cluster.apiversion(Key::Fetch, None, Some(11)).unwrap();
+    scene.run(false, |scene| {
+        scene.fill(4);
+        scene.until("all is read", |scene| scene.has_read(4));
+        scene.until("it works", Scene::is_ready);
+        scene.cluster.partition_leader(TOPIC, 1, None).unwrap();
+        scene.until("the missing leader is told", |scene| scene.waits_for("no leader"));
+        scene.cluster.partition_leader(TOPIC, 1, Some(1)).unwrap();
+        scene.until("it works again", Scene::is_ready);
+        scene.fill(4);
+        scene.until("what comes is read", |scene| scene.has_read(8));
+    });
+}
+
 /// A right that was missing for a moment: the client goes on by itself, and on a quiet topic nothing says so.
 #[test]
 fn what_no_answer_ends_is_over_on_a_quiet_topic_too() {

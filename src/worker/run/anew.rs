@@ -6,12 +6,12 @@
 use super::Worker;
 use crate::kafka::broken::{CHECK, Remedy};
 use crate::kafka::group::Group;
-use crate::kafka::topics::{bounds, is_led};
+use crate::kafka::topics::{bounds, is_led, look_up};
 use crate::worker::Misfit;
 use crate::worker::offsets::{Outside, TRANSACTION_ENDS, outside};
 use anyhow::{bail, ensure};
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
@@ -33,9 +33,18 @@ impl Worker<'_> {
     fn look_at_positions(&mut self, group: &Group) -> anyhow::Result<()> {
         let read = self.owned.iter().filter(|(partition, _)| !self.waiting.contains(partition));
         let positions = read.filter_map(|(partition, next)| Some((*partition, next.to_raw()?.max(0)))).collect();
-        // A broker that does not answer is noticed elsewhere.
-        let ends = |these: Vec<i32>| bounds(&group.consumer, &self.topic, these.into_iter(), Offset::End, CHECK).ok();
+        let mut unknown = false;
+        let ends = |these: Vec<i32>| {
+            // A broker that does not answer is noticed elsewhere.
+            let ends = bounds(&group.consumer, &self.topic, these.iter().copied(), Offset::End, CHECK).ok()?;
+            unknown = these.iter().any(|partition| !ends.contains_key(partition));
+            Some(ends)
+        };
         let still = self.watch.look(&positions, ends);
+        // The client waits for a leader without a word.
+        if unknown && look_up(&group.consumer, &self.topic, CHECK).is_ok_and(|led| !led) {
+            self.condition.trouble(&KafkaError::MetadataFetch(Code::LeaderNotAvailable));
+        }
         if !still.is_empty() {
             tracing::debug!(worker = self.setup.name, ?still, "partitions that stand still are read anew");
             self.begin_anew(group, still)?;
