@@ -5,8 +5,8 @@
 //!        error that an answer ends                good answer, and the group has us
 //!   No ───────────────────────────► Ask ──────────────────────────────────────────────► No
 //!    │                               ▲ └─ bad answer: again after CHECK
-//!    │ another error                 │ nothing was said for CHECK
-//!    └───────────────► Wait ── reading begins anew after RETRY
+//!    │ another error                 │ nothing was said for CHECK after that
+//!    └───────────────► Wait ─────────┴─ reading begins anew after RETRY
 //! ```
 
 use super::explain::an_answer_ends;
@@ -26,10 +26,10 @@ pub enum Broken {
     No,
     /// Asking the broker for the topics tells when it is over: then.
     Ask(Instant),
-    /// No answer tells, as with a right to read. Then reading begins anew; once it did, it is over if nothing was said
-    /// until then.
+    /// No answer tells, as with a right to read. Then reading begins anew; once it did, and nothing was said until then, the
+    /// broker is asked.
     Wait {
-        /// When reading begins anew, or it is over.
+        /// When reading begins anew, or the broker is asked.
         until: Instant,
         /// Reading began anew.
         anew: bool,
@@ -46,14 +46,17 @@ pub enum Remedy {
 }
 
 impl Broken {
-    /// An error came.
-    pub fn by(&mut self, error: &KafkaError) {
-        // What no answer ends is not over because a later trouble is.
-        let asks = an_answer_ends(error) && !matches!(self, Self::Wait { .. });
+    /// An error came. False if another one is still in force, which is not over because this one is.
+    pub fn by(&mut self, error: &KafkaError) -> bool {
+        let asks = an_answer_ends(error);
+        if asks && matches!(self, Self::Wait { anew: false, .. }) {
+            return false;
+        }
         *self = match asks {
             true => Self::Ask(Instant::now() + CHECK),
             false => Self::Wait { until: Instant::now() + RETRY, anew: false },
         };
+        true
     }
 
     /// The group gave partitions, or took all: perhaps the error was the group's.

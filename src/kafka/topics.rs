@@ -1,10 +1,11 @@
 //! Facts about topics.
 
+use super::explain::no_answer;
 use anyhow::Context;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How many partitions a topic has.
@@ -30,29 +31,33 @@ pub fn partition_count<C: ClientContext + ConsumerContext>(
     }
 }
 
-/// True if a broker answers within `patience` that a topic is there and each of its partitions has a leader. Blocks. What the
-/// client knows of the leaders is new then.
+/// True if a broker answers within `patience` that a topic is there and each of its partitions has a leader. Blocks.
 pub fn is_led<C: ConsumerContext>(consumer: &impl Consumer<C>, topic: &str, patience: Duration) -> bool {
-    look_up(consumer, topic, patience).is_ok_and(|led| led)
+    leaderless(consumer, topic, patience).is_ok_and(|leaderless| leaderless.is_empty())
 }
 
-/// The same, with the reason.
+/// The partitions of a topic that have no leader. Blocks. What the client knows of the others' leaders is new then.
 ///
 /// # Errors
-/// No broker answers, or the topic is not there or may not be looked up.
-pub fn look_up<C: ConsumerContext>(consumer: &impl Consumer<C>, topic: &str, patience: Duration) -> KafkaResult<bool> {
+/// No broker answers within `patience`, or the topic is not there or may not be looked up.
+pub fn leaderless<C: ConsumerContext>(
+    consumer: &impl Consumer<C>,
+    topic: &str,
+    patience: Duration,
+) -> KafkaResult<BTreeSet<i32>> {
     let found = consumer.fetch_metadata(Some(topic), patience)?;
-    if let Some(error) = found.topics().iter().find_map(|topic| topic.error()) {
+    let Some(topic) = found.topics().first().filter(|topic| topic.error().is_some() || !topic.partitions().is_empty())
+    else {
+        return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
+    };
+    if let Some(error) = topic.error() {
         return Err(KafkaError::MetadataFetch(error.into()));
     }
-    Ok(found.topics().iter().all(|topic| {
-        let partitions = topic.partitions();
-        !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0)
-    }))
+    Ok(topic.partitions().iter().filter(|partition| partition.leader() < 0).map(|partition| partition.id()).collect())
 }
 
 /// Where partitions of a topic begin or end, asked for in one request: a reader of committed records is told the last
-/// stable offset. Those that the broker does not know are left out.
+/// stable offset. Those that no broker knows for now, as while a leader is elected, are left out.
 ///
 /// # Errors
 /// No broker answers within `patience`.
@@ -63,13 +68,31 @@ pub fn bounds<C: ClientContext + ConsumerContext>(
     beginning_or_end: Offset,
     patience: Duration,
 ) -> KafkaResult<BTreeMap<i32, i64>> {
-    let mut list = TopicPartitionList::new();
-    partitions.for_each(|partition| {
-        list.add_partition(topic, partition);
-    });
-    let found = all_bounds(consumer, list, beginning_or_end, patience)?;
-    let known = found.elements().into_iter().filter(|element| element.error().is_ok());
-    Ok(known.filter_map(|found| Some((found.partition(), found.offset().to_raw().filter(|end| *end >= 0)?))).collect())
+    let partitions: Vec<i32> = partitions.collect();
+    let ask = |these: &[i32]| {
+        let mut list = TopicPartitionList::new();
+        these.iter().for_each(|partition| {
+            list.add_partition(topic, *partition);
+        });
+        let found = all_bounds(consumer, list, beginning_or_end, patience)?;
+        let known = found.elements().into_iter().filter(|element| element.error().is_ok());
+        let bound = |offset: Offset| offset.to_raw().filter(|bound| *bound >= 0);
+        Ok(known.filter_map(|found| Some((found.partition(), bound(found.offset())?))).collect::<BTreeMap<i32, i64>>())
+    };
+    match ask(&partitions) {
+        // What a broker refuses for one, the client takes for the answer to all.
+        Err(error) if !no_answer(&error) => {
+            let mut found = BTreeMap::new();
+            for partition in partitions {
+                match ask(&[partition]) {
+                    Err(error) if no_answer(&error) => return Err(error),
+                    one => found.extend(one.unwrap_or_default()),
+                }
+            }
+            Ok(found)
+        }
+        asked => asked,
+    }
 }
 
 /// The same of partitions of any topics, as the brokers answer it. Those without a leader are not in it, or have the offset
@@ -83,7 +106,7 @@ pub fn all_bounds<C: ConsumerContext>(
     beginning_or_end: Offset,
     patience: Duration,
 ) -> KafkaResult<TopicPartitionList> {
-    // The client asks for none in no case.
+    // The client refuses an empty list.
     if partitions.count() == 0 {
         return Ok(partitions);
     }

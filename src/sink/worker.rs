@@ -299,8 +299,9 @@ impl Worker {
     }
 
     fn trouble(&self, reading: &mut Reading, error: &KafkaError) {
-        reading.broken.by(error);
-        self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(error) });
+        if reading.broken.by(error) {
+            self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(error) });
+        }
     }
 
     fn add(&self, reading: &mut Reading, message: &BorrowedMessage<'_>) {

@@ -8,8 +8,11 @@ use super::stage::Progress;
 use crate::kafka::broken::Broken;
 use crate::kafka::explain::explain;
 use crate::telemetry::health::{Health, State};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use std::time::Duration;
+
+/// What the client does not say by itself.
+pub const NO_LEADER: KafkaError = KafkaError::MetadataFetch(Code::LeaderNotAvailable);
 
 /// What is noted.
 pub struct Condition<'a> {
@@ -60,19 +63,24 @@ impl<'a> Condition<'a> {
 
     /// An error of the client's.
     pub fn trouble(&mut self, error: &KafkaError) {
-        self.broken.by(error);
-        self.error = explain(error);
-        self.show();
+        if self.broken.by(error) {
+            self.error = explain(error);
+            self.show();
+        }
     }
 
-    /// The broker was asked for the topic: the error is over if the answer was good, and the group has us.
-    pub fn asked(&mut self, good: bool) {
-        if good && self.member {
-            self.broken = Broken::No;
-            self.show();
-        } else {
-            self.broken.again();
+    /// The broker was asked for the topic. If it answers that all of our partitions have leaders, and the group has us, the
+    /// error is over.
+    pub fn asked(&mut self, answer: KafkaResult<bool>) {
+        match answer {
+            Ok(true) if self.member => self.broken = Broken::No,
+            Ok(false) => {
+                self.error = explain(&NO_LEADER);
+                self.broken.again();
+            }
+            _ => self.broken.again(),
         }
+        self.show();
     }
 
     /// A transaction that would have come so far was aborted: how long to rest, if it was not the first in a row. Then an
@@ -132,7 +140,6 @@ impl<'a> Condition<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rdkafka::error::RDKafkaErrorCode as Code;
 
     #[test]
     fn what_is_over_ends_nothing_else() {
@@ -145,23 +152,29 @@ mod tests {
         condition.trouble(&KafkaError::MessageConsumption(Code::TopicAuthorizationFailed));
         condition.joined();
         assert!(waits("may not use the topic"), "an assignment gives no right");
+        condition.joined();
+        let before = condition.broken;
+        condition.trouble(&NO_LEADER);
+        assert!(waits("may not use the topic") && condition.broken == before, "nor does a leader");
         assert_eq!(condition.aborted(&at(7), "first".into()), None);
         assert!(condition.aborted(&at(7), "second".into()).is_some() && waits("second"));
         condition.restoring("1 record");
         assert!(waits("second"));
-        condition.asked(true);
+        condition.asked(Ok(true));
         condition.committed(&at(3));
         assert!(waits("second"), "it did not come as far");
         condition.trouble(&KafkaError::MessageConsumption(Code::AllBrokersDown));
         condition.committed(&at(7));
         assert!(waits("no broker answers"));
-        condition.asked(false);
+        condition.asked(Err(KafkaError::Global(Code::OperationTimedOut)));
         assert!(waits("no broker answers"));
+        condition.asked(Ok(false));
+        assert!(waits("has no leader"));
         condition.left();
-        condition.asked(true);
-        assert!(waits("no broker answers"), "the group does not have it");
+        condition.asked(Ok(true));
+        assert!(waits("has no leader"), "the group does not have it");
         condition.joined();
-        condition.asked(true);
+        condition.asked(Ok(true));
         assert_eq!(shown(), State::Ready);
         condition.left();
         assert!(matches!(shown(), State::Starting { reason } if reason.contains("again")));

@@ -54,7 +54,8 @@ pub struct Outside {
 /// is committed, is outside of the topic.
 ///
 /// # Errors
-/// No broker answers, or a partition has no leader that knows where it begins: what became of it is not known.
+/// No broker answers, or a partition has no leader that knows where it begins, as while one is elected: what became of it is
+/// not known.
 pub fn outside(group: &Group, topic: &str, read: &BTreeMap<i32, Offset>) -> anyhow::Result<Vec<Outside>> {
     let partitions: Vec<i32> = read.keys().copied().collect();
     let bounds = |which| bounds(&group.consumer, topic, partitions.iter().copied(), which, PATIENCE);

@@ -6,13 +6,15 @@
 use super::Worker;
 use crate::kafka::broken::{CHECK, Remedy};
 use crate::kafka::group::Group;
-use crate::kafka::topics::{bounds, is_led, look_up};
+use crate::kafka::topics::{bounds, leaderless};
 use crate::worker::Misfit;
+use crate::worker::condition::NO_LEADER;
 use crate::worker::offsets::{Outside, TRANSACTION_ENDS, outside};
 use anyhow::{bail, ensure};
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// If again one is given up within this time, though nothing is gone, an operator sees it, and reading begins anew later.
@@ -22,7 +24,15 @@ impl Worker<'_> {
     /// Whether an error is over, and whether the client still reads all partitions.
     pub(super) fn look_whether_well(&mut self, group: &Group) -> anyhow::Result<()> {
         match self.condition.broken.remedy() {
-            Some(Remedy::Ask) => self.condition.asked(is_led(&group.consumer, &self.topic, CHECK)),
+            Some(Remedy::Ask) => {
+                // No transaction waits for the answer.
+                if self.opened.is_some() {
+                    self.commit(group)?;
+                }
+                let leaderless = leaderless(&group.consumer, &self.topic, CHECK);
+                let owned = |leaderless: BTreeSet<i32>| self.owned.keys().any(|ours| leaderless.contains(ours));
+                self.condition.asked(leaderless.map(|leaderless| !owned(leaderless)));
+            }
             Some(Remedy::Anew) => self.begin_anew(group, self.owned.keys().copied().collect())?,
             None if self.watch.is_due() => self.look_at_positions(group)?,
             None => {}
@@ -33,17 +43,20 @@ impl Worker<'_> {
     fn look_at_positions(&mut self, group: &Group) -> anyhow::Result<()> {
         let read = self.owned.iter().filter(|(partition, _)| !self.waiting.contains(partition));
         let positions = read.filter_map(|(partition, next)| Some((*partition, next.to_raw()?.max(0)))).collect();
-        let mut unknown = false;
+        let mut unknown = Vec::new();
         let ends = |these: Vec<i32>| {
             // A broker that does not answer is noticed elsewhere.
             let ends = bounds(&group.consumer, &self.topic, these.iter().copied(), Offset::End, CHECK).ok()?;
-            unknown = these.iter().any(|partition| !ends.contains_key(partition));
+            unknown = these.into_iter().filter(|partition| !ends.contains_key(partition)).collect();
             Some(ends)
         };
         let still = self.watch.look(&positions, ends);
         // The client waits for a leader without a word.
-        if unknown && look_up(&group.consumer, &self.topic, CHECK).is_ok_and(|led| !led) {
-            self.condition.trouble(&KafkaError::MetadataFetch(Code::LeaderNotAvailable));
+        if !unknown.is_empty()
+            && let Ok(leaderless) = leaderless(&group.consumer, &self.topic, CHECK)
+            && unknown.iter().any(|partition| leaderless.contains(partition))
+        {
+            self.condition.trouble(&NO_LEADER);
         }
         if !still.is_empty() {
             tracing::debug!(worker = self.setup.name, ?still, "partitions that stand still are read anew");
