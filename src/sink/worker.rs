@@ -371,6 +371,10 @@ impl Worker {
         if whence.is_empty() {
             return;
         }
+        // The client would take what follows for the answer to the loss, which is still to be polled.
+        if self.consumer.assignment_lost() {
+            return reading.astray = later(only);
+        }
         let mut list = TopicPartitionList::with_capacity(whence.len());
         let mut gone = BTreeMap::new();
         for whence in &whence {
