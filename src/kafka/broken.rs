@@ -49,7 +49,7 @@ impl Broken {
     /// An error came. False if another one is still in force, which is not over because this one is.
     pub fn by(&mut self, error: &KafkaError) -> bool {
         let asks = an_answer_ends(error);
-        if asks && matches!(self, Self::Wait { anew: false, .. }) {
+        if asks && matches!(self, Self::Wait { .. }) {
             return false;
         }
         *self = match asks {

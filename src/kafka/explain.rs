@@ -53,15 +53,6 @@ pub fn explain(error: &KafkaError) -> String {
 /// The error is about a connection, who we are, or a topic that is not there: it is over as soon as a broker answers for
 /// the topic. What others are about, such as a right to read, that does not tell.
 pub fn an_answer_ends(error: &KafkaError) -> bool {
-    no_answer(error)
-        || matches!(
-            error.rdkafka_error_code(),
-            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::LeaderNotAvailable)
-        )
-}
-
-/// No broker answered.
-pub fn no_answer(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
@@ -72,6 +63,9 @@ pub fn no_answer(error: &KafkaError) -> bool {
                 | Code::Authentication
                 | Code::SaslAuthenticationFailed
                 | Code::SSL
+                | Code::UnknownTopic
+                | Code::UnknownTopicOrPartition
+                | Code::LeaderNotAvailable
         )
     )
 }

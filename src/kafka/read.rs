@@ -4,7 +4,7 @@
 //! partition is only where the broker that it reads from let it read: a new leader learns the high watermark late.
 
 use super::explain::{an_answer_ends, explain};
-use super::topics::{bounds, leaderless};
+use super::topics::{known_ends, leaderless};
 use anyhow::{Context, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -174,7 +174,7 @@ pub fn settled(
     let mut told = Instant::now();
     let (mut ends, mut unsettled) = (BTreeMap::new(), partitions.to_vec());
     loop {
-        let ask = |consumer, these: &[i32]| bounds(consumer, topic, these.iter().copied(), Offset::End, ASK);
+        let ask = |consumer, these: &[i32]| known_ends(consumer, topic, these, ASK);
         let unknown: Vec<i32> = unsettled.iter().copied().filter(|partition| !ends.contains_key(partition)).collect();
         let asked = ask(&uncommitted, &unknown).and_then(|found| {
             ends.extend(found);
@@ -192,7 +192,10 @@ pub fn settled(
             (Err(error), _) if an_answer_ends(&error) => format!("waiting for {topic}: {}", explain(&error)),
             (Err(error), _) => return Err(error).with_context(|| format!("cannot look up the ends of {topic}")),
             (Ok(_), true) => format!("waiting for the end of a transaction in {topic}/{partition}"),
-            (Ok(_), false) => format!("waiting for a leader of {topic}/{partition}"),
+            (Ok(leaderless), _) if leaderless.contains(partition) => {
+                format!("waiting for a leader of {topic}/{partition}")
+            }
+            (Ok(_), false) => format!("waiting for the leader of {topic}/{partition} to know its end"),
         };
         if started.elapsed() > SETTLE {
             bail!("for more than {} s {wait}", SETTLE.as_secs());

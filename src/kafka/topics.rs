@@ -1,12 +1,11 @@
 //! Facts about topics.
 
-use super::explain::no_answer;
 use anyhow::Context;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many partitions a topic has.
 ///
@@ -31,11 +30,6 @@ pub fn partition_count<C: ClientContext + ConsumerContext>(
     }
 }
 
-/// True if a broker answers within `patience` that a topic is there and each of its partitions has a leader. Blocks.
-pub fn is_led<C: ConsumerContext>(consumer: &impl Consumer<C>, topic: &str, patience: Duration) -> bool {
-    leaderless(consumer, topic, patience).is_ok_and(|leaderless| leaderless.is_empty())
-}
-
 /// The partitions of a topic that have no leader. Blocks. What the client knows of the others' leaders is new then.
 ///
 /// # Errors
@@ -57,10 +51,10 @@ pub fn leaderless<C: ConsumerContext>(
 }
 
 /// Where partitions of a topic begin or end, asked for in one request: a reader of committed records is told the last
-/// stable offset. Those that no broker knows for now, as while a leader is elected, are left out.
+/// stable offset. Those without a leader are left out.
 ///
 /// # Errors
-/// No broker answers within `patience`.
+/// No broker answers within `patience`, or one does not tell it of a partition.
 pub fn bounds<C: ClientContext + ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
@@ -68,24 +62,37 @@ pub fn bounds<C: ClientContext + ConsumerContext>(
     beginning_or_end: Offset,
     patience: Duration,
 ) -> KafkaResult<BTreeMap<i32, i64>> {
-    let partitions: Vec<i32> = partitions.collect();
+    let mut list = TopicPartitionList::new();
+    partitions.for_each(|partition| {
+        list.add_partition(topic, partition);
+    });
+    let found = all_bounds(consumer, list, beginning_or_end, patience)?;
+    let known = found.elements().into_iter().filter(|element| element.error().is_ok());
+    Ok(known.filter_map(|found| Some((found.partition(), found.offset().to_raw().filter(|end| *end >= 0)?))).collect())
+}
+
+/// Where those of a topic's partitions end whose leaders know it now: others may be at an election.
+///
+/// # Errors
+/// No broker answers within `patience`, or the ends may not be known.
+pub fn known_ends<C: ClientContext + ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+    patience: Duration,
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    let until = Instant::now() + patience;
     let ask = |these: &[i32]| {
-        let mut list = TopicPartitionList::new();
-        these.iter().for_each(|partition| {
-            list.add_partition(topic, *partition);
-        });
-        let found = all_bounds(consumer, list, beginning_or_end, patience)?;
-        let known = found.elements().into_iter().filter(|element| element.error().is_ok());
-        let bound = |offset: Offset| offset.to_raw().filter(|bound| *bound >= 0);
-        Ok(known.filter_map(|found| Some((found.partition(), bound(found.offset())?))).collect::<BTreeMap<i32, i64>>())
+        let left = until.saturating_duration_since(Instant::now());
+        bounds(consumer, topic, these.iter().copied(), Offset::End, left)
     };
-    match ask(&partitions) {
-        // What a broker refuses for one, the client takes for the answer to all.
-        Err(error) if !no_answer(&error) => {
+    match ask(partitions) {
+        // What is refused for one partition, the client takes for the answer to all.
+        Err(error) if passes(&error) => {
             let mut found = BTreeMap::new();
             for partition in partitions {
-                match ask(&[partition]) {
-                    Err(error) if no_answer(&error) => return Err(error),
+                match ask(&[*partition]) {
+                    Err(error) if !passes(&error) => return Err(error),
                     one => found.extend(one.unwrap_or_default()),
                 }
             }
@@ -93,6 +100,25 @@ pub fn bounds<C: ClientContext + ConsumerContext>(
         }
         asked => asked,
     }
+}
+
+/// A leader is being elected, or was a moment ago.
+fn passes(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::OffsetNotAvailable
+                | Code::ReplicaNotAvailable
+                | Code::KafkaStorageError
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
+        )
+    )
 }
 
 /// The same of partitions of any topics, as the brokers answer it. Those without a leader are not in it, or have the offset

@@ -124,7 +124,8 @@ impl ScoreStage {
         let ends = bounds(&consumer, windows, scorers.keys().copied(), Offset::End, PATIENCE)?;
         for (partition, scorer) in scorers {
             let read = scorer.progress().read_through;
-            if let Some(end) = ends.get(partition).filter(|end| **end < read) {
+            let end = ends.get(partition).with_context(|| format!("{windows}/{partition} has no leader"))?;
+            if *end < read {
                 return Err(Misfit(format!(
                     "{windows}/{partition} ends at {end}, and the state in {state} has read it up to {read}: it was made \
                      anew. Make {state} anew, too, and delete the group of `process`: what was learned begins again \

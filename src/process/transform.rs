@@ -8,7 +8,7 @@ use super::align::Aligning;
 use super::anomalies::AnomalyTail;
 use super::source::Source;
 use crate::kafka::output::Output;
-use crate::kafka::topics::{bounds, partition_count};
+use crate::kafka::topics::{bounds, known_ends, partition_count};
 use crate::telemetry::Telemetry;
 use crate::time::now;
 use crate::worker::Misfit;
@@ -206,9 +206,8 @@ impl TransformStage {
         if unsure.is_empty() {
             return;
         }
-        let (topic, those) = (&self.pipeline.topics.raw, unsure.iter().copied());
         // A broker that does not answer is noticed elsewhere.
-        let ends = bounds(self.reader.as_ref(), topic, those, Offset::End, ASK).unwrap_or_default();
+        let ends = known_ends(self.reader.as_ref(), &self.pipeline.topics.raw, &unsure, ASK).unwrap_or_default();
         unsure.iter().for_each(|partition| self.counter.sure(*partition, ends.get(partition).copied(), now));
     }
 

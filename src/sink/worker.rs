@@ -26,7 +26,7 @@ use crate::index::{Document, Index};
 use crate::kafka::broken::{Broken, CHECK, Remedy};
 use crate::kafka::client;
 use crate::kafka::explain::explain;
-use crate::kafka::topics::is_led;
+use crate::kafka::topics::leaderless;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
 use anyhow::Context;
@@ -407,14 +407,27 @@ impl Worker {
     /// Asks for the topics again after an error; all is well if the answer is good and the group has us.
     async fn ask_broker(&self, reading: &mut Reading) {
         let consumer = Arc::clone(&self.consumer);
-        let topics = self.topics.clone();
+        let (topics, turns) = (self.topics.clone(), reading.turns.clone());
         let asked = tokio::task::spawn_blocking(move || {
-            let led = topics.iter().all(|(topic, _)| is_led(&*consumer, topic, CHECK));
+            for (topic, stage) in &topics {
+                let leaderless = leaderless(&*consumer, topic, CHECK)?;
+                if leaderless.iter().any(|partition| turns.contains_key(&(*stage, *partition))) {
+                    return Err(KafkaError::MetadataFetch(Code::LeaderNotAvailable));
+                }
+            }
             // Only by all topics the client learns at once that one of ours has come.
-            led && consumer.fetch_metadata(None, CHECK).is_ok()
+            consumer.fetch_metadata(None, CHECK).map(drop)
         });
-        if asked.await.unwrap_or(false) && self.consumer.context().member() {
-            return self.well(reading);
+        match asked.await {
+            Ok(Ok(())) if self.consumer.context().member() => return self.well(reading),
+            Ok(Err(error)) => {
+                let led = error.rdkafka_error_code() != Some(Code::LeaderNotAvailable);
+                // Of what is asked for, the first error says more.
+                if !led || matches!(reading.broken, Broken::Wait { .. }) {
+                    self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(&error) });
+                }
+            }
+            Ok(Ok(())) | Err(_) => {}
         }
         reading.broken.again();
     }

@@ -72,13 +72,21 @@ impl<'a> Condition<'a> {
     /// The broker was asked for the topic. If it answers that all of our partitions have leaders, and the group has us, the
     /// error is over.
     pub fn asked(&mut self, answer: KafkaResult<bool>) {
+        let no_leader = explain(&NO_LEADER);
         match answer {
-            Ok(true) if self.member => self.broken = Broken::No,
+            Ok(true) if self.member || self.error == no_leader => self.broken = Broken::No,
+            Ok(true) => self.broken.again(),
             Ok(false) => {
-                self.error = explain(&NO_LEADER);
+                self.error = no_leader;
                 self.broken.again();
             }
-            _ => self.broken.again(),
+            Err(error) => {
+                // Of what is asked for, the first error says more.
+                if matches!(self.broken, Broken::Wait { .. }) {
+                    self.error = explain(&error);
+                }
+                self.broken.again();
+            }
         }
         self.show();
     }
@@ -172,7 +180,10 @@ mod tests {
         assert!(waits("has no leader"));
         condition.left();
         condition.asked(Ok(true));
-        assert!(waits("has no leader"), "the group does not have it");
+        assert!(matches!(shown(), State::Starting { .. }), "the group does not have it");
+        condition.trouble(&KafkaError::MessageConsumption(Code::AllBrokersDown));
+        condition.asked(Ok(true));
+        assert!(waits("no broker answers"));
         condition.joined();
         condition.asked(Ok(true));
         assert_eq!(shown(), State::Ready);

@@ -6,7 +6,7 @@
 use super::Worker;
 use crate::kafka::broken::{CHECK, Remedy};
 use crate::kafka::group::Group;
-use crate::kafka::topics::{bounds, leaderless};
+use crate::kafka::topics::{known_ends, leaderless};
 use crate::worker::Misfit;
 use crate::worker::condition::NO_LEADER;
 use crate::worker::offsets::{Outside, TRANSACTION_ENDS, outside};
@@ -23,18 +23,19 @@ const AGAIN: Duration = Duration::from_secs(30);
 impl Worker<'_> {
     /// Whether an error is over, and whether the client still reads all partitions.
     pub(super) fn look_whether_well(&mut self, group: &Group) -> anyhow::Result<()> {
-        match self.condition.broken.remedy() {
+        let (remedy, look) = (self.condition.broken.remedy(), self.watch.is_due());
+        // No transaction waits for an answer.
+        if self.opened.is_some() && (remedy == Some(Remedy::Ask) || look) {
+            self.commit(group)?;
+        }
+        match remedy {
             Some(Remedy::Ask) => {
-                // No transaction waits for the answer.
-                if self.opened.is_some() {
-                    self.commit(group)?;
-                }
                 let leaderless = leaderless(&group.consumer, &self.topic, CHECK);
                 let owned = |leaderless: BTreeSet<i32>| self.owned.keys().any(|ours| leaderless.contains(ours));
                 self.condition.asked(leaderless.map(|leaderless| !owned(leaderless)));
             }
             Some(Remedy::Anew) => self.begin_anew(group, self.owned.keys().copied().collect())?,
-            None if self.watch.is_due() => self.look_at_positions(group)?,
+            None if look => self.look_at_positions(group)?,
             None => {}
         }
         Ok(())
@@ -46,7 +47,7 @@ impl Worker<'_> {
         let mut unknown = Vec::new();
         let ends = |these: Vec<i32>| {
             // A broker that does not answer is noticed elsewhere.
-            let ends = bounds(&group.consumer, &self.topic, these.iter().copied(), Offset::End, CHECK).ok()?;
+            let ends = known_ends(&group.consumer, &self.topic, &these, CHECK).ok()?;
             unknown = these.into_iter().filter(|partition| !ends.contains_key(partition)).collect();
             Some(ends)
         };
