@@ -10,9 +10,11 @@
 //! ```
 
 use super::explain::an_answer_ends;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::time::{Duration, Instant};
 
+/// A partition of ours has no leader, which the client does not say by itself.
+pub const NO_LEADER: KafkaError = KafkaError::MetadataFetch(Code::LeaderNotAvailable);
 /// How often a broker that did not answer is asked again, and how long it may take.
 pub const CHECK: Duration = Duration::from_secs(2);
 /// After how long reading begins anew when an error says that it may not: what was fetched ahead is then fetched again.

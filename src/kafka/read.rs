@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 /// The broker must give something within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// An open transaction ends or times out within this time.
-const SETTLE: Duration = Duration::from_secs(30);
 /// And answer a question within this.
 const ASK: Duration = Duration::from_secs(2);
+/// An open transaction ends or times out within this time.
+const SETTLE: Duration = Duration::from_secs(30);
 /// What takes longer is told, and again after so long.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How often the client tells how far it has fetched, in milliseconds, and one more for each partition of the topic, which it

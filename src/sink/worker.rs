@@ -23,7 +23,7 @@ use super::rejects::Rejects;
 use super::suspects::Suspects;
 use crate::config::{Config, Sink, Stage};
 use crate::index::{Document, Index};
-use crate::kafka::broken::{Broken, CHECK, Remedy};
+use crate::kafka::broken::{Broken, CHECK, NO_LEADER, Remedy};
 use crate::kafka::client;
 use crate::kafka::explain::explain;
 use crate::kafka::topics::leaderless;
@@ -365,7 +365,7 @@ impl Worker {
             Err(_) => return reading.astray = later(only),
         };
         if !leaderless.is_empty() {
-            self.trouble(reading, &KafkaError::MetadataFetch(Code::LeaderNotAvailable));
+            self.trouble(reading, &NO_LEADER);
             reading.astray = later(Some(leaderless));
         }
         if whence.is_empty() {
@@ -412,7 +412,7 @@ impl Worker {
             for (topic, stage) in &topics {
                 let leaderless = leaderless(&*consumer, topic, CHECK)?;
                 if leaderless.iter().any(|partition| turns.contains_key(&(*stage, *partition))) {
-                    return Err(KafkaError::MetadataFetch(Code::LeaderNotAvailable));
+                    return Err(NO_LEADER);
                 }
             }
             // Only by all topics the client learns at once that one of ours has come.
@@ -421,7 +421,7 @@ impl Worker {
         match asked.await {
             Ok(Ok(())) if self.consumer.context().member() => return self.well(reading),
             Ok(Err(error)) => {
-                let led = error.rdkafka_error_code() != Some(Code::LeaderNotAvailable);
+                let led = error.rdkafka_error_code() != NO_LEADER.rdkafka_error_code();
                 // Of what is asked for, the first error says more.
                 if !led || matches!(reading.broken, Broken::Wait { .. }) {
                     self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(&error) });

@@ -5,14 +5,11 @@
 
 use super::held_up::HeldUp;
 use super::stage::Progress;
-use crate::kafka::broken::Broken;
+use crate::kafka::broken::{Broken, NO_LEADER};
 use crate::kafka::explain::explain;
 use crate::telemetry::health::{Health, State};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult};
 use std::time::Duration;
-
-/// What the client does not say by itself.
-pub const NO_LEADER: KafkaError = KafkaError::MetadataFetch(Code::LeaderNotAvailable);
 
 /// What is noted.
 pub struct Condition<'a> {
@@ -148,6 +145,7 @@ impl<'a> Condition<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rdkafka::error::RDKafkaErrorCode as Code;
 
     #[test]
     fn what_is_over_ends_nothing_else() {

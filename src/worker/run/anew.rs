@@ -4,11 +4,10 @@
 //! its own position is that of before.
 
 use super::Worker;
-use crate::kafka::broken::{CHECK, Remedy};
+use crate::kafka::broken::{CHECK, NO_LEADER, Remedy};
 use crate::kafka::group::Group;
 use crate::kafka::topics::{known_ends, leaderless};
 use crate::worker::Misfit;
-use crate::worker::condition::NO_LEADER;
 use crate::worker::offsets::{Outside, TRANSACTION_ENDS, outside};
 use anyhow::{bail, ensure};
 use rdkafka::consumer::Consumer;
