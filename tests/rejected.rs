@@ -217,31 +217,35 @@ fn to_the_index_of_a_real_server() {
         let answer = runtime.block_on(client.send(method, &path, body.map(|body| body.to_string().into()))).unwrap();
         assert!(answer.good(), "{path}: {}", answer.reason());
     };
-    let index = format!("{prefix}logs-enriched");
+    let indices = ["raw", "enriched"].map(|stage| format!("{prefix}logs-{stage}"));
     let limit = |fields: u32| {
         let body = json!({"index.mapping.total_fields.limit": fields});
-        ask(Method::Put, format!("/{index}/_settings"), Some(body));
+        ask(Method::Put, format!("/{}/_settings", indices.join(",")), Some(body));
     };
     limit(1);
-    let enriched = |own: &str| format!(r#"{{{own},"outlier":{{"event_time":{START}}}}}"#);
-    let new: String = (0..3).map(|n| format!(r#""new_{n}":"x","#)).collect();
-    let records = [(enriched(r#""action":"BLOCK""#), "r-x/3/9"), (enriched(new.trim_end_matches(',')), "r-x/3/10")];
+    let new: Vec<String> = (0..3).map(|n| format!(r#""new_{n}":"x""#)).collect();
+    let logs = [r#""action":"BLOCK""#.to_owned(), new.join(",")];
+    put(&kafka, &raw, &logs.each_ref().map(|own| (format!("{{{own}}}"), "-")));
+    let enriched = |own: &String| format!(r#"{{{own},"outlier":{{"event_time":{START}}}}}"#);
+    let records = [(enriched(&logs[0]), "r-x/3/9"), (enriched(&logs[1]), "r-x/3/10")];
     put(&kafka, &topic(&place, "logs", "enriched"), &records);
     let sink = Outlier::start(&config, "sink", &["sink", "--no-setup"]);
     let rejected = topic(&place, "logs", "rejected");
-    wait("one is rejected", Duration::from_secs(60), || kafka.read_all(&rejected).len() == 1);
+    wait("one of each is rejected", Duration::from_secs(60), || kafka.read_all(&rejected).len() == 2);
     let address = support::opensearch::address(&server);
-    wait("one is indexed", Duration::from_secs(60), || support::opensearch::documents(address, &index) == 1);
+    let documents = |index: &String| support::opensearch::documents(address, index);
+    wait("one of each is indexed", Duration::from_secs(60), || indices.iter().all(|index| documents(index) == 1));
     assert!(sink.stop().success());
 
     let replay = || outlier(&config, &["rejected", "replay", "--to", "index"]);
     let (code, said) = replay();
-    assert!(code == 1 && said.contains("1 could not: ") && said.contains("Limit of total fields [1]"), "{said}");
+    assert!(code == 1 && said.contains("2 could not: ") && said.contains("Limit of total fields [1]"), "{said}");
     limit(2_000);
-    for (back, before) in [(1, 0), (0, 1)] {
-        let records = if back == 1 { "1 record" } else { "0 records" };
-        assert_eq!(replay(), (0, format!("{records} went back to the index; {before} had gone back before\n")));
+    for (back, before) in [(2, 0), (0, 2)] {
+        assert_eq!(replay(), (0, format!("{back} records went back to the index; {before} had gone back before\n")));
     }
-    let there = support::opensearch::all(address, &index);
-    assert_eq!((there.len(), &there["r-x-3-10"]["new_2"]), (2, &json!("x")), "{there:?}");
+    for (index, id) in indices.iter().zip([format!("{raw}-1-0"), "r-x-3-10".to_owned()]) {
+        let there = support::opensearch::all(address, index);
+        assert_eq!((there.len(), &there[&id]["new_2"]), (2, &json!("x")), "{there:?}");
+    }
 }

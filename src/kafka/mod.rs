@@ -5,6 +5,7 @@
 pub mod broken;
 pub mod client;
 pub mod explain;
+pub mod fetching;
 mod flush;
 pub mod group;
 pub mod leaving;

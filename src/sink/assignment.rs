@@ -7,7 +7,9 @@
 use super::batch::{Partition, Position};
 use crate::config::Stage;
 use crate::kafka::explain::explain;
+use crate::kafka::fetching::Fetching;
 use crate::kafka::leaving::Leaving;
+use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::KafkaResult;
@@ -49,6 +51,8 @@ pub struct Assignment {
     /// The group gave us partitions, or none, and did not take them away for good.
     member: AtomicBool,
     leaving: Leaving,
+    /// What the client does not read.
+    pub fetching: Fetching,
 }
 
 impl Assignment {
@@ -61,6 +65,7 @@ impl Assignment {
             changes: AtomicU64::new(0),
             member: AtomicBool::new(false),
             leaving: Leaving::default(),
+            fetching: Fetching::default(),
         }
     }
 
@@ -143,6 +148,7 @@ impl Assignment {
 
     fn assigned(&self, list: &TopicPartitionList) {
         self.member.store(true, Ordering::Release);
+        self.fetching.assigned();
         let turn = self.changes.fetch_add(1, Ordering::AcqRel) + 1;
         let partitions = self.partitions(list);
         tracing::info!(partitions = partitions.len(), "sink: partitions assigned");
@@ -170,7 +176,11 @@ impl Assignment {
     }
 }
 
-impl ClientContext for Assignment {}
+impl ClientContext for Assignment {
+    fn stats(&self, statistics: Statistics) {
+        self.fetching.told(&statistics);
+    }
+}
 
 impl ConsumerContext for Assignment {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {

@@ -63,6 +63,8 @@ pub fn look(
     }
     let positions = consumer.position()?;
     let committed = consumer.committed_offsets(assigned.clone(), patience)?;
+    // What is not known is not nothing.
+    committed.elements().iter().try_for_each(TopicPartitionListElem::error)?;
     let starts = all_bounds(consumer, assigned.clone(), Offset::Beginning, patience)?;
     let ends = all_bounds(consumer, assigned.clone(), Offset::End, patience)?;
     for element in assigned.elements() {

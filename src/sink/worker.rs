@@ -9,8 +9,9 @@
 //!
 //! Invariant: batches are settled side by side and committed in the order in which they were read.
 
+mod anew;
+
 use super::assignment::Assignment;
-use super::astray::look;
 use super::batch::{Batch, Partition, Position, Source};
 use super::commits::Commits;
 use super::delivery::{Abandoned, Delivery};
@@ -23,10 +24,10 @@ use super::rejects::Rejects;
 use super::suspects::Suspects;
 use crate::config::{Config, Sink, Stage};
 use crate::index::{Document, Index};
-use crate::kafka::broken::{Broken, CHECK, NO_LEADER, Remedy};
+use crate::kafka::broken::{Broken, CHECK, Remedy};
 use crate::kafka::client;
 use crate::kafka::explain::explain;
-use crate::kafka::topics::leaderless;
+use crate::kafka::fetching::Fetching;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
 use anyhow::Context;
@@ -35,12 +36,12 @@ use futures::FutureExt;
 use futures::stream::StreamExt;
 use outlier_core::pipeline::Pipeline;
 use prometheus_client::metrics::counter::Counter;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{Offset, TopicPartitionList};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
@@ -97,6 +98,7 @@ impl Worker {
         let mut settings = client::consumer(&config.kafka, &group(config, pipeline));
         // What is to be read and is not there is no reason to go on elsewhere in silence.
         settings.set("auto.offset.reset", "error");
+        Fetching::set(&mut settings);
         let consumer: StreamConsumer<Assignment> =
             settings.create_with_context(Assignment::new(known)).context("check [kafka.properties]")?;
         let names: Vec<&str> = topics.iter().map(|(name, _)| &**name).collect();
@@ -152,6 +154,7 @@ impl Worker {
                     break;
                 }
                 self.look_at_assignment(&mut reading);
+                self.look_at_fetching(&mut reading);
                 if let Some(astray) = reading.astray.take_if(|astray| astray.at <= Instant::now()) {
                     self.find_back(&mut reading, astray.only).await;
                 }
@@ -298,12 +301,6 @@ impl Worker {
         }
     }
 
-    fn trouble(&self, reading: &mut Reading, error: &KafkaError) {
-        if reading.broken.by(error) {
-            self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(error) });
-        }
-    }
-
     fn add(&self, reading: &mut Reading, message: &BorrowedMessage<'_>) {
         let name = message.topic();
         let Some((topic, stage)) = self.topics.iter().find(|(topic, _)| **topic == *name) else {
@@ -345,96 +342,6 @@ impl Worker {
             Err(unfit) => filling.reject(turn, source, body, None, unfit),
         }
         reading.since.get_or_insert_with(Instant::now);
-    }
-
-    /// Goes on in partitions of ours, all or `only` some, where that is possible at the place that reading had come to; says
-    /// and counts what is gone.
-    async fn find_back(&self, reading: &mut Reading, only: Option<BTreeSet<Partition>>) {
-        let consumer = Arc::clone(&self.consumer);
-        reading.moved.retain(|partition, moved| reading.turns.get(partition) == Some(&moved.turn));
-        let moved = reading.moved.clone();
-        let later = |only| Some(Astray { at: Instant::now() + CHECK, only });
-        let those = only.clone();
-        let looked = tokio::task::spawn_blocking(move || look(&consumer, those.as_ref(), &moved, CHECK)).await;
-        let (whence, leaderless) = match looked {
-            Ok(Ok(looked)) => looked,
-            Ok(Err(error)) => {
-                self.trouble(reading, &error);
-                return reading.astray = later(only);
-            }
-            Err(_) => return reading.astray = later(only),
-        };
-        if !leaderless.is_empty() {
-            self.trouble(reading, &NO_LEADER);
-            reading.astray = later(Some(leaderless));
-        }
-        if whence.is_empty() {
-            return;
-        }
-        // The client would take what follows for the answer to the loss, which is still to be polled.
-        if self.consumer.assignment_lost() {
-            return reading.astray = later(only);
-        }
-        let mut list = TopicPartitionList::with_capacity(whence.len());
-        let mut gone = BTreeMap::new();
-        for whence in &whence {
-            whence.tell(&self.lost);
-            if let Some(turn) = reading.turns.get(&whence.place) {
-                let position = Position { next: whence.offset, turn: *turn };
-                reading.moved.insert(whence.place, position);
-                if whence.is_moved() {
-                    gone.insert(whence.place, position);
-                }
-            }
-            // Fails only for offsets below zero.
-            let _ = list.add_partition_offset(&whence.topic, whence.place.1, Offset::Offset(whence.offset));
-        }
-        // The client seeks in no partition that it has given up.
-        let moved = self.consumer.incremental_unassign(&list).and_then(|()| self.consumer.incremental_assign(&list));
-        if let Err(error) = moved {
-            tracing::warn!("sink: looking again where reading goes on: {}", explain(&error));
-            reading.astray = later(None);
-        }
-        self.all_partitions(|consumer, all| consumer.resume(all));
-        reading.paused = false;
-        // What is not there any more is nobody's to read: it is passed, behind what was read before, and told once.
-        if !gone.is_empty() {
-            reading.filling.positions.extend(gone);
-            reading.since.get_or_insert_with(Instant::now);
-        }
-    }
-
-    /// Asks for the topics again after an error; all is well if the answer is good and the group has us.
-    async fn ask_broker(&self, reading: &mut Reading) {
-        let consumer = Arc::clone(&self.consumer);
-        let (topics, turns) = (self.topics.clone(), reading.turns.clone());
-        let asked = tokio::task::spawn_blocking(move || {
-            for (topic, stage) in &topics {
-                let leaderless = leaderless(&*consumer, topic, CHECK)?;
-                if leaderless.iter().any(|partition| turns.contains_key(&(*stage, *partition))) {
-                    return Err(NO_LEADER);
-                }
-            }
-            // Only by all topics the client learns at once that one of ours has come.
-            consumer.fetch_metadata(None, CHECK).map(drop)
-        });
-        match asked.await {
-            Ok(Ok(())) if self.consumer.context().member() => return self.well(reading),
-            Ok(Err(error)) => {
-                let led = error.rdkafka_error_code() != NO_LEADER.rdkafka_error_code();
-                // Of what is asked for, the first error says more.
-                if !led || matches!(reading.broken, Broken::Wait { .. }) {
-                    self.telemetry.health.set(&self.component(), State::Waiting { reason: explain(&error) });
-                }
-            }
-            Ok(Ok(())) | Err(_) => {}
-        }
-        reading.broken.again();
-    }
-
-    fn well(&self, reading: &mut Reading) {
-        reading.broken = Broken::No;
-        self.telemetry.health.set(&self.component(), State::Ready);
     }
 
     /// Settles what is held, as long as the deadline allows, commits it and leaves the group.

@@ -122,6 +122,7 @@ async fn one_of_each(producer: &FutureProducer, name: &str, i: usize) -> Expecte
     let partition = i % 2;
     let long = format!("{{\"i\":{i},\"long\":\"{}\"}}", "x".repeat(LARGEST));
     let too_large: Why = ("index", "http.max_content_length");
+    let refused: Why = ("index", "mapper_parsing_exception");
 
     let object = json!({"i": i, "httpRequest": {"action": "ALLOW", "uri": format!("/{i}")}, "list": [1, i]});
     let conflict = json!({"i": i, CONFLICT: "no object"}).to_string();
@@ -131,7 +132,7 @@ async fn one_of_each(producer: &FutureProducer, name: &str, i: usize) -> Expecte
         (Some(object.to_string().into()), Ok(object.clone())),
         (Some(Value::String(object.to_string()).to_string().into()), Ok(object.clone())),
         (Some(text.clone().into()), Ok(json!({"raw": text}))),
-        (Some(conflict.clone().into()), Ok(json!({"raw": conflict}))),
+        (Some(conflict.into()), Err(refused)),
         (Some(bytes.clone()), Ok(json!({"raw_base64": BASE64_STANDARD.encode(&bytes)}))),
         (None, Ok(json!({"raw": null}))),
         (Some(long.clone().into()), Err(too_large)),
@@ -148,12 +149,12 @@ async fn one_of_each(producer: &FutureProducer, name: &str, i: usize) -> Expecte
         log
     };
     let good = enriched(json!({"i": i, "httpRequest": {"action": "BLOCK"}, "good": 0, "bad": 1}));
-    let refused = enriched(json!({"i": i, CONFLICT: "no object"}));
+    let conflict = enriched(json!({"i": i, CONFLICT: "no object"}));
     let large = enriched(serde_json::from_str(&long).unwrap());
     let unknown = enriched(json!({"i": i}));
     for (kind, (log, becomes, known)) in [
         (good.clone(), Ok(good.clone()), true),
-        (refused, Err(("index", "mapper_parsing_exception")), true),
+        (conflict, Err(refused), true),
         (large, Err(too_large), true),
         (unknown, Err(("no-source", "topic/partition/offset")), false),
     ]

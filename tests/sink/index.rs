@@ -2,7 +2,10 @@
 
 use super::*;
 
-/// Records of every kind, and whether an index must take them.
+/// Raw records that have no place in OpenSearch's mapping; SQLite has none.
+const MISFITS: [&str; 4] = ["duplicate", "text-for-object", "long", "no-name"];
+
+/// Records of every kind, and whether an index without a mapping must take them.
 fn all_kinds() -> Vec<(Document<'static>, bool)> {
     let deep = format!("{{\"a\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
     let long = format!("{{\"obj\":{{\"long\":\"{}\"}}}}", "y".repeat(40_000));
@@ -21,6 +24,7 @@ fn all_kinds() -> Vec<(Document<'static>, bool)> {
         ("deep", Some(deep.as_bytes())),
         ("duplicate", Some(br#"{"a":1,"a":2}"#)),
         ("conflict", Some(br#"{"a":{"not":"a number"}}"#)),
+        ("text-for-object", Some(br#"{"httpRequest":"text"}"#)),
         ("long", Some(long.as_bytes())),
         ("no-name", Some(br#"{"":1}"#)),
     ];
@@ -68,7 +72,7 @@ async fn sqlite_takes_everything_once_and_bounds_itself() {
         assert!(write(&index, &documents).await.unwrap().iter().all(|outcome| *outcome == Outcome::Created));
     }
     assert_eq!(reader.count("p", Stage::Enriched).unwrap(), 1000);
-    assert_eq!(reader.count("p", Stage::Raw).unwrap(), 16);
+    assert_eq!(reader.count("p", Stage::Raw).unwrap(), 17);
     let newest = write(&index, &[document(Stage::Enriched, "2-699", Some(b"{}"))]).await.unwrap();
     assert_eq!(newest, [Outcome::AlreadyThere]);
 }
@@ -104,9 +108,10 @@ async fn opensearch_takes_everything_once() {
     let config = support::config(&head, "p");
     setup::apply_index(&config).await.unwrap();
     let index = OpenSearch::new(&config).unwrap();
-    check_outcomes(&index, |_, fit| fit.then_some(Outcome::Created)).await;
+    let fits = |document: &Document<'_>, fit: bool| fit && !MISFITS.contains(&&*document.id);
+    check_outcomes(&index, |document, fit| fits(document, fit).then_some(Outcome::Created)).await;
     let compressed = OpenSearch::new(&support::config(&format!("{head}\ngzip = true"), "p")).unwrap();
-    check_outcomes(&compressed, |_, fit| fit.then_some(Outcome::AlreadyThere)).await;
+    check_outcomes(&compressed, |document, fit| fits(document, fit).then_some(Outcome::AlreadyThere)).await;
     let bad = [
         document(Stage::Enriched, "duplicate", Some(br#"{"a":1,"a":2}"#)),
         document(Stage::Enriched, "deep", Some(format!("{}1{}", r#"{"a":"#.repeat(500), "}".repeat(500)).as_bytes())),
@@ -127,7 +132,7 @@ async fn opensearch_takes_everything_once() {
         ("raw", "original_timestamp:2026*", 1),
         ("raw", "raw:Jan*", 1),
         ("raw", "_exists_:raw_base64", 0),
-        ("raw", "@timestamp:11000", 16),
+        ("raw", "@timestamp:11000", 17 - MISFITS.len()),
         ("enriched", "bad:1 AND outlier.event_time:11000", 1),
         ("scores", "anomaly:true AND score:>88", 1),
     ] {
@@ -139,7 +144,6 @@ async fn opensearch_takes_everything_once() {
         ("text", r#"{"@timestamp":11000,"raw":"Jan 1 host sshd[1]: \"hé\"\nx"}"#),
         ("tombstone", r#"{"@timestamp":11000,"raw":null}"#),
         ("not-utf8", r#"{"@timestamp":11000,"raw_base64":"eyJhIjoi/yJ9"}"#),
-        ("duplicate", r#"{"@timestamp":11000,"raw":"{\"a\":1,\"a\":2}"}"#),
         ("string", r#"{"@timestamp":11000,"a":3,"t":"é"}"#),
         ("own-time", r#"{"@timestamp":11000,"original_timestamp":"2026-01-01T00:00:00Z","a":4}"#),
         ("empty", r#"{"@timestamp":11000}"#),

@@ -33,6 +33,24 @@ async fn a_partition_is_read_once_it_has_a_leader() {
     assert_eq!(running.stop().await, (10, 10, 0, 0));
 }
 
+/// Something of it is read and committed already: the client waits without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_loses_its_leader_is_told_until_it_has_one() {
+    let scene = Scene::new();
+    // The mock answers later versions, for a partition without a leader, in a form that the client cannot read.
+    scene.cluster.apiversion(RDKafkaApiKey::Fetch, None, Some(11)).unwrap();
+    scene.fill(5).await;
+    let running = Running::start(&scene.config);
+    until("all is there", || outcomes(&running.telemetry, "p").1 == 10).await;
+    scene.cluster.partition_leader(&scene.topic, 1, None).unwrap();
+    until("the missing leader is told", || waits_for(&running.telemetry, "no leader")).await;
+    scene.cluster.partition_leader(&scene.topic, 1, Some(1)).unwrap();
+    scene.fill(5).await;
+    until("more is there", || outcomes(&running.telemetry, "p").1 == 20).await;
+    until("all is well", || is_ready(&running.telemetry)).await;
+    assert_eq!(running.stop().await, (20, 20, 0, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_missing_is_told_while_others_are_read() {
     let kafka = support::kafka::Kafka::start();

@@ -1,7 +1,7 @@
 //! Turns documents into the lines of a bulk request.
 //!
 //! Invariant: what is written is one action line and one source line a document; the bytes of a JSON object are
-//! spliced, and a raw record always becomes some JSON object, so that nothing is lost:
+//! spliced, and a raw record that is none becomes one that holds it, so that it is searchable as it came:
 //!
 //! | raw record | document |
 //! |---|---|
@@ -70,13 +70,6 @@ pub fn lines(out: &mut Vec<u8>, index: &str, document: &Document<'_>) -> Result<
 /// It is not a JSON object, or too deep.
 pub fn validate(body: &[u8]) -> Result<(), String> {
     OBJECTS.with_borrow_mut(|objects| objects.find(body).map(|_| ()).map_err(refusal))
-}
-
-/// Appends the lines of a raw record that was refused as JSON.
-pub fn as_text(out: &mut Vec<u8>, index: &str, document: &Document<'_>) {
-    begin(out, index, document);
-    text(out, document.body.as_deref());
-    out.push(b'\n');
 }
 
 /// The action, and of the document what the record does not say.
@@ -181,15 +174,12 @@ mod tests {
     use serde_json::{Value, json};
 
     /// The document that is sent, and whether its body is spliced into it.
-    fn sent(stage: Stage, body: Option<&[u8]>, as_text: bool) -> Result<(String, bool), String> {
+    fn sent(stage: Stage, body: Option<&[u8]>) -> Result<(String, bool), String> {
         let document = Document { stage, id: "a\"b".into(), timestamp_ms: 5, period_ms: 5, body: body.map(Into::into) };
         let mut request = Request::new("p".into());
         let mut written = Written::Otherwise;
         request.add(&document, |out| {
-            match as_text {
-                true => super::as_text(out, "p-raw", &document),
-                false => written = lines(out, "p-raw", &document)?,
-            }
+            written = lines(out, "p-raw", &document)?;
             Ok::<_, String>(written)
         })?;
         assert_eq!(request.document(0), document, "as it came");
@@ -204,11 +194,11 @@ mod tests {
     }
 
     fn spliced(stage: Stage, body: Option<&[u8]>) -> Result<(Value, bool), String> {
-        sent(stage, body, false).map(|(document, spliced)| (serde_json::from_str(&document).unwrap(), spliced))
+        sent(stage, body).map(|(document, spliced)| (serde_json::from_str(&document).unwrap(), spliced))
     }
 
-    fn line(stage: Stage, body: Option<&[u8]>, as_text: bool) -> Result<Value, String> {
-        sent(stage, body, as_text).map(|(document, _)| serde_json::from_str(&document).unwrap())
+    fn line(stage: Stage, body: Option<&[u8]>) -> Result<Value, String> {
+        spliced(stage, body).map(|(document, _)| document)
     }
 
     #[test]
@@ -230,11 +220,6 @@ mod tests {
             let want = Ok((want, as_it_is));
             assert_eq!(spliced(Stage::Enriched, Some(body.as_bytes())), want, "{body}");
             assert_eq!(spliced(Stage::Raw, Some(body.as_bytes())), want, "{body}");
-            assert_eq!(
-                line(Stage::Raw, Some(body.as_bytes()), true),
-                Ok(json!({"@timestamp": 5, "raw": body})),
-                "{body}"
-            );
         }
     }
 
@@ -248,15 +233,15 @@ mod tests {
             (format!("{{\"a\":{}}}", nested(MAX_DEPTH)), true),
             (format!("{{\"a\":\"{}\"}}", "[".repeat(2 * MAX_DEPTH)), false),
         ] {
-            assert_eq!(line(Stage::Enriched, Some(body.as_bytes()), false).is_err(), refused, "{body}");
-            let raw = line(Stage::Raw, Some(body.as_bytes()), false).unwrap();
+            assert_eq!(line(Stage::Enriched, Some(body.as_bytes())).is_err(), refused, "{body}");
+            let raw = line(Stage::Raw, Some(body.as_bytes())).unwrap();
             assert_eq!(raw.get("raw").is_some(), refused, "{body}");
         }
         let deep = format!("{{\"a\":{}}}", nested(MAX_DEPTH));
-        let refused = line(Stage::Enriched, Some(deep.as_bytes()), false).unwrap_err();
+        let refused = line(Stage::Enriched, Some(deep.as_bytes())).unwrap_err();
         assert!(refused.contains("128 levels") && !refused.contains("max_depth"), "{refused}");
-        assert!(line(Stage::Scores, None, false).is_err());
-        assert_eq!(line(Stage::Raw, None, false), Ok(json!({"@timestamp": 5, "raw": null})));
+        assert!(line(Stage::Scores, None).is_err());
+        assert_eq!(line(Stage::Raw, None), Ok(json!({"@timestamp": 5, "raw": null})));
     }
 
     proptest! {
@@ -265,11 +250,10 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..60),
             text in "[\\PC\n{}\":,a]{0,40}",
             members in "[{}\\[\\]\":,a/ ]{0,20}",
-            as_text: bool,
         ) {
             let object = format!("{{\"{members}}}");
             for body in [bytes.as_slice(), text.as_bytes(), object.as_bytes()] {
-                let document = line(Stage::Raw, Some(body), as_text).unwrap();
+                let document = line(Stage::Raw, Some(body)).unwrap();
                 if let Some(raw) = document.get("raw").and_then(Value::as_str) {
                     prop_assert_eq!(raw.as_bytes(), body);
                 } else if let Some(raw) = document.get("raw_base64").and_then(Value::as_str) {
@@ -283,7 +267,7 @@ mod tests {
         #[test]
         fn what_was_only_glanced_at_is_sent_as_it_came(members in "[{}\\[\\]\":,a/ ]{0,20}") {
             let body = format!("{{\"{members}}}");
-            match sent(Stage::Enriched, Some(body.as_bytes()), false) {
+            match sent(Stage::Enriched, Some(body.as_bytes())) {
                 Ok((sent, spliced)) => {
                     prop_assert!(spliced);
                     prop_assert_eq!(sent, format!("{{\"@timestamp\":5,{}", &body[1..]));

@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! documents ─► body (splice) ─► request ─► POST /_bulk ─► answer ─► outcomes
-//!                  ▲              as read     full or due     │
-//!                  └────────── raw, refused as JSON ──────────┘   once, as text
+//!                                 as read     full or due
 //! ```
 //!
 //! Invariants: only `create`, so nothing is ever overwritten; a request that is too large is halved until it fits, and
@@ -25,17 +24,14 @@ pub use client::{Answer, Client};
 
 use crate::config::{Config, Indices};
 use crate::index::names::{self, STAGES};
-use crate::index::{Document, Index, Outcome, Request, Stage, Unavailable, Written};
-use crate::time::now;
+use crate::index::{Document, Index, Outcome, Request, Unavailable};
 use futures::future::BoxFuture;
-use outlier_core::pipeline::Millis;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::iter::once;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// What the answer needs to hold; the rest would be parsed for nothing.
 const BULK: &str = "/_bulk?filter_path=error,items.*._id,items.*.status,items.*.error";
@@ -48,17 +44,12 @@ const LEAST: usize = 64 * 1024;
 /// After so many requests of a limited size the limit is doubled.
 const TRY_LARGER: u32 = 256;
 
-/// The log says why raw records are stored as text once in so many milliseconds.
-const TELL: Millis = 60_000;
-
 /// Writes to OpenSearch.
 pub struct OpenSearch {
     client: Client,
     indices: Indices,
     /// Index names by pipeline, in the order of [`STAGES`].
     names: BTreeMap<Arc<str>, [String; STAGES.len()]>,
-    /// When the log last said why a raw record is stored as text.
-    told: AtomicI64,
     /// Larger requests were refused for their size.
     most_bytes: AtomicUsize,
     /// Requests that were taken since.
@@ -78,7 +69,6 @@ impl OpenSearch {
             client: Client::new(config)?,
             indices: config.opensearch.indices,
             names,
-            told: AtomicI64::new(0),
             most_bytes: AtomicUsize::new(usize::MAX),
             taken_since: AtomicU32::new(0),
         })
@@ -93,20 +83,6 @@ impl OpenSearch {
     async fn write_all(&self, request: &Request) -> Result<Vec<Outcome>, Unavailable> {
         let mut outcomes = self.send(request).await?;
         self.ask_apart(request, &mut outcomes).await?;
-        let refused = |i: &usize| request.stage(*i) == Stage::Raw && matches!(outcomes[*i], Outcome::Reject(_));
-        let refused: Vec<usize> = (0..request.len()).filter(refused).collect();
-        if let Some(first) = refused.first() {
-            let before = self.told.load(Ordering::Relaxed);
-            if let Outcome::Reject(reason) = &outcomes[*first]
-                && now().saturating_sub(before) >= TELL
-                && self.told.compare_exchange(before, now(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-            {
-                let (records, id) = (refused.len(), request.id(*first));
-                tracing::warn!(records, id, reason, "raw records are stored as text; the first of a request is shown");
-            }
-            let texts = self.send(&self.as_text(request, &refused)).await?;
-            refused.into_iter().zip(texts).for_each(|(i, outcome)| outcomes[i] = outcome);
-        }
         Ok(outcomes)
     }
 
@@ -137,20 +113,6 @@ impl OpenSearch {
             }
         }
         Ok(())
-    }
-
-    /// The request for raw records that were refused as JSON.
-    fn as_text(&self, refused: &Request, places: &[usize]) -> Request {
-        let pipeline = refused.pipeline();
-        let mut request = Request::new(Arc::clone(pipeline));
-        for place in places {
-            let document = refused.document(*place);
-            let Ok(()) = request.add(&document, |out| {
-                body::as_text(out, &self.index_of(pipeline, &document), &document);
-                Ok::<_, Infallible>(Written::Otherwise)
-            });
-        }
-        request
     }
 
     /// Sends a request, in halves if need be.
