@@ -4,11 +4,12 @@
 //! assign or unassign. Invariant: the group's metadata for a transaction is the one that came with the last
 //! rebalance, never read at commit, where it could already be the next member's.
 
+use super::fetching::{Fetching, Still};
 use super::leaving::Leaving;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext, Statistics, TopicPartitionList};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -30,9 +31,14 @@ pub struct Notes {
     /// There may be events: spares the lock after each poll.
     noted: AtomicBool,
     leaving: Leaving,
+    fetching: Fetching,
 }
 
 impl ClientContext for Notes {
+    fn stats(&self, statistics: Statistics) {
+        self.fetching.told(&statistics);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka client");
     }
@@ -68,7 +74,9 @@ impl Group {
     /// # Errors
     /// The configuration is refused by librdkafka.
     pub fn join(config: &ClientConfig, topic: &str) -> KafkaResult<Self> {
-        let consumer: BaseConsumer<Notes> = config.create_with_context(Notes::default())?;
+        let mut settings = config.clone();
+        Fetching::set(&mut settings);
+        let consumer: BaseConsumer<Notes> = settings.create_with_context(Notes::default())?;
         consumer.subscribe(&[topic])?;
         Ok(Self { consumer, revoked: Mutex::new(None) })
     }
@@ -91,11 +99,17 @@ impl Group {
         Some(event)
     }
 
+    /// What the client does not fetch, if it has told anew.
+    pub fn still(&self) -> Option<Still> {
+        self.consumer.context().fetching.still()
+    }
+
     /// Starts to fetch, from the offsets in the list.
     ///
     /// # Errors
     /// librdkafka refuses the call.
     pub fn assign(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
+        self.consumer.context().fetching.assigned();
         self.consumer.incremental_assign(partitions)
     }
 

@@ -14,7 +14,6 @@ pub mod instance;
 pub mod offsets;
 mod run;
 pub mod stage;
-mod watch;
 
 use crate::config::{Config, Process};
 use crate::kafka::explain::remedy;

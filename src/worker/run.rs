@@ -16,7 +16,6 @@ use super::Setup;
 use super::condition::Condition;
 use super::offsets::{PATIENCE, committed};
 use super::stage::{Next, Progress, Stage};
-use super::watch::Watch;
 use crate::config::Guarantee;
 use crate::kafka::explain::explain;
 use crate::kafka::group::{Group, Rebalance};
@@ -88,7 +87,6 @@ pub fn run(
         taken: 0,
         bytes: 0,
         condition,
-        watch: Watch::new(),
         given_up: None,
         found_back: None,
         astray: None,
@@ -125,7 +123,6 @@ struct Worker<'a> {
     /// Bytes since the last look.
     bytes: usize,
     condition: Condition<'a>,
-    watch: Watch,
     /// The client has given up a partition, since then.
     given_up: Option<(KafkaError, Instant)>,
     /// When it was last found back to though nothing was gone.
@@ -158,10 +155,7 @@ impl Worker<'_> {
                 return Ok(false);
             }
             Some(Ok(message)) => self.message(group, &message)?,
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                self.watch.at_end(partition);
-                self.stage.at_end(partition, now());
-            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => self.stage.at_end(partition, now()),
             Some(Err(error)) => self.client_error(&error)?,
         }
         Ok(true)

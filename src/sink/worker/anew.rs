@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::kafka::broken::{Broken, CHECK, NO_LEADER};
 use crate::kafka::explain::explain;
-use crate::kafka::fetching::Still;
+use crate::kafka::fetching::{Place, Still};
 use crate::kafka::topics::leaderless;
 use crate::sink::astray::look;
 use crate::sink::batch::{Partition, Position};
@@ -27,7 +27,7 @@ impl Worker {
     pub(super) fn look_at_fetching(&self, reading: &mut Reading) {
         let assignment = self.consumer.context();
         let Some(Still { given_up, leaderless }) = assignment.fetching.still() else { return };
-        let ours = |(topic, partition): &(String, i32)| {
+        let ours = |(topic, partition): &Place| {
             Some((assignment.stage(topic)?, *partition)).filter(|place| reading.turns.contains_key(place))
         };
         let given_up: BTreeSet<Partition> = given_up.iter().filter_map(ours).collect();

@@ -5,8 +5,9 @@
 
 use super::Worker;
 use crate::kafka::broken::{CHECK, NO_LEADER, Remedy};
+use crate::kafka::fetching::{Place, Still};
 use crate::kafka::group::Group;
-use crate::kafka::topics::{known_ends, leaderless};
+use crate::kafka::topics::leaderless;
 use crate::worker::Misfit;
 use crate::worker::offsets::{Outside, TRANSACTION_ENDS, outside};
 use anyhow::{bail, ensure};
@@ -22,45 +23,34 @@ const AGAIN: Duration = Duration::from_secs(30);
 impl Worker<'_> {
     /// Whether an error is over, and whether the client still reads all partitions.
     pub(super) fn look_whether_well(&mut self, group: &Group) -> anyhow::Result<()> {
-        let (remedy, look) = (self.condition.broken.remedy(), self.watch.is_due());
-        // No transaction waits for an answer.
-        if self.opened.is_some() && (remedy == Some(Remedy::Ask) || look) {
-            self.commit(group)?;
-        }
-        match remedy {
+        match self.condition.broken.remedy() {
             Some(Remedy::Ask) => {
+                // No transaction waits for an answer.
+                self.commit(group)?;
                 let leaderless = leaderless(&group.consumer, &self.topic, CHECK);
                 let owned = |leaderless: BTreeSet<i32>| self.owned.keys().any(|ours| leaderless.contains(ours));
                 self.condition.asked(leaderless.map(|leaderless| !owned(leaderless)));
             }
             Some(Remedy::Anew) => self.begin_anew(group, self.owned.keys().copied().collect())?,
-            None if look => self.look_at_positions(group)?,
-            None => {}
+            None => self.look_at_fetching(group)?,
         }
         Ok(())
     }
 
-    fn look_at_positions(&mut self, group: &Group) -> anyhow::Result<()> {
-        let read = self.owned.iter().filter(|(partition, _)| !self.waiting.contains(partition));
-        let positions = read.filter_map(|(partition, next)| Some((*partition, next.to_raw()?.max(0)))).collect();
-        let mut unknown = Vec::new();
-        let ends = |these: Vec<i32>| {
-            // A broker that does not answer is noticed elsewhere.
-            let ends = known_ends(&group.consumer, &self.topic, &these, CHECK).ok()?;
-            unknown = these.into_iter().filter(|partition| !ends.contains_key(partition)).collect();
-            Some(ends)
+    fn look_at_fetching(&mut self, group: &Group) -> anyhow::Result<()> {
+        let Some(Still { given_up, leaderless }) = group.still() else { return Ok(()) };
+        let ours = |places: BTreeSet<Place>| -> Vec<i32> {
+            let partitions =
+                places.into_iter().filter(|(topic, _)| *topic == self.topic).map(|(_, partition)| partition);
+            partitions.filter(|partition| self.owned.contains_key(partition)).collect()
         };
-        let still = self.watch.look(&positions, ends);
-        // The client waits for a leader without a word.
-        if !unknown.is_empty()
-            && let Ok(leaderless) = leaderless(&group.consumer, &self.topic, CHECK)
-            && unknown.iter().any(|partition| leaderless.contains(partition))
-        {
+        let (given_up, leaderless) = (ours(given_up), ours(leaderless));
+        if !leaderless.is_empty() {
             self.condition.trouble(&NO_LEADER);
         }
-        if !still.is_empty() {
-            tracing::debug!(worker = self.setup.name, ?still, "partitions that stand still are read anew");
-            self.begin_anew(group, still)?;
+        if !given_up.is_empty() {
+            tracing::debug!(worker = self.setup.name, ?given_up, "partitions that are not read are read anew");
+            self.begin_anew(group, given_up)?;
         }
         Ok(())
     }
