@@ -3,19 +3,20 @@
 //! The client gives a partition up with one error, and a pause, which each rebalance makes, may throw that away; for a
 //! leader it waits without a word. Its statistics say both.
 //!
-//! Invariant: what is told did not fetch at two statistics in turn, and was not assigned anew between them: for a moment
-//! after that no partition is fetched.
+//! Invariant: what is told did not fetch at two statistics in turn, some seconds apart, and was not assigned anew between
+//! them: for a moment after that no partition is fetched. Statistics that come together were queued while nobody polled.
 
 use rdkafka::{ClientConfig, Statistics};
 use std::collections::BTreeSet;
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two statistics.
 const EVERY: Duration = Duration::from_secs(5);
-/// What the client calls a partition that it reads.
-const READ: &str = "active";
+/// What the client calls a partition that it reads, and one of which it asks a new leader whether it has what was read; that
+/// it asks again by itself, and reading anew would leave the question out.
+const READ: [&str; 2] = ["active", "validate-epoch-wait"];
 
 /// A partition of any topic.
 pub type Place = (String, i32);
@@ -37,7 +38,7 @@ impl Still {
                 let place = || (topic.clone(), *partition);
                 if found.leader < 0 {
                     still.leaderless.insert(place());
-                } else if found.fetch_state != READ {
+                } else if !READ.contains(&found.fetch_state.as_str()) {
                     still.given_up.insert(place());
                 }
             }
@@ -58,7 +59,8 @@ pub struct Fetching(Mutex<Told>);
 
 #[derive(Debug, Default)]
 struct Told {
-    last: Still,
+    /// When the last came, and what it said.
+    last: Option<(Instant, Still)>,
     /// In the last and the one before.
     still: Option<Still>,
 }
@@ -71,10 +73,18 @@ impl Fetching {
 
     /// Takes statistics in.
     pub fn told(&self, statistics: &Statistics) {
-        let now = Still::of(statistics);
+        self.told_at(Instant::now(), statistics);
+    }
+
+    fn told_at(&self, now: Instant, statistics: &Statistics) {
+        let still = Still::of(statistics);
         let mut told = self.lock();
-        told.still = Some(now.and(&told.last));
-        told.last = now;
+        if let Some((at, last)) = &told.last
+            && now.duration_since(*at) >= EVERY / 2
+        {
+            told.still = Some(still.and(last));
+        }
+        told.last = Some((now, still));
     }
 
     /// Partitions were assigned.
@@ -115,20 +125,26 @@ mod tests {
 
     #[test]
     fn what_is_not_fetched_twice_in_turn_is_told() {
-        let fetching = Fetching::default();
         let first = [(1, "active"), (1, "none"), (-1, "active"), (1, "offset-wait"), (-1, "none")];
-        let second = [(1, "none"), (1, "none"), (-1, "none"), (1, "active"), (1, "none")];
-        fetching.told(&statistics(&first));
-        assert_eq!(fetching.still(), still(&[], &[]));
-        assert_eq!(fetching.still(), None, "nothing new");
-        fetching.told(&statistics(&second));
-        assert_eq!(fetching.still(), still(&[1], &[2]));
-        fetching.told(&statistics(&second));
-        fetching.assigned();
-        assert_eq!(fetching.still(), None);
-        fetching.told(&statistics(&second));
-        assert_eq!(fetching.still(), still(&[], &[]), "it was assigned between them");
-        fetching.told(&statistics(&second));
-        assert_eq!(fetching.still(), still(&[0, 1, 4], &[2]));
+        let second = [(1, "none"), (1, "none"), (-1, "none"), (1, "validate-epoch-wait"), (1, "none")];
+        let (fetching, mut now) = (Fetching::default(), Instant::now());
+        // After how long which statistics come, whether partitions are assigned before, and what is told.
+        for (after, partitions, assigned, want) in [
+            (EVERY, &first, false, None),
+            (EVERY, &second, false, still(&[1], &[2])),
+            (EVERY, &second, true, None),
+            (Duration::ZERO, &second, false, None),
+            (EVERY, &second, false, still(&[0, 1, 4], &[2])),
+            (EVERY / 4, &second, false, None),
+            (EVERY, &first, false, still(&[1], &[2])),
+        ] {
+            now += after;
+            if assigned {
+                fetching.assigned();
+            }
+            fetching.told_at(now, &statistics(partitions));
+            assert_eq!(fetching.still(), want, "after {after:?}");
+            assert_eq!(fetching.still(), None, "once");
+        }
     }
 }

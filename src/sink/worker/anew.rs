@@ -84,6 +84,7 @@ impl Worker {
         }
         // The client seeks in no partition that it has given up.
         let moved = self.consumer.incremental_unassign(&list).and_then(|()| self.consumer.incremental_assign(&list));
+        self.consumer.context().fetching.assigned();
         if let Err(error) = moved {
             tracing::warn!("sink: looking again where reading goes on: {}", explain(&error));
             reading.astray = later(None);

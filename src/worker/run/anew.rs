@@ -26,7 +26,9 @@ impl Worker<'_> {
         match self.condition.broken.remedy() {
             Some(Remedy::Ask) => {
                 // No transaction waits for an answer.
-                self.commit(group)?;
+                if self.opened.is_some() {
+                    self.commit(group)?;
+                }
                 let leaderless = leaderless(&group.consumer, &self.topic, CHECK);
                 let owned = |leaderless: BTreeSet<i32>| self.owned.keys().any(|ours| leaderless.contains(ours));
                 self.condition.asked(leaderless.map(|leaderless| !owned(leaderless)));
@@ -68,7 +70,7 @@ impl Worker<'_> {
         }
         if list.count() > 0 {
             group.consumer.incremental_unassign(&list)?;
-            group.consumer.incremental_assign(&list)?;
+            group.assign(&list)?;
         }
         Ok(())
     }
