@@ -80,10 +80,10 @@ async fn a_client_certificate_is_shown_where_it_is_demanded() {
 
 /// What [`support::outlier::Outlier`] does not do: with an environment of its own.
 #[cfg(feature = "aws")]
-fn setup(place: &Workplace, opensearch: &str, environment: &[(&str, &str)]) -> (bool, String) {
+fn setup(place: &Workplace, opensearch: &str, environment: &[(&str, &str)], more: &[&str]) -> (bool, String) {
     let config = place.file("aws.toml", &support::text(&format!("[opensearch]\n{opensearch}"), "p"));
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_outlier"));
-    command.arg("--config").arg(config).args(["setup", "--only-index", "--dry-run"]);
+    command.arg("--config").arg(config).args(["setup", "--only-index"]).args(more);
     let nobody = [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_CONFIG_FILE", "none"), ("HOME", "/nonexistent")];
     let done = command.envs(nobody).envs(environment.iter().copied()).output().unwrap();
     (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
@@ -106,7 +106,7 @@ async fn requests_are_signed_for_amazon_opensearch() {
         seen.lock().unwrap().clear();
         let aws = format!("urls = [{url:?}]\naws = {{ region = \"eu-central-1\", service = \"{service}\" }}");
         let (place, keys) = (&place, keys);
-        let (good, said) = tokio::task::block_in_place(|| setup(place, &aws, &keys));
+        let (good, said) = tokio::task::block_in_place(|| setup(place, &aws, &keys, &["--dry-run"]));
         assert!(good && !said.contains("hidden-secret"), "{said}");
         let seen = seen.lock().unwrap();
         assert!(seen.len() > 3, "{seen:?}");
@@ -130,8 +130,50 @@ async fn requests_are_signed_for_amazon_opensearch() {
         }
     }
     let aws = format!("urls = [{url:?}]\naws = {{ region = \"eu-central-1\" }}");
-    let (good, said) = tokio::task::block_in_place(|| setup(&place, &aws, &[]));
+    let (good, said) = tokio::task::block_in_place(|| setup(&place, &aws, &[], &["--dry-run"]));
     assert!(!good && said.contains("cannot be signed") && said.contains("AWS_ACCESS_KEY_ID"), "{said}");
+}
+
+/// What is written is signed as it is sent, packed or not, and with the token of a role's session.
+#[cfg(feature = "aws")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_signed_is_what_is_sent() {
+    use std::sync::{Arc, Mutex};
+    use support::cluster::Cluster;
+    let place = Workplace::new("aws-writes");
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "hidden-secret"),
+        ("AWS_SESSION_TOKEN", "hidden-session"),
+    ];
+    for gzip in [false, true] {
+        let absent = ["_ism", "_anomaly_detection", "_alerting", "_notifications"];
+        let mut cluster = Cluster { absent: absent.into(), ..Cluster::default() };
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let served = Arc::clone(&seen);
+        let url = standin::serve(move |mut request: Request| {
+            let digest: String = openssl::sha::sha256(&request.body).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(request.digest.as_deref(), Some(&*digest), "{} {}", request.method, request.path);
+            assert_eq!(request.header("x-amz-security-token"), Some("hidden-session"));
+            let packed = request.header("content-encoding") == Some("gzip");
+            served.lock().unwrap().push((request.method.clone(), request.path.clone(), packed));
+            if packed {
+                let mut body = Vec::new();
+                std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*request.body), &mut body).unwrap();
+                request.body = body;
+            }
+            cluster.answer(&request)
+        })
+        .await;
+        let aws = format!("urls = [{url:?}]\ngzip = {gzip}\naws = {{ region = \"eu-central-1\" }}");
+        let (good, said) = tokio::task::block_in_place(|| setup(&place, &aws, &keys, &[]));
+        assert!(good && !said.contains("hidden"), "{said}");
+        let seen = seen.lock().unwrap();
+        let any = |method: &str, part: &str, packed: bool| {
+            seen.iter().any(|(m, path, p)| m == method && path.starts_with(part) && *p == packed)
+        };
+        assert!(any("PUT", "/_index_template/", false) && any("POST", "/_bulk?filter_path", gzip), "{seen:?}");
+    }
 }
 
 #[cfg(not(feature = "aws"))]

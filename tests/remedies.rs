@@ -5,8 +5,12 @@
 mod support;
 
 use outlier::index::opensearch::Client;
-use serde_json::Value;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::BaseRecord;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::cluster::Cluster;
 use support::kafka::Kafka;
@@ -54,7 +58,8 @@ fn waiting(sink: &Outlier) -> Vec<String> {
     waiting.map(|(_, own)| own["reason"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-fn check(place: &Workplace, kafka: &Kafka, case: &Case) {
+/// The setup says it, and so does a sink, which goes on waiting.
+fn waits(place: &Workplace, kafka: &Kafka, case: &Case) -> Outlier {
     let name = case.name;
     let config = configuration(place, kafka, name, &case.opensearch);
     let tells = |text: &str| case.told.iter().all(|part| text.contains(part));
@@ -72,7 +77,18 @@ fn check(place: &Workplace, kafka: &Kafka, case: &Case) {
         said = waiting(&sink);
         said.iter().any(|reason| tells(reason))
     });
-    assert!(sink.stop().success(), "{name}: the sink can be stopped while it waits");
+    sink
+}
+
+fn check(place: &Workplace, kafka: &Kafka, case: &Case) {
+    let sink = waits(place, kafka, case);
+    assert!(sink.stop().success(), "{}: the sink can be stopped while it waits", case.name);
+}
+
+fn is_well(sink: &Outlier) -> bool {
+    let health = support::opensearch::get(&sink.telemetry(), "/health").unwrap_or_default();
+    let health: Value = serde_json::from_str(&health).unwrap_or_default();
+    health["sink.p.index"]["state"] == "ready"
 }
 
 /// Answers `GET /` like OpenSearch, everything else as told.
@@ -318,21 +334,102 @@ async fn a_read_only_index_is_waited_for() {
     };
     block("true").await;
     let blocked = case("block", opensearch, &["read-only", "index.blocks.read_only_allow_delete"]);
-    let (place, kafka) = tokio::task::spawn_blocking(move || {
+    let waiting = tokio::task::spawn_blocking(move || {
         fill(&place, &kafka);
-        check(&place, &kafka, &blocked);
-        (place, kafka)
-    })
-    .await
-    .unwrap();
+        let sink = waits(&place, &kafka, &blocked);
+        (sink, place, kafka)
+    });
+    let (sink, place, kafka) = waiting.await.unwrap();
     block("null").await;
     let address = support::opensearch::address(&server).to_owned();
-    let counted = index.clone();
-    let all = tokio::task::spawn_blocking(move || {
-        let sink = Outlier::start(&path, "lifted", &["sink"]);
-        wait("the document", Duration::from_secs(60), || support::opensearch::documents(&address, &counted) == 1);
+    let ended = tokio::task::spawn_blocking(move || {
+        wait("the document", Duration::from_secs(60), || support::opensearch::documents(&address, &index) == 1);
+        wait("all is well", Duration::from_secs(10), || is_well(&sink));
         assert!(sink.stop().success());
         drop((place, kafka));
     });
-    all.await.unwrap();
+    ended.await.unwrap();
+}
+
+/// A right to one index of a pipeline is missing: its name is told, the others' documents are taken, and the same sink goes
+/// on when it is given.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_to_one_index_that_is_missing_holds_up_no_other() {
+    let (place, kafka) = (Workplace::new("one-index"), Kafka::start());
+    let (given, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let (allows, takes) = (Arc::clone(&given), Arc::clone(&taken));
+    let absent = ["_ism", "_anomaly_detection", "_alerting", "_notifications"];
+    let mut cluster = Cluster { absent: absent.into(), ..Cluster::default() };
+    let server = standin::serve(move |request: Request| match (request.method.as_str(), request.path.as_str()) {
+        ("POST", path) if path.starts_with("/_bulk?filter_path") => {
+            let lines = request.body.split(|byte| *byte == b'\n').step_by(2).filter(|line| !line.is_empty());
+            let item = |action: &[u8]| {
+                let action: Value = serde_json::from_slice(action).unwrap();
+                let (name, of) = action.as_object().unwrap().iter().next().unwrap();
+                let index = of["_index"].as_str().unwrap();
+                let reason = "no permissions for [indices:data/write/bulk[s]]";
+                if index == "p-raw" && !allows.load(Ordering::Relaxed) {
+                    return json!({name: {"status": 403, "error": {"type": "security_exception", "reason": reason}}});
+                }
+                if name == "create" {
+                    takes.lock().unwrap().push(index.to_owned());
+                    return json!({name: {"status": 201}});
+                }
+                json!({name: {"status": 409, "error": {"type": "version_conflict_engine_exception"}}})
+            };
+            Reply::Json(200, json!({"items": lines.map(item).collect::<Vec<_>>()}).to_string())
+        }
+        _ => cluster.answer(&request),
+    })
+    .await;
+    let one = case("one", url(&server), &["raw", "no permissions for [indices:data/write/bulk[s]]", "this right"]);
+    let ended = tokio::task::spawn_blocking(move || {
+        fill(&place, &kafka);
+        let producer = kafka.producer();
+        let source = OwnedHeaders::new().insert(Header { key: "outlier-source", value: Some("r/0/0") });
+        let enriched = format!("{}p.enriched", place.prefix);
+        let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&enriched)
+            .partition(0)
+            .payload(br#"{"outlier":{"event_time":1}}"#.as_slice())
+            .headers(source);
+        producer.send(record).unwrap();
+        support::kafka::flush(&producer);
+        let sink = waits(&place, &kafka, &one);
+        let said = read(&place.dir.join("one-setup.log"));
+        assert!(said.contains("p-raw takes no documents") && !said.contains("p-enriched takes"), "{said}");
+        wait("the other's document", Duration::from_secs(30), || *taken.lock().unwrap() == ["p-enriched"]);
+        assert!(waiting(&sink).iter().any(|reason| reason.contains("documents wait (raw): ")), "{:?}", waiting(&sink));
+        given.store(true, Ordering::Relaxed);
+        wait("the document", Duration::from_secs(60), || *taken.lock().unwrap() == ["p-enriched", "p-raw"]);
+        wait("all is well", Duration::from_secs(10), || is_well(&sink));
+        assert!(sink.stop().success());
+    });
+    ended.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_setup_documents_are_sent_and_nothing_else() {
+    let (place, kafka) = (Workplace::new("no-setup"), Kafka::start());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let served = Arc::clone(&seen);
+    let server = standin::serve(move |request: Request| {
+        let bulk = request.path.starts_with("/_bulk?");
+        served.lock().unwrap().push(format!("{} {}", request.method, request.path));
+        if bulk {
+            Reply::Json(200, r#"{"items":[{"create":{"status":201}}]}"#.to_owned())
+        } else {
+            Reply::Json(500, String::new())
+        }
+    })
+    .await;
+    let ended = tokio::task::spawn_blocking(move || {
+        fill(&place, &kafka);
+        let config = configuration(&place, &kafka, "none", &url(&server));
+        let sink = Outlier::start(&config, "none", &["sink", "--no-setup"]);
+        wait("the document", Duration::from_secs(30), || !seen.lock().unwrap().is_empty());
+        assert!(sink.stop().success());
+        let seen = seen.lock().unwrap();
+        assert!(seen.len() == 1 && seen[0].starts_with("POST /_bulk?"), "{seen:?}");
+    });
+    ended.await.unwrap();
 }

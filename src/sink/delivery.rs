@@ -18,7 +18,7 @@ use super::document::Unfit;
 use super::pace::{Answered, Pace, Step};
 use super::rejects::Rejects;
 use super::suspects::{Suspect, Suspects};
-use crate::index::{Document, Index, Outcome, Request, Stage, Unavailable};
+use crate::index::{Document, Index, Outcome, Request, Stage, Unavailable, names};
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::State;
 use bytes::Bytes;
@@ -269,13 +269,15 @@ impl Delivery {
             }
         }
         let waits = again.len();
+        let stages: BTreeSet<Stage> = again.iter().map(|place| request.stage(*place)).collect();
         left.request.copy_from(&request, again);
         let few = !faulty.is_empty() && left.request.len() <= patience.few;
         patience.suspect.set(few.then(|| left.bytes()));
         if taken > waits {
             patience.backoff = Backoff::default();
         }
-        why.map(|reason| format!("{waits} documents wait: {reason}"))
+        let stages = stages.into_iter().map(names::stage).collect::<Vec<_>>().join(", ");
+        why.map(|reason| format!("{waits} documents wait ({stages}): {reason}"))
     }
 
     /// Takes in that a request was refused as a whole or got no answer; why its documents are to wait, if they are.

@@ -406,6 +406,21 @@ async fn one_of_many_writes() {
     assert!(!cluster.ledger.keys().any(|id| id.starts_with("lease")));
 }
 
+/// The same on a real server, which has no plugins here.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_writes_to_a_real_server() {
+    let Some(url) = support::opensearch() else { return };
+    let prefix = support::Name::new("many");
+    let config = config(&url, &format!("index_prefix = \"{prefix}\"\nreplicas = 0\n"));
+    let all = futures::future::join_all((0..5).map(|_| run(&config, INDEX))).await;
+    assert!(all.iter().all(|(_, result)| result.is_ok()), "{all:#?}");
+    let created: usize = all.iter().map(|(told, _)| lines(told, "create")).sum();
+    assert_eq!(created, TEMPLATES, "{all:#?}");
+    let (told, result) = run(&config, INDEX).await;
+    result.unwrap();
+    assert_eq!(lines(&told, "create"), 0, "{told:#?}");
+}
+
 #[tokio::test]
 async fn a_lease_that_a_crash_left_runs_out() {
     let (cluster, url) = serve(Cluster::default()).await;

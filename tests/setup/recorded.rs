@@ -359,7 +359,8 @@ async fn an_incident_is_told_by_one_trigger_on_a_real_server() {
             let body = json!({"source": source, "params": {"ctx": ctx}}).to_string();
             let rendered = send("/_render/template", body).await;
             let said = rendered["template_output"]["text"].as_str().unwrap();
-            assert!(said.contains("- sum(bad) was 91"), "{said}");
+            assert!(said.contains("- sum(bad) was 91.0, expected 1.0 (0.0 to 7.0), score 91.0, "), "{said}");
+            assert!(said.contains("; httpRequest.country = XX: 100.0 % of it"), "{said}");
             assert!(said.contains("window end 2026-"), "{said}");
         }
     }

@@ -20,7 +20,7 @@ fn size(place: Place) -> (usize, usize) {
         Place::Overview | Place::Detail => (WIDTH / 2, 12),
         Place::Story => (WIDTH / 3, 12),
         Place::Offenders => (WIDTH / 3, 10),
-        Place::Table => (WIDTH, 14),
+        Place::Table | Place::Discover => (WIDTH, 14),
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) enum Place {
     Offenders,
     /// The whole width, on the analyst's dashboard.
     Table,
+    /// On no dashboard: a search to open in Discover.
+    Discover,
 }
 
 pub(super) fn wanted(of: &Of<'_>) -> Vec<Chart> {
@@ -77,7 +79,7 @@ pub(super) fn wanted(of: &Of<'_>) -> Vec<Chart> {
             lines,
         ));
         let columns = ["detector", "series", "value", "expected", "lower", "upper", "score"];
-        all.push(of.search("latest-anomalies", "Latest anomalies", Stage::Scores, query, &columns));
+        all.push(of.search("latest-anomalies", "Latest anomalies", Place::Table, Stage::Scores, query, &columns));
     }
     if of.has(Stage::Alerts) {
         let query = "state:firing";
@@ -93,7 +95,7 @@ pub(super) fn wanted(of: &Of<'_>) -> Vec<Chart> {
 }
 
 impl Of<'_> {
-    /// What there is of each flag group: its trend, who is bad, the bad records.
+    /// What there is of each flag group: its trend, who is bad, and the bad records.
     fn group(&self, group: &FlagGroup) -> Vec<Chart> {
         let (good, bad) = (&group.good.name, &group.bad.name);
         let both = || over_time("line", vec![metric("sum", good, good), metric("sum", bad, bad)], None);
@@ -110,6 +112,11 @@ impl Of<'_> {
         let title = format!("Top offenders: {field}, {bad}");
         let id = format!("{}-offenders", group.name);
         all.push(self.chart(&id, &title, Place::Offenders, Stage::Enriched, &query, table(&field)));
+        let title = format!("Records with {bad}");
+        let fields: Vec<String> = self.pipeline.flags.iter().map(|group| group.field.to_string()).collect();
+        let columns: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let id = format!("{}-records", group.name);
+        all.push(self.search(&id, &title, Place::Discover, Stage::Enriched, &query, &columns));
         all
     }
 
@@ -128,7 +135,7 @@ impl Of<'_> {
         Chart { saved: Saved { kind: "visualization", id: self.id(id), attributes, references }, place, since: None }
     }
 
-    fn search(&self, id: &str, title: &str, stage: Stage, query: &str, columns: &[&str]) -> Chart {
+    fn search(&self, id: &str, title: &str, place: Place, stage: Stage, query: &str, columns: &[&str]) -> Chart {
         let (source, references) = self.source(stage, query);
         let attributes = json!({
             "title": format!("{}: {title}", self.pipeline.name),
@@ -139,7 +146,7 @@ impl Of<'_> {
             "kibanaSavedObjectMeta": source,
         });
         let saved = Saved { kind: "search", id: self.id(id), attributes, references };
-        Chart { saved, place: Place::Table, since: None }
+        Chart { saved, place, since: None }
     }
 }
 

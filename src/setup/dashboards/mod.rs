@@ -169,10 +169,24 @@ mod tests {
         };
         assert_eq!(titled("index-pattern"), ["waf-raw", "waf-enriched", "waf-scores", "waf-alerts"]);
         assert_eq!(titled("dashboard"), ["waf: executive", "waf: analyst"]);
-        let charts = titled("visualization");
-        for story in ["Historical analysis of the Block action", "Live HttpStatus trend", "Live unknown-country trend"]
-        {
-            assert!(charts.contains(&format!("waf: {story}").as_str()), "{charts:#?}");
+        let records = ["B_action", "UNK_source", "B_httpstatus", "UNK_country", "uncommon_method"];
+        let records = records.map(|bad| format!("waf: Records with {bad}"));
+        assert_eq!(titled("search")[1..], records.each_ref().map(String::as_str));
+        let board = all.iter().find(|saved| saved.attributes["title"] == "waf: executive").unwrap();
+        let shown = |saved: &Saved| board.references.iter().any(|reference| reference["id"] == saved.id.as_str());
+        let charts = all.iter().filter(|saved| shown(saved)).filter_map(|saved| saved.attributes["title"].as_str());
+        let charts: Vec<&str> = charts.map(|title| title.strip_prefix("waf: ").unwrap()).collect();
+        for chart in [
+            "Requests",
+            "Bad share of each flag group",
+            "Anomalies over time",
+            "Alerts over time",
+            "Top offenders: httpRequest.country, UNK_country",
+            "Historical analysis of the Block action",
+            "Live HttpStatus trend",
+            "Live unknown-country trend",
+        ] {
+            assert!(charts.contains(&chart), "{chart}: {charts:#?}");
         }
     }
 

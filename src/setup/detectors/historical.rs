@@ -129,7 +129,7 @@ async fn wait(client: &Client, id: &str, task: &str) -> anyhow::Result<()> {
     if let Ok(style) = ProgressStyle::with_template("{spinner} historical analysis {wide_bar} {percent} % {elapsed}") {
         bar.set_style(style);
     }
-    let mut other = 0;
+    let (mut other, mut told) = (0, None);
     loop {
         let answer = client.send(Method::Get, &format!("{DETECTORS}/{id}?task=true"), None).await?;
         let found = checked(answer)?;
@@ -137,7 +137,12 @@ async fn wait(client: &Client, id: &str, task: &str) -> anyhow::Result<()> {
         let state = seen["state"].as_str().unwrap_or_default();
         // Right after the start the latest task may still be the one before.
         if seen["task_id"] == task {
-            bar.set_position((seen["task_progress"].as_f64().unwrap_or(0.0) * 100.0) as u64);
+            let percent = (seen["task_progress"].as_f64().unwrap_or(0.0) * 100.0) as u64;
+            bar.set_position(percent);
+            // Without a terminal there is no bar.
+            if bar.is_hidden() && told.replace(percent) != Some(percent) {
+                eprintln!("historical analysis: {percent} %");
+            }
             match state {
                 "FINISHED" => {
                     bar.finish_and_clear();
