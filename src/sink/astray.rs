@@ -41,7 +41,7 @@ pub struct Whence {
 /// broker knows, as they have no leader, are apart. Blocks.
 ///
 /// # Errors
-/// No broker answers within `patience` for each of three questions.
+/// No broker answers within `patience` for each of three questions, or the committed offset of a partition is not told.
 pub fn look(
     consumer: &StreamConsumer<Assignment>,
     only: Option<&BTreeSet<Partition>>,

@@ -54,4 +54,38 @@ impl Reading {
             fatal: None,
         }
     }
+
+    /// Partitions have to be found back to, beside those that are looked for already.
+    pub fn gave_up(&mut self, partitions: BTreeSet<Partition>) {
+        match &mut self.astray {
+            None => self.astray = Some(Astray { at: Instant::now(), only: Some(partitions) }),
+            Some(Astray { only: Some(those), .. }) => those.extend(partitions),
+            Some(Astray { only: None, .. }) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Stage;
+
+    #[test]
+    fn what_is_given_up_joins_what_is_looked_for() {
+        let set = |partitions: &[i32]| partitions.iter().map(|partition| (Stage::Raw, *partition)).collect();
+        let later = Instant::now() + std::time::Duration::from_secs(2);
+        for (before, want) in [
+            (None, Some(set(&[1]))),
+            (Some(Some(set(&[2]))), Some(set(&[1, 2]))),
+            (Some(Some(set(&[1]))), Some(set(&[1]))),
+            // All are.
+            (Some(None), None),
+        ] {
+            let mut reading = Reading::new("p".into());
+            reading.astray = before.clone().map(|only| Astray { at: later, only });
+            reading.gave_up(set(&[1]));
+            let astray = reading.astray.unwrap();
+            assert_eq!((astray.only, astray.at == later), (want, before.is_some()));
+        }
+    }
 }

@@ -1,13 +1,13 @@
 //! Turns documents into the lines of a bulk request.
 //!
 //! Invariant: what is written is one action line and one source line a document; the bytes of a JSON object are
-//! spliced, and a raw record that is none becomes one that holds it, so that it is searchable as it came:
+//! spliced, and a raw record that is none, or nests too deep, becomes one that holds it as it came:
 //!
 //! | raw record | document |
 //! |---|---|
 //! | JSON object | its members |
 //! | JSON string that holds an object | the inner object's members |
-//! | any other text | `raw`: the text |
+//! | any other text, or deeper than [`MAX_DEPTH`] | `raw`: the text |
 //! | not UTF-8 | `raw_base64`: the bytes |
 //! | tombstone | `raw`: null |
 //!

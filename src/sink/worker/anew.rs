@@ -34,9 +34,9 @@ impl Worker {
         if leaderless.iter().any(|place| ours(place).is_some()) {
             self.trouble(reading, &NO_LEADER);
         }
-        if !given_up.is_empty() && reading.astray.is_none() {
+        if !given_up.is_empty() {
             tracing::debug!(pipeline = &*self.pipeline, ?given_up, "partitions that are not read are read anew");
-            reading.astray = Some(Astray { at: Instant::now(), only: Some(given_up) });
+            reading.gave_up(given_up);
         }
     }
 
