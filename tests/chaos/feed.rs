@@ -12,6 +12,9 @@ const PERCENT: f64 = 0.02;
 /// From the last record of a course to the ones that close every window before them, in ms.
 const JUMP: i64 = 600_000;
 
+/// When all that comes is blocked and from one country, in ms from the start: anomalies with reasons.
+const ATTACK: std::ops::Range<i64> = 240_000..260_000;
+
 /// Feeds the raw topic. What it sends depends on the seed alone.
 pub struct Feed {
     producer: BaseProducer,
@@ -72,7 +75,13 @@ impl Feed {
         let late = if rng.random_bool(PERCENT) { 60_000 } else { 1_500 };
         let event = self.time - rng.random_range(0..late);
         let bad = rng.random_bool(PERCENT);
-        let value = if bad { "not json".to_owned() } else { log_record(rng, event) };
+        let value = match log_record(rng, event) {
+            _ if bad => "not json".to_owned(),
+            log if ATTACK.contains(&(event - START)) => {
+                ["US", "UK"].iter().fold(log.replace("ALLOW", "BLOCK"), |log, country| log.replace(country, "XX"))
+            }
+            log => log,
+        };
         send(&self.producer, &self.raw, partition, Some(value.as_bytes()), self.time);
         *if bad { &mut self.sent.1 } else { &mut self.sent.0 } += 1;
     }

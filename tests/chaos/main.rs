@@ -149,7 +149,9 @@ fn nothing_that_happens_changes_the_results() {
     }
     outcomes[1].assert_same(&outcomes[0], "four instances and one");
     outcomes[2].assert_same(&outcomes[0], "disturbed instances and one");
-    println!("{:?} records, {} scores", feed.sent, outcomes[0].rows());
+    let (rows, reasons) = outcomes[0].rows();
+    println!("{:?} records, {rows} scores, {reasons} of them with reasons", feed.sent);
+    assert!(reasons > 0, "reasons are compared, too");
     let (good, bad) = feed.sent;
     assert_eq!(ledger("one", &one), [good + bad, good, bad]);
     assert_eq!(ledger("four", &four), [good + bad, good, bad]);

@@ -40,9 +40,10 @@ impl Outcome {
         same(&format!("scores: {names}"), &self.scores, &other.scores);
     }
 
-    /// How many rows of scores there are.
-    pub fn rows(&self) -> usize {
-        self.scores.len()
+    /// How many rows of scores there are, and how many of them have reasons.
+    pub fn rows(&self) -> (usize, usize) {
+        let reasons = self.scores.iter().filter(|row| row.contains("\"why\":[{")).count();
+        (self.scores.len(), reasons)
     }
 }
 

@@ -19,6 +19,7 @@ pub const BROAD: &str = r#"
 [[pipeline.detectors]]
 name = "action"
 measures = ["sum(K_action)", "sum(B_action)"]
+window = "2s"
 [[pipeline.detectors]]
 name = "place"
 measures = ["count", "ratio(B_action)", "distinct(httpStatus)"]

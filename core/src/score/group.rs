@@ -243,6 +243,8 @@ mod tests {
         let mut bytes = Vec::new();
         group.encode(&detector, &mut bytes);
         assert_eq!(Group::decode(&bytes, &detector), Ok(group.clone()));
+        // A record of the version before says the same.
+        assert_eq!(Group::decode(&[&[FORMER], &bytes[1..]].concat(), &detector), Ok(group.clone()));
         let mut other = detector.clone();
         other.measures.swap(0, 1);
         other.measures.push(Measure::Silence);

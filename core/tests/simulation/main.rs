@@ -15,14 +15,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use topics::Event;
 use world::{Idle, World};
 
-/// Records that rows told of as left out: late, and after the close.
-static TOLD: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+/// Of all rows: the records that they told of as late, and as after the close; those with reasons; and those that the full
+/// model alone has judged and found odd.
+static TOLD: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 fn told(scores: &[Score]) {
     for score in scores {
-        TOLD[0].fetch_add(score.left_out.late, Ordering::Relaxed);
-        TOLD[1].fetch_add(score.left_out.after_close, Ordering::Relaxed);
+        let odd = score.name.detector == "full" && score.anomaly;
+        let told = [score.left_out.late, score.left_out.after_close, u64::from(!score.why.is_empty()), u64::from(odd)];
+        TOLD.iter().zip(told).for_each(|(sum, told)| _ = sum.fetch_add(told, Ordering::Relaxed));
     }
+}
+
+/// What is compared is there.
+fn all_is_told(of_left_out: usize) {
+    let [late, after_close, reasons, odd] = TOLD.each_ref().map(|sum| sum.load(Ordering::Relaxed));
+    assert!([late, after_close][of_left_out] > 0 && reasons > 0 && odd > 0, "{late} {after_close} {reasons} {odd}");
 }
 
 /// Seeds that once failed, with what was wrong.
@@ -71,7 +79,9 @@ fn faults_change_no_score() {
         same(&scores, &expected);
         told(&scores);
     });
-    assert!(!many || TOLD[0].load(Ordering::Relaxed) > 0, "rows tell of late records");
+    if many {
+        all_is_told(0);
+    }
 }
 
 /// With idle and returning partitions: what was decided is in the log, and every record is accounted for.
@@ -102,5 +112,7 @@ fn idle_decisions_are_in_the_log() {
         assert_eq!(scored + world.late + replay.after_close, records, "in = scored + late + after close");
         assert_eq!(world.enriched, world.topics.raw.iter().map(Vec::len).collect::<Vec<_>>());
     });
-    assert!(!many || TOLD[1].load(Ordering::Relaxed) > 0, "rows tell of records after the close");
+    if many {
+        all_is_told(1);
+    }
 }

@@ -361,7 +361,10 @@ fn detectors(rng: &mut StdRng) -> Vec<Detector> {
     let plain = || vec![Measure::Count, Measure::Sum(flag()), Measure::Ratio(flag())];
     let mut seconds = |from: i64, to: i64| 1_000 * rng.random_range(from..=to);
     let mut short = Detector::new("short", plain(), seconds(1, 5), seconds(0, 6));
-    (short.explain, short.why_values) = (vec![field("value"), field("key")], 10);
+    (short.explain, short.why_values, short.threshold) = (vec![field("value"), field("key")], 10, 1.0);
+    // Short enough that the full model judges for most of the course.
+    let mut full = Detector::new("full", plain(), 1_000, seconds(0, 6));
+    (full.model, full.threshold) = (Tier::Full, 1.0);
     let mut long = Detector::new("long", plain(), seconds(10, 60), seconds(0, 6));
     long.model = Tier::Both;
     let mut keys = Detector::new("keys", vec![Measure::Count, Measure::Silence], seconds(2, 9), seconds(0, 6));
@@ -381,7 +384,7 @@ fn detectors(rng: &mut StdRng) -> Vec<Detector> {
     hopping.max_series = seconds(1, 6) as usize / 1_000;
     let mut panes = Detector::new("panes", plain(), 120_000, seconds(0, 6));
     panes.explain = vec![field("key")];
-    vec![short, long, keys, hopping, panes]
+    vec![short, full, long, keys, hopping, panes]
 }
 
 /// Records without a number count for no measure; nearly every window has reasons.

@@ -312,6 +312,10 @@ fn detectors() {
                 "13:8 `emit` cannot be",
             ],
         ),
+        (
+            "measures = [\"count\"]\nby = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\"]",
+            &["11:6 `by` has 6 values, at most 5 are possible"],
+        ),
         ("measures = [\"new(a)\"]\nwindow = \"6h\"\nforget = \"2h\"", &["12:10 `forget` must be at least the window"]),
         (
             "measures = [\"count\", \"sum(B_action)\"]\nwindow = \"1h\"\nhop = \"1m\"\nexplain = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\", \"j\", \"k\", \"l\", \"m\", \"n\", \"o\", \"p\"]",

@@ -1,6 +1,7 @@
 //! What a partition makes of logs, from counted records to rows: groups, bounds, silence, long windows, bad input.
 
 mod position;
+mod silence;
 mod time;
 
 use super::{Changes, Position, Score, Scorer};
