@@ -406,7 +406,20 @@ async fn one_of_many_writes() {
     assert!(!cluster.ledger.keys().any(|id| id.starts_with("lease")));
 }
 
-/// The same on a real server, which has no plugins here.
+/// The index of the notes that another instance has just made has no shard for a moment.
+#[tokio::test]
+async fn notes_that_were_just_begun_are_waited_for() {
+    let (cluster, url) = serve(Cluster::default()).await;
+    let unready = r#"{"error":{"type":"search_phase_execution_exception","reason":"all shards failed"},"status":503}"#;
+    for _ in 0..2 {
+        let reply = Reply::Json(503, unready.to_owned());
+        cluster.lock().unwrap().instead.push(("POST", "/outlier-setup/_search".to_owned(), reply));
+    }
+    run(&config(&url, ""), INDEX).await.1.unwrap();
+    assert!(cluster.lock().unwrap().instead.is_empty());
+}
+
+/// Several that start at once on a real server, which has no plugins here.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_writes_to_a_real_server() {
     let Some(url) = support::opensearch() else { return };

@@ -13,6 +13,7 @@ use outlier_core::pipeline::Millis;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The most things that are read back.
 const MOST: usize = 5_000;
@@ -25,6 +26,9 @@ const STARTED: &str = "started";
 
 /// How often.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How long the index may be unreadable after another setup made it: it has no shard for a moment.
+const BIRTH: Duration = Duration::from_secs(5);
 
 /// What was written, by kind and name.
 pub type Written = BTreeMap<(Kind, String), Note>;
@@ -95,7 +99,13 @@ impl Ledger {
     async fn entries(&self) -> anyhow::Result<Vec<(String, String, Note)>> {
         let query = json!({"size": MOST, "query": {"exists": {"field": "kind"}}});
         let path = format!("/{}/_search", self.index);
-        let answer = self.client.send(Method::Post, &path, Some(bytes(&query)?)).await?;
+        let query = bytes(&query)?;
+        let deadline = Instant::now() + BIRTH;
+        let mut answer = self.client.send(Method::Post, &path, Some(query.clone())).await?;
+        while answer.status == 503 && Instant::now() < deadline {
+            tokio::time::sleep(LOOK).await;
+            answer = self.client.send(Method::Post, &path, Some(query.clone())).await?;
+        }
         if answer.status == 404 {
             return Ok(Vec::new());
         }
@@ -188,12 +198,12 @@ impl Ledger {
     /// Somebody else keeps it; no answer; no right to write.
     pub async fn hold(&self, what: &str, length: Duration) -> anyhow::Result<Lease> {
         let patience = length + PATIENCE;
-        let deadline = tokio::time::Instant::now() + patience;
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(lease) = self.try_hold(what, length).await? {
                 return Ok(lease);
             }
-            if tokio::time::Instant::now() > deadline {
+            if Instant::now() > deadline {
                 bail!(
                     "another outlier has been setting OpenSearch up for {} s: wait for it, or delete the document lease-{what} of the index {}",
                     patience.as_secs(),
