@@ -108,8 +108,7 @@ fn version(distribution: &str, number: &str) -> Reply {
 /// A setup without a fault, then bulk requests of which each document is answered with that error. `asked`: the setup's
 /// question is, too.
 async fn refusing_documents(status: u16, kind: &'static str, reason: &'static str, asked: bool) -> String {
-    let mut cluster =
-        Cluster { absent: ["_ism", "_anomaly_detection", "_alerting", "_notifications"].into(), ..Cluster::default() };
+    let mut cluster = Cluster::bare();
     standin::serve(move |request: Request| match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/") => version("opensearch", "2.19.0"),
         ("POST", path) if path.starts_with("/_bulk?filter_path") && (asked || !path.ends_with("&timeout=5s")) => {
@@ -358,8 +357,7 @@ async fn a_right_to_one_index_that_is_missing_holds_up_no_other() {
     let (place, kafka) = (Workplace::new("one-index"), Kafka::start());
     let (given, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
     let (allows, takes) = (Arc::clone(&given), Arc::clone(&taken));
-    let absent = ["_ism", "_anomaly_detection", "_alerting", "_notifications"];
-    let mut cluster = Cluster { absent: absent.into(), ..Cluster::default() };
+    let mut cluster = Cluster::bare();
     let server = standin::serve(move |request: Request| match (request.method.as_str(), request.path.as_str()) {
         ("POST", path) if path.starts_with("/_bulk?filter_path") => {
             let lines = request.body.split(|byte| *byte == b'\n').step_by(2).filter(|line| !line.is_empty());

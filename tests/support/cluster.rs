@@ -54,6 +54,12 @@ fn error(status: u16, kind: &str, reason: &str) -> Reply {
 }
 
 impl Cluster {
+    /// Without any plugin.
+    pub fn bare() -> Self {
+        let absent = ["_ism", "_anomaly_detection", "_alerting", "_notifications"];
+        Self { absent: absent.into(), ..Self::default() }
+    }
+
     pub fn answer(&mut self, request: &Request) -> Reply {
         let (method, path) = (request.method.as_str(), request.path.as_str());
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();

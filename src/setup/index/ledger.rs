@@ -101,11 +101,13 @@ impl Ledger {
         let path = format!("/{}/_search", self.index);
         let query = bytes(&query)?;
         let deadline = Instant::now() + BIRTH;
-        let mut answer = self.client.send(Method::Post, &path, Some(query.clone())).await?;
-        while answer.status == 503 && Instant::now() < deadline {
+        let answer = loop {
+            let answer = self.client.send(Method::Post, &path, Some(query.clone())).await?;
+            if answer.status != 503 || Instant::now() > deadline {
+                break answer;
+            }
             tokio::time::sleep(LOOK).await;
-            answer = self.client.send(Method::Post, &path, Some(query.clone())).await?;
-        }
+        };
         if answer.status == 404 {
             return Ok(Vec::new());
         }
